@@ -1,0 +1,182 @@
+"""What the job says: one JSON object a line, each with a sequence number and a time.
+
+The supervisor is the only writer of `events.jsonl`; it stamps `seq` (from 1, without gaps over all attempts) and `at`
+(seconds since 1970).  Hearing an event twice does no harm: a reader keeps the highest `seq` it has seen.
+Schema: `schemas/event-v1.schema.json`.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from sftrun.strict import Strict
+
+StageName = Literal["start", "data", "model", "samples_before", "train", "eval", "samples_after", "save"]
+StopReason = Literal["user", "budget", "timeout", "preempted"]
+FailureKind = Literal["out_of_memory", "data", "model", "disk", "package", "diverged", "killed", "stalled", "error"]
+
+
+class Event(Strict):
+    """What all events share."""
+
+    seq: int = 0
+    at: float = 0.0
+
+
+class Started(Event):
+    """An attempt begins.  `resumed_from` is the step of the checkpoint it goes on from."""
+
+    kind: Literal["started"] = "started"
+    run_id: str
+    attempt: int
+    host: str
+    pid: int
+    device: str
+    gpu_count: int
+    resumed_from: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class Stage(Event):
+    """A stage begins; it ends where the next begins."""
+
+    kind: Literal["stage"] = "stage"
+    name: StageName
+    detail: str = ""
+
+
+class DataReady(Event):
+    """The rows as the trainer will see them.  Tokens are after cutting at `max_length`, `learnt_tokens` those with a label."""
+
+    kind: Literal["data_ready"] = "data_ready"
+    format: str
+    rows: int
+    eval_rows: int
+    rows_dropped: int = 0
+    tokens: int
+    learnt_tokens: int
+
+
+class ModelReady(Event):
+    """The model with its adapter, exact counts."""
+
+    kind: Literal["model_ready"] = "model_ready"
+    parameters: int
+    trainable_parameters: int
+    total_steps: int
+    first_step: int = 0
+
+
+class Step(Event):
+    """One logged optimiser step.  Rates are since the step before it in the log; memory is the peak, in GB (1e9)."""
+
+    kind: Literal["step"] = "step"
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float | None = None
+    tokens: int = 0
+    tokens_per_second: float = 0.0
+    seconds_per_step: float = 0.0
+    memory_gb: float = 0.0
+    data_wait_share: float = 0.0
+
+
+class Evaluated(Event):
+    """Mean loss over the validation split after `step` steps."""
+
+    kind: Literal["eval"] = "eval"
+    step: int
+    loss: float
+    rows: int
+
+
+class Sample(Event):
+    """One prompt answered; `when` tells base from tuned."""
+
+    kind: Literal["sample"] = "sample"
+    when: Literal["before", "after"]
+    index: int
+    prompt: str
+    text: str
+
+
+class Checkpoint(Event):
+    """A checkpoint stands whole on the disk (its marker is written)."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    step: int
+    path: str
+    seconds: float
+
+
+class Note(Event):
+    """Something that the user should know and that stops nothing."""
+
+    kind: Literal["note"] = "note"
+    level: Literal["info", "warning"] = "info"
+    message: str
+
+
+class Finished(Event):
+    """The adapter and the tokenizer stand in `output_dir`."""
+
+    kind: Literal["finished"] = "finished"
+    step: int
+    train_loss: float
+    output_dir: str
+    memory_gb: float = 0.0
+    spent_usd: Decimal = Decimal(0)
+
+
+class Stopped(Event):
+    """Ended early with a checkpoint (or before the first one): it can be resumed."""
+
+    kind: Literal["stopped"] = "stopped"
+    reason: StopReason
+    step: int
+    checkpoint: str | None = None
+    spent_usd: Decimal = Decimal(0)
+
+
+class Failed(Event):
+    """Ended by an error.  `tail` is the last lines of the worker's output."""
+
+    kind: Literal["failed"] = "failed"
+    failure: FailureKind
+    stage: StageName
+    message: str
+    help: str | None = None
+    tail: tuple[str, ...] = ()
+    spent_usd: Decimal = Decimal(0)
+
+
+AnyEvent = Annotated[
+    Started
+    | Stage
+    | DataReady
+    | ModelReady
+    | Step
+    | Evaluated
+    | Sample
+    | Checkpoint
+    | Note
+    | Finished
+    | Stopped
+    | Failed,
+    Field(discriminator="kind"),
+]
+_adapter: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def parse(line: str | bytes) -> AnyEvent:
+    """Read one line of `events.jsonl`; raises pydantic's ValidationError on a torn or foreign one."""
+    return _adapter.validate_json(line)
+
+
+def dump(event: Event) -> str:
+    """One line, without its newline."""
+    return event.model_dump_json()

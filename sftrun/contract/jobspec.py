@@ -1,0 +1,150 @@
+"""JobSpec: all that the job needs, with nothing left to decide.
+
+Every `auto` of the recipe has become a value before it gets here; the one exception is the format of data that could
+not be read from the user's machine, which the job finds with the same function (`contract.formats.detect`).
+Paths are those of the job's own machine: a Volume mount on Modal, a folder below the ledger here.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+
+from sftrun.strict import Strict
+
+DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
+Engine = Literal["trl", "unsloth"]
+Scalar = bool | int | float | str | None
+
+
+class ModelSpec(Strict):
+    """The base model: a Hub id at a commit, or a folder."""
+
+    name_or_path: str
+    revision: str | None = None
+    dtype: Dtype = "bfloat16"
+    attn_implementation: Attention = "sdpa"
+    trust_remote_code: bool = False
+    use_safetensors: bool = True
+
+
+class QuantizationSpec(Strict):
+    """Keyword arguments of transformers' BitsAndBytesConfig."""
+
+    load_in_4bit: bool = False
+    load_in_8bit: bool = False
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
+    bnb_4bit_use_double_quant: bool = True
+    bnb_4bit_compute_dtype: Dtype = "bfloat16"
+
+
+class LoraSpec(Strict):
+    """Keyword arguments of PEFT's LoraConfig."""
+
+    r: int
+    lora_alpha: float
+    lora_dropout: float = 0.0
+    bias: Literal["none", "all", "lora_only"] = "none"
+    target_modules: tuple[str, ...] | str = "all-linear"
+    modules_to_save: tuple[str, ...] = ()
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
+class DataSource(Strict):
+    """Rows: files on this machine (absolute), or a data set of the Hub at a revision."""
+
+    files: tuple[str, ...] = ()
+    hub: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+
+
+class DatasetSpec(Strict):
+    """What is learnt from, and what it is judged on."""
+
+    train: DataSource
+    eval: DataSource | None = None
+    eval_fraction: float | None = None
+    format: DataFormat | Literal["auto"] = "auto"
+    instruction_template: str = "alpaca"
+    shuffle: bool = True
+    cache_dir: str | None = None
+
+
+class TrainerSpec(Strict):
+    """TRL's SFTConfig in its own names, every `auto` resolved."""
+
+    engine: Engine = "trl"
+    num_train_epochs: float = 1.0
+    max_steps: int = -1
+    max_length: int = 1024
+    packing: bool = False
+    padding_free: bool = False
+    per_device_train_batch_size: int = 8
+    per_device_eval_batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    learning_rate: float = 2e-4
+    lr_scheduler_type: str = "linear"
+    warmup_steps: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    optim: str = "adamw_torch_fused"
+    gradient_checkpointing: bool = False
+    use_liger_kernel: bool = False
+    compile_layers: bool = False
+    dequantize: bool = False
+    bf16: bool = True
+    fp16: bool = False
+    assistant_only_loss: bool = False
+    completion_only_loss: bool | None = None
+    logging_steps: int = 10
+    eval_steps: int | None = None
+    save_steps: int = 500
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = False
+    seed: int = 3407
+    report_to: tuple[str, ...] = ()
+    extra: dict[str, Scalar | list[Scalar] | dict[str, Scalar]] = Field(default_factory=dict)
+
+
+class SampleSpec(Strict):
+    """Prompts answered before and after training; temperature 0 is greedy."""
+
+    prompts: tuple[str, ...] = ()
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+
+
+class MoneySpec(Strict):
+    """What the job counts while it runs.  `usd_per_second` is GPU, CPU and memory together."""
+
+    usd_per_second: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
+    max_usd: Decimal | None = None
+    reserve_seconds: float = 0.0
+
+
+class JobSpec(Strict):
+    """One run of the job.  The same text starts it here, on Modal and under torchrun."""
+
+    version: Literal[1] = 1
+    run_id: str
+    name: str
+    record_dir: str
+    output_dir: str
+    checkpoints_dir: str
+    model: ModelSpec
+    quantization: QuantizationSpec | None = None
+    lora: LoraSpec | None = None
+    dataset: DatasetSpec
+    trainer: TrainerSpec
+    samples: SampleSpec = SampleSpec()
+    gpu_count: int = 0
+    nodes: int = 1
+    cpu_threads: int | None = None
+    money: MoneySpec = MoneySpec()
+    timeout_seconds: float | None = None

@@ -1,0 +1,50 @@
+"""What a check says: a code, a place, the value, one thing to do.  No rendering here.
+
+`at` is a path of keys into the recipe (`("trainer", "max_steps")`, list items by their index); `recipe.source` turns it
+into a line and a column.  The table of all codes, with why and an example, is `recipe.codes`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of text; lines and columns count from 1, `end_column` is one past the last character."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A certain correction: put `replacement` where `span` is."""
+
+    span: Span
+    replacement: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One problem.
+
+    `on_key` underlines the key instead of its value; `also` is a second place that disagrees, with what to say there;
+    `span` wins over `at` where the problem is in the text itself (YAML) or in a data file.
+    """
+
+    code: str
+    message: str
+    at: Path = ()
+    severity: Severity = "error"
+    help: str | None = None
+    on_key: bool = False
+    also: tuple[tuple[Path, str], ...] = ()
+    span: Span | None = None
+    fix: Fix | None = None
+    notes: tuple[str, ...] = field(default=())

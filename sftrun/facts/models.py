@@ -1,0 +1,130 @@
+"""Facts as values: what `gather` found out, and where from.  None means 'could not be known from here'."""
+
+from decimal import Decimal
+from typing import Literal
+
+from sftrun.contract.jobspec import DataFormat
+from sftrun.strict import Strict
+
+
+class Linear(Strict):
+    """Linear layers of one name and shape: `name` is the last part (`q_proj`), `count` how many the model has."""
+
+    name: str
+    in_features: int
+    out_features: int
+    count: int
+    fused: bool = False
+    expert: bool = False
+
+
+class ModelFacts(Strict):
+    """A model's architecture without its weights, from config.json and safetensors headers.
+
+    `embedding_parameters` counts input embeddings (and the head when it is not tied); `parameters` everything once.
+    """
+
+    source: Literal["folder", "cache", "hub", "shipped"]
+    name_or_path: str
+    commit: str | None
+    content_sha256: str | None = None
+    architecture: str
+    model_type: str
+    parameters: int
+    embedding_parameters: int
+    other_parameters: int
+    linears: tuple[Linear, ...]
+    module_names: tuple[str, ...]
+    dtype: str
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    attention_heads: int
+    key_value_heads: int
+    head_dim: int
+    vocab_size: int
+    max_positions: int | None
+    tie_word_embeddings: bool
+    sliding_window: int | None = None
+    softcapping: bool = False
+    experts: int = 0
+    experts_per_token: int = 0
+    has_chat_template: bool | None = None
+    gated: bool = False
+    bytes_on_disk: int = 0
+
+
+class DataFacts(Strict):
+    """One data source as read: counted where the files can be read, declared where they can't.
+
+    Token figures are after cutting at `max_length`; percentiles before it.
+    """
+
+    source: Literal["counted", "declared"]
+    format: DataFormat | None
+    rows: int
+    tokens: int | None = None
+    learnt_tokens: int | None = None
+    mean_tokens: float | None = None
+    percentiles: dict[str, int] = {}
+    length_counts: tuple[tuple[int, int], ...] = ()
+    rows_cut: int = 0
+    rows_nothing_learnt: int = 0
+    bytes: int = 0
+    sha256: str | None = None
+
+
+class Gpu(Strict):
+    """One kind of GPU that Modal rents.  Rates are the vendor's dense figures unless `measured`."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    memory_gb: float
+    bf16_tflops: float
+    memory_gb_per_second: float
+    compute_capability: tuple[int, int]
+    max_per_container: int = 8
+    has_bf16: bool = True
+    usd_per_second: Decimal
+
+
+class Prices(Strict):
+    """What things cost, and when that was true (ISO date)."""
+
+    date: str
+    source: str
+    cpu_core_usd_per_second: Decimal
+    memory_gib_usd_per_second: Decimal
+    volume_gib_month_usd: Decimal
+    volume_free_gib: float
+    region_multipliers: dict[str, Decimal]
+
+
+class Catalog(Strict):
+    """The dated data files of this program."""
+
+    gpus: tuple[Gpu, ...]
+    prices: Prices
+
+
+class Machine(Strict):
+    """This machine, for the local executor."""
+
+    gpu_name: str | None = None
+    gpu_count: int = 0
+    gpu_memory_gb: float = 0.0
+    has_bf16: bool = True
+    cpu_cores: int = 1
+    memory_gb: float = 0.0
+
+
+class Facts(Strict):
+    """All that a plan may rest on besides the recipe."""
+
+    catalog: Catalog
+    today: str
+    machine: Machine
+    lock: dict[str, str]
+    model: ModelFacts | None = None
+    train: DataFacts | None = None
+    eval: DataFacts | None = None

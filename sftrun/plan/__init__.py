@@ -1,0 +1,1 @@
+"""Recipe + Facts -> Plan.  Pure: no clock, no network, no environment."""

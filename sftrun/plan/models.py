@@ -1,0 +1,133 @@
+"""Plan: the recipe with every `auto` decided, what it needs, what it will cost, and why."""
+
+from decimal import Decimal
+from typing import Literal
+
+from sftrun.contract.jobspec import (
+    DataFormat,
+    LoraSpec,
+    ModelSpec,
+    QuantizationSpec,
+    SampleSpec,
+    TrainerSpec,
+)
+from sftrun.recipe.models import Recipe
+from sftrun.strict import Strict
+
+
+class Decision(Strict):
+    """One `auto` (or absent key) made a value."""
+
+    at: str
+    value: str
+    reason: str
+
+
+class MemoryPart(Strict):
+    """One part of the peak, in GB (1e9 bytes)."""
+
+    name: str
+    gb: float
+
+
+class MemoryEstimate(Strict):
+    """Peak memory of one GPU."""
+
+    peak_gb: float
+    capacity_gb: float
+    parts: tuple[MemoryPart, ...]
+    basis: str
+
+    @property
+    def fits(self) -> bool:
+        return self.peak_gb <= self.capacity_gb
+
+
+class StageTime(Strict):
+    """Seconds of one stage, low and high."""
+
+    name: str
+    low: float
+    high: float
+    basis: str
+
+
+class CostEstimate(Strict):
+    """Time and money of the whole run, as a range."""
+
+    gpu: str
+    gpu_count: int
+    steps: int
+    seconds_per_step: float
+    tokens_per_second: float
+    stages: tuple[StageTime, ...]
+    attempts: int
+    usd_gpu: Decimal
+    usd_cpu: Decimal
+    usd_memory: Decimal
+    usd_storage: Decimal
+    usd_low: Decimal
+    usd_high: Decimal
+    basis: str
+    prices_date: str
+
+
+class SourcePlan(Strict):
+    """Where one data source stands.
+
+    `local` files are on this machine (absolute, by content hash), `volume` is a path below a mount of the recipe.
+    """
+
+    local: tuple[str, ...] = ()
+    volume: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class DatasetPlan(Strict):
+    """The recipe's `dataset`, resolved."""
+
+    train: SourcePlan
+    eval: SourcePlan | None = None
+    eval_fraction: float | None = None
+    format: DataFormat | Literal["auto"] = "auto"
+    instruction_template: str = "alpaca"
+    shuffle: bool = True
+
+
+class ComputePlan(Strict):
+    """Where it runs, in Modal's units: seconds, MiB, physical cores."""
+
+    executor: Literal["modal", "local"]
+    gpus: tuple[str, ...] = ()
+    gpu_count: int = 0
+    nodes: int = 1
+    timeout_seconds: int = 86400
+    cpu: float | None = None
+    memory_mib: int | None = None
+    retries: int = 3
+    region: str | None = None
+
+
+class Plan(Strict):
+    """What will be done.  Same recipe and facts, same plan, also next year."""
+
+    version: Literal[1] = 1
+    recipe: Recipe
+    base_dir: str
+    identity: str
+    decisions: tuple[Decision, ...]
+    model: ModelSpec
+    quantization: QuantizationSpec | None
+    lora: LoraSpec | None
+    dataset: DatasetPlan
+    trainer: TrainerSpec
+    samples: SampleSpec
+    compute: ComputePlan
+    lock: dict[str, str]
+    total_steps: int | None = None
+    memory: MemoryEstimate | None = None
+    cost: CostEstimate | None = None

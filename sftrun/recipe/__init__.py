@@ -1,0 +1,1 @@
+"""text -> Recipe: the YAML tree with its places, the typed models, names, migrations."""

@@ -1,0 +1,220 @@
+"""The recipe, version 1, as types: one class a section, in the order of the file.
+
+Names are the libraries' own (SFTConfig, LoraConfig, BitsAndBytesConfig, `app.function`).  Absent and null mean the
+same; `auto` means 'decide for me' and is resolved by `plan.resolve`, never here.  Descriptions, defaults and examples
+become the JSON Schema that editors complete from.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sftrun.contract.jobspec import DataFormat, Dtype, Engine
+from sftrun.strict import Strict
+
+Auto = Literal["auto"]
+Scalar = bool | int | float | str | None
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+
+
+class Model(Strict):
+    """The base model."""
+
+    name_or_path: str = Field(
+        min_length=1,
+        description="A Hub id, a folder (relative to this file), or builtin:NAME.",
+        examples=["Qwen/Qwen2.5-0.5B-Instruct", "./models/mine", "builtin:tiny"],
+    )
+    revision: str | None = Field(None, description="Hub branch, tag or commit; the lock keeps the commit it meant.")
+    dtype: Dtype = Field("bfloat16", description="Type of the weights that are not quantised, and of the computation.")
+    attn_implementation: Auto | Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"] = Field(
+        "auto", description="Attention kernel; varlen is torch's own variable-length attention."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with the model. Pin `revision` then."
+    )
+
+
+class Quantization(Strict):
+    """bitsandbytes quantisation of the frozen weights; leave the section out to train on unquantised weights."""
+
+    load_in_4bit: bool = Field(False, description="4 bits a weight (QLoRA).")
+    load_in_8bit: bool = Field(False, description="8 bits a weight (LLM.int8).")
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field("nf4", description="4-bit data type.")
+    bnb_4bit_use_double_quant: bool = Field(True, description="Quantise the block scales too.")
+    bnb_4bit_compute_dtype: Dtype = Field("bfloat16", description="Type of the products with 4-bit weights.")
+
+
+class Lora(Strict):
+    """Low-rank adapters; leave the section out for full fine-tuning."""
+
+    r: PositiveInt = Field(16, description="Rank of the adapters.", examples=[8, 16, 32])
+    lora_alpha: float = Field(16, description="Scale: the adapter counts lora_alpha / r.", examples=[16, 32])
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter.")
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear",
+        description="Names of the linear layers that get an adapter, or all-linear.",
+        examples=["all-linear", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]],
+    )
+    modules_to_save: tuple[str, ...] = Field((), description="Modules trained in full and saved with the adapter.")
+    use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(r).")
+    use_dora: bool = Field(False, description="Weight-decomposed adapters (DoRA).")
+
+
+class Source(Strict):
+    """Where rows come from: files, or a data set of the Hub."""
+
+    path: str | None = Field(
+        None,
+        description="A file, folder or glob: relative to this file, or absolute below a mount of `volumes`.",
+        examples=["data/train.jsonl", "/data/dataset/train.jsonl", "data/*.parquet"],
+    )
+    hub: str | None = Field(None, description="A data set of the Hub.", examples=["tatsu-lab/alpaca"])
+    config: str | None = Field(None, description="Configuration of the Hub's data set.")
+    split: str | None = Field(None, description="Split of the Hub's data set.", examples=["train", "test"])
+    revision: str | None = Field(None, description="Branch, tag or commit of the Hub's data set.")
+    num_examples: PositiveInt | None = Field(None, description="Rows, as declared; used where they can't be counted.")
+    mean_tokens: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Mean tokens a row, as declared; used where they can't be counted."
+    )
+
+
+class Dataset(Strict):
+    """What is learnt from, and what it is judged on."""
+
+    train: Source = Field(description="Training rows.")
+    eval: Source | None = Field(None, description="Validation rows.")
+    eval_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Share of the training rows kept for validation, instead of `eval`."
+    )
+    format: Auto | DataFormat = Field("auto", description="Form of the rows; auto looks at the columns.")
+    instruction_template: str = Field(
+        "alpaca", description="alpaca, plain, or a text with {instruction}, {input} and {output}."
+    )
+    shuffle: bool = Field(True, description="Shuffle the training rows by `trainer.seed`.")
+
+
+class Trainer(Strict):
+    """TRL's SFTConfig by its own names."""
+
+    engine: Engine = Field("trl", description="The library that trains.")
+    num_train_epochs: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Passes over the data; or max_steps."
+    )
+    max_steps: PositiveInt | None = Field(None, description="Optimiser steps; or num_train_epochs.")
+    max_length: PositiveInt = Field(1024, description="Tokens a training row; longer rows are cut.")
+    packing: bool = Field(
+        False, description="Put several rows into one sequence of max_length, kept apart by attention."
+    )
+    per_device_train_batch_size: PositiveInt = Field(8, description="Rows (packed sequences) a GPU takes at once.")
+    per_device_eval_batch_size: PositiveInt | None = Field(
+        None, description="The same for evaluation; as training if absent."
+    )
+    gradient_accumulation_steps: PositiveInt = Field(1, description="Batches added up before a step.")
+    learning_rate: Auto | Annotated[float, Field(gt=0)] = Field("auto", description="Peak learning rate.")
+    lr_scheduler_type: str = Field(
+        "linear", description="Schedule of the learning rate.", examples=["linear", "cosine"]
+    )
+    warmup_steps: NonNegativeInt | None = Field(None, description="Steps until the peak; or warmup_ratio.")
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None, description="The same as a share of all steps."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay.")
+    max_grad_norm: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Gradients are clipped to this norm; 0 for never."
+    )
+    optim: str = Field("adamw_torch_fused", description="Optimiser.", examples=["adamw_torch_fused", "adamw_8bit"])
+    gradient_checkpointing: Auto | bool = Field("auto", description="Recompute activations to save memory.")
+    use_liger_kernel: Auto | bool = Field("auto", description="Liger's fused kernels.")
+    bf16: bool | None = Field(None, description="Mixed precision in bfloat16; or fp16.")
+    fp16: bool | None = Field(None, description="Mixed precision in float16; or bf16.")
+    assistant_only_loss: Auto | bool = Field("auto", description="Learn from the assistant's turns only (messages).")
+    completion_only_loss: Auto | bool = Field(
+        "auto", description="Learn from the completion only, not from the prompt."
+    )
+    logging_steps: PositiveInt = Field(10, description="Steps between two lines of the log.")
+    eval_steps: PositiveInt | None = Field(None, description="Steps between evaluations; once at the end if absent.")
+    save_steps: PositiveInt = Field(500, description="Steps between checkpoints.")
+    save_total_limit: PositiveInt | None = Field(2, description="Checkpoints kept.")
+    load_best_model_at_end: bool = Field(False, description="Keep the checkpoint with the lowest eval loss.")
+    seed: NonNegativeInt = Field(3407, description="Seed of order, initialisation and dropout.")
+    report_to: Literal["none"] | tuple[Literal["trackio", "wandb", "mlflow", "tensorboard"], ...] = Field(
+        "none", description="Experiment trackers."
+    )
+    extra: dict[str, Scalar | tuple[Scalar, ...] | dict[str, Scalar]] = Field(
+        default_factory=dict, description="Any other field of TRL's SFTConfig."
+    )
+
+
+class Image(Strict):
+    """Additions to the engine's locked image."""
+
+    pip: tuple[str, ...] = Field((), description="Requirements for pip.")
+    apt: tuple[str, ...] = Field((), description="Debian packages.")
+    env: dict[str, str] = Field(default_factory=dict, description="Environment variables; never secrets.")
+
+
+class Compute(Strict):
+    """Where it runs: the keywords of Modal's `app.function`."""
+
+    executor: Literal["modal", "local"] = Field("modal", description="Modal, or this machine.")
+    gpu: str | tuple[str, ...] | None = Field(
+        None,
+        description="A Modal GPU, NAME:COUNT, or a list in order of preference; none for CPU.",
+        examples=["H200", "H100:8", "none"],
+    )
+    nodes: PositiveInt = Field(1, description="Machines, each with the GPUs named.")
+    timeout: str | int = Field(
+        "24h", description="Limit of one attempt: 90s, 30m, 24h or seconds.", examples=["1h", "24h"]
+    )
+    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Physical cores.")
+    memory: str | PositiveInt | None = Field(None, description="Memory: 16GiB, or MiB as a number.", examples=["16GiB"])
+    retries: Annotated[int, Field(ge=0, le=10)] = Field(3, description="New attempts after a failure.")
+    region: str | None = Field(None, description="Modal region; multiplies the price.", examples=["us", "eu-west"])
+    image: Image = Field(Image(), description="Additions to the engine's locked image.")
+
+
+class Output(Strict):
+    """Where the adapter goes."""
+
+    dir: str = Field(min_length=1, description="The adapter's folder, below a mount; checkpoints go beside it.")
+
+
+class Samples(Strict):
+    """Prompts answered before and after training."""
+
+    prompts: tuple[str, ...] = Field((), description="Prompts, answered by base and tuned model.")
+    max_new_tokens: PositiveInt = Field(128, description="Longest answer, in tokens.")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="Sampling temperature; 0 is greedy.")
+
+
+class Budget(Strict):
+    """Money."""
+
+    max_usd: Annotated[Decimal, Field(gt=0)] | None = Field(
+        None, description="Refuse to start above it; stop with a checkpoint when it is reached."
+    )
+
+
+class Recipe(Strict):
+    """A fine-tuning recipe."""
+
+    version: Literal[1] = Field(description="Version of this file's form.")
+    name: Name = Field(description="Name of the recipe; runs are found by it.")
+    description: str | None = Field(None, description="What it is for.")
+    model: Model = Field(description="The base model.")
+    quantization: Quantization | None = Field(None, description="Leave out to train on unquantised weights.")
+    lora: Lora | None = Field(None, description="Leave out for full fine-tuning.")
+    dataset: Dataset = Field(description="What is learnt from.")
+    trainer: Trainer = Field(Trainer(), description="TRL's SFTConfig by its own names.")
+    compute: Compute = Field(Compute(), description="Where it runs.")
+    volumes: dict[str, str] = Field(default_factory=dict, description="Mount path: Modal Volume; here a folder each.")
+    output: Output = Field(description="Where the adapter goes.")
+    samples: Samples = Field(Samples(), description="Prompts answered before and after.")
+    budget: Budget = Field(Budget(), description="Money.")
+    secrets: tuple[str, ...] = Field((), description="Names of Modal Secrets; never values.")
+    tags: dict[str, str] = Field(default_factory=dict, description="Labels of the run, for reports and bills.")

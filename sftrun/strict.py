@@ -1,0 +1,13 @@
+"""The one pydantic base: strict, frozen, no unknown keys.
+
+Strict, so that `"16"` is never taken for 16; frozen, so that a value can be hashed, shared and trusted;
+`extra="forbid"`, so that a key that nobody reads is an error and not a silence.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Base of every value that crosses a module's border."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
