@@ -76,7 +76,11 @@ class DatasetSpec(Strict):
 
 
 class TrainerSpec(Strict):
-    """TRL's SFTConfig in its own names, every `auto` resolved."""
+    """TRL's SFTConfig in its own names, every `auto` resolved.
+
+    `assistant_only_loss` and `completion_only_loss` of None mean: by the form of the rows (assistant turns of
+    `messages`, completions of `prompt_completion` and `instruction`, all of `text`).
+    """
 
     engine: Engine = "trl"
     num_train_epochs: float = 1.0
@@ -99,7 +103,7 @@ class TrainerSpec(Strict):
     dequantize: bool = False
     bf16: bool = True
     fp16: bool = False
-    assistant_only_loss: bool = False
+    assistant_only_loss: bool | None = None
     completion_only_loss: bool | None = None
     logging_steps: int = 10
     eval_steps: int | None = None

@@ -118,6 +118,16 @@ class Machine(Strict):
     memory_gb: float = 0.0
 
 
+class Files(Strict):
+    """The files of one data source on this machine, globs expanded, and a hash of their content.
+
+    `sha256` is None where the content could not be read from here (a Volume, the Hub).
+    """
+
+    paths: tuple[str, ...] = ()
+    sha256: str | None = None
+
+
 class Facts(Strict):
     """All that a plan may rest on besides the recipe."""
 
@@ -126,5 +136,7 @@ class Facts(Strict):
     machine: Machine
     lock: dict[str, str]
     model: ModelFacts | None = None
+    train_files: Files = Files()
+    eval_files: Files = Files()
     train: DataFacts | None = None
     eval: DataFacts | None = None

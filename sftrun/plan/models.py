@@ -117,7 +117,6 @@ class Plan(Strict):
 
     version: Literal[1] = 1
     recipe: Recipe
-    base_dir: str
     identity: str
     decisions: tuple[Decision, ...]
     model: ModelSpec

@@ -1,0 +1,91 @@
+"""Recipe + Facts -> Plan.  Pure: same input, same plan, also next year.
+
+The clock, the run's id and the prices are arguments or facts; `cli` fetches them."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from sftrun.contract.jobspec import ModelSpec
+from sftrun.facts.models import DataFacts, Facts, Files
+from sftrun.plan import resolve
+from sftrun.plan.identity import identity
+from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
+from sftrun.recipe.models import Recipe, Source
+
+
+def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
+    """Decide everything.  `folders` holds the folder that each relative path of the recipe is relative to."""
+    said = resolve.Decisions()
+    compute, device = resolve.compute(recipe, facts, said)
+    kernel = resolve.attention(recipe, device, said)
+    steps = total_steps(recipe, facts.train, compute.gpu_count * compute.nodes)
+    return Plan(
+        recipe=recipe,
+        identity=identity(recipe, facts, compute),
+        model=_model_at(resolve.model(recipe, kernel), facts, folders),
+        quantization=resolve.quantization(recipe),
+        lora=resolve.lora(recipe),
+        dataset=_dataset(recipe, facts, said),
+        trainer=resolve.trainer(recipe, device, kernel, said, steps),
+        samples=resolve.samples(recipe),
+        compute=compute,
+        lock=facts.lock,
+        total_steps=steps,
+        decisions=tuple(said.made),
+    )
+
+
+def total_steps(recipe: Recipe, train: DataFacts | None, gpus: int) -> int | None:
+    """Optimiser steps of the whole run, as transformers' Trainer counts them; None where the rows are not known."""
+    t = recipe.trainer
+    if t.max_steps is not None:
+        return t.max_steps
+    sequences = _sequences(recipe, train)
+    if sequences is None:
+        return None
+    batches = math.ceil(sequences / (t.per_device_train_batch_size * max(gpus, 1)))
+    return math.ceil(math.ceil(batches / t.gradient_accumulation_steps) * (t.num_train_epochs or 1))
+
+
+def _sequences(recipe: Recipe, train: DataFacts | None) -> int | None:
+    if train is None:
+        return None
+    rows = train.rows * (1 - (recipe.dataset.eval_fraction or 0))
+    if not recipe.trainer.packing:
+        return round(rows)
+    tokens = train.tokens or (train.mean_tokens or 0) * train.rows
+    return math.ceil(tokens / train.rows * rows / recipe.trainer.max_length) if tokens else None
+
+
+def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> ModelSpec:
+    name = model.name_or_path
+    is_folder = name.startswith((".", "/")) or (facts.model is not None and facts.model.source == "folder")
+    if not is_folder or name.startswith("builtin:"):
+        return model
+    return model.model_copy(update={"name_or_path": str(Path(folders["model.name_or_path"], name))})
+
+
+def _dataset(recipe: Recipe, facts: Facts, said: resolve.Decisions) -> DatasetPlan:
+    data = recipe.dataset
+    return DatasetPlan(
+        train=_source(data.train, facts.train_files),
+        eval=None if data.eval is None else _source(data.eval, facts.eval_files),
+        eval_fraction=data.eval_fraction,
+        format=resolve.data_format(recipe, facts, said),
+        instruction_template=data.instruction_template,
+        shuffle=data.shuffle,
+    )
+
+
+def _source(source: Source, files: Files) -> SourcePlan:
+    on_volume = source.path is not None and PurePosixPath(source.path).is_absolute()
+    return SourcePlan(
+        local=() if on_volume else files.paths,
+        volume=source.path if on_volume else None,
+        hub=source.hub,
+        config=source.config,
+        split=source.split,
+        revision=source.revision,
+        sha256=files.sha256,
+    )

@@ -1,0 +1,37 @@
+"""A run's identity: a hash of what decides its result.
+
+In it: the recipe without what only concerns the outside, the data's content, the model's commit or content, the locked
+packages.  Not in it: name, description, tags, budget, secrets, time limits, machine sizes, declared counts; two recipes
+that differ in those alone are one run.  The kind of GPU is left out too, so that a pre-empted run may go on on another.
+"""
+
+import hashlib
+import json
+
+from sftrun.facts.models import Facts
+from sftrun.plan.models import ComputePlan
+from sftrun.recipe.models import Recipe
+
+_OUTSIDE = {"name", "description", "tags", "budget", "secrets", "compute", "extends"}
+
+
+def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
+    """64 hex digits."""
+    text = json.dumps(_what_decides(recipe, facts, compute), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _what_decides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, object]:
+    body = recipe.model_dump(mode="json", exclude=_OUTSIDE)
+    for split in ("train", "eval"):
+        for declared in ("num_examples", "mean_tokens"):
+            (body["dataset"][split] or {}).pop(declared, None)
+    return {
+        "recipe": body,
+        "executor": compute.executor,
+        "gpus": compute.gpu_count * compute.nodes,
+        "image": recipe.compute.image.model_dump(mode="json"),
+        "data": [facts.train_files.sha256, facts.eval_files.sha256],
+        "model": None if facts.model is None else facts.model.commit or facts.model.content_sha256,
+        "lock": facts.lock,
+    }

@@ -1,0 +1,282 @@
+"""Each `auto` and each absent key that matters -> a value and its reason.
+
+What changes the result (rows a step, order, rounding) is taken as written; what only changes speed or memory may be
+chosen here, and is said.  A decision that had nothing to choose from is no decision and is not listed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sftrun.contract.jobspec import (
+    Attention,
+    DataFormat,
+    LoraSpec,
+    ModelSpec,
+    QuantizationSpec,
+    SampleSpec,
+    TrainerSpec,
+)
+from sftrun.facts.models import Facts, Gpu
+from sftrun.plan import units
+from sftrun.plan.models import ComputePlan, Decision
+from sftrun.recipe.models import Recipe
+
+# below this many steps the 11-60 s that compiling costs are not earned back
+STEPS_WORTH_COMPILING = 200
+
+
+@dataclass
+class Decisions:
+    """The reasons, collected while the values are made."""
+
+    made: list[Decision] = field(default_factory=list)
+
+    def say(self, at: str, value: object, reason: str) -> None:
+        self.made.append(Decision(at=at, value=_words(value), reason=reason))
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the job will find: a GPU of the catalog (or this machine's), or none."""
+
+    name: str | None
+    count: int
+    capability: tuple[int, int]
+    has_bf16: bool
+    memory_gb: float
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.count > 0
+
+    @property
+    def has_varlen(self) -> bool:
+        # torch.nn.attention.varlen runs FlashAttention kernels: Ampere and later
+        return self.is_gpu and self.capability >= (8, 0)
+
+
+def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
+    """Where it runs, and on what."""
+    choices = units.gpu_choices(recipe.compute.gpu)
+    local = recipe.compute.executor == "local"
+    device = _local_device(recipe, facts, said) if local else _rented_device(choices, facts)
+    plan = ComputePlan(
+        executor=recipe.compute.executor,
+        gpus=() if local else tuple(name for name, _ in choices),
+        gpu_count=device.count,
+        nodes=recipe.compute.nodes,
+        timeout_seconds=units.seconds(recipe.compute.timeout),
+        cpu=recipe.compute.cpu,
+        memory_mib=units.mebibytes(recipe.compute.memory),
+        retries=recipe.compute.retries,
+        region=recipe.compute.region,
+    )
+    return plan, device
+
+
+def _rented_device(choices: tuple[tuple[str, int], ...], facts: Facts) -> Device:
+    if not choices:
+        return Device(None, 0, (0, 0), True, 0.0)
+    name, count = choices[0]
+    gpu = find_gpu(name, facts)
+    if gpu is None:
+        return Device(name, count, (8, 0), True, 0.0)
+    return Device(gpu.name, count, gpu.compute_capability, gpu.has_bf16, gpu.memory_gb)
+
+
+def find_gpu(name: str, facts: Facts) -> Gpu | None:
+    """The catalog's GPU of that name, pins (`H100!`) and aliases included."""
+    plain = name.rstrip("!+")
+    return next((gpu for gpu in facts.catalog.gpus if plain in (gpu.name, *gpu.aliases)), None)
+
+
+def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
+    machine = facts.machine
+    wanted = units.gpu_choices(recipe.compute.gpu)
+    declined = recipe.compute.gpu is not None and not wanted
+    if declined or machine.gpu_count == 0:
+        if wanted:
+            said.say("compute.gpu", "none", f"this machine has no GPU; `{wanted[0][0]}` holds for the modal executor")
+        return Device(None, 0, (0, 0), True, 0.0)
+    count = min(wanted[0][1] if wanted else 1, machine.gpu_count)
+    said.say("compute.gpu", f"{machine.gpu_name}:{count}", "the GPU of this machine")
+    return Device(machine.gpu_name, count, (8, 0), machine.has_bf16, machine.gpu_memory_gb)
+
+
+def data_format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
+    """The form of the rows; stays `auto` where the data is out of reach."""
+    if recipe.dataset.format != "auto":
+        return recipe.dataset.format
+    if facts.train is not None and facts.train.format is not None:
+        said.say("dataset.format", facts.train.format, "by the columns of the first row")
+        return facts.train.format
+    said.say("dataset.format", "auto", "the data can't be read from here; the job looks at the columns")
+    return "auto"
+
+
+def model(recipe: Recipe, attention: Attention) -> ModelSpec:
+    """The base model's keyword arguments."""
+    return ModelSpec(
+        name_or_path=recipe.model.name_or_path,
+        revision=recipe.model.revision,
+        dtype=recipe.model.dtype,
+        attn_implementation=attention,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+
+
+def attention(recipe: Recipe, device: Device, said: Decisions) -> Attention:
+    """The attention kernel: rows that share a sequence never see each other, whatever is chosen."""
+    wanted = recipe.model.attn_implementation
+    if wanted != "auto":
+        return wanted
+    if recipe.trainer.engine == "unsloth":
+        said.say("model.attn_implementation", "sdpa", "the unsloth engine brings its own attention")
+        return "sdpa"
+    if device.has_varlen:
+        said.say("model.attn_implementation", "varlen", "rows lie end to end without padding, each sees only itself")
+        return "varlen"
+    if recipe.trainer.packing:
+        said.say(
+            "model.attn_implementation", "varlen", "packed rows must not see each other; a mask keeps them apart here"
+        )
+        return "varlen"
+    said.say("model.attn_implementation", "sdpa", "the fastest for padded batches on this device")
+    return "sdpa"
+
+
+def quantization(recipe: Recipe) -> QuantizationSpec | None:
+    """As written: quantisation changes the result."""
+    section = recipe.quantization
+    return None if section is None else QuantizationSpec(**section.model_dump())
+
+
+def lora(recipe: Recipe) -> LoraSpec | None:
+    """As written."""
+    return None if recipe.lora is None else LoraSpec(**recipe.lora.model_dump())
+
+
+def samples(recipe: Recipe) -> SampleSpec:
+    """As written."""
+    return SampleSpec(**recipe.samples.model_dump())
+
+
+def trainer(recipe: Recipe, device: Device, kernel: Attention, said: Decisions, steps: int | None) -> TrainerSpec:
+    """TRL's arguments with every `auto` decided.  `steps` is the length of the run where it is known."""
+    t = recipe.trainer
+    bf16, fp16 = _precision(recipe, device, said)
+    varlen = kernel == "varlen" and device.has_varlen
+    compiled = varlen and t.engine == "trl" and (steps is None or steps >= STEPS_WORTH_COMPILING)
+    if varlen:
+        reason = "worth its 11 to 60 s at the start" if compiled else f"{steps} steps don't earn back the compiling"
+        said.say("trainer.compile_layers", compiled, reason)
+    return TrainerSpec(
+        engine=t.engine,
+        num_train_epochs=_epochs(recipe, said),
+        max_steps=t.max_steps if t.max_steps is not None else -1,
+        max_length=t.max_length,
+        packing=t.packing,
+        padding_free=_padding_free(recipe, varlen, said),
+        per_device_train_batch_size=t.per_device_train_batch_size,
+        per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
+        gradient_accumulation_steps=t.gradient_accumulation_steps,
+        learning_rate=_learning_rate(recipe, said),
+        lr_scheduler_type=t.lr_scheduler_type,
+        warmup_steps=float(t.warmup_steps if t.warmup_steps is not None else t.warmup_ratio or 0),
+        weight_decay=t.weight_decay,
+        max_grad_norm=t.max_grad_norm,
+        optim=_optim(recipe, device, said),
+        gradient_checkpointing=_checkpointing(recipe, device, said),
+        use_liger_kernel=_liger(recipe, device, compiled, said),
+        compile_layers=compiled,
+        bf16=bf16,
+        fp16=fp16,
+        assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
+        completion_only_loss=None if t.completion_only_loss == "auto" else t.completion_only_loss,
+        logging_steps=t.logging_steps,
+        eval_steps=t.eval_steps,
+        save_steps=t.save_steps,
+        save_total_limit=t.save_total_limit,
+        load_best_model_at_end=t.load_best_model_at_end,
+        seed=t.seed,
+        report_to=() if t.report_to == "none" else t.report_to,
+        extra=_thawed(t.extra),
+    )
+
+
+def _thawed(extra: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in extra.items()}
+
+
+def _epochs(recipe: Recipe, said: Decisions) -> float:
+    if recipe.trainer.num_train_epochs is None and recipe.trainer.max_steps is None:
+        said.say("trainer.num_train_epochs", 1, "neither num_train_epochs nor max_steps is given: one pass")
+    return float(recipe.trainer.num_train_epochs or 1)
+
+
+def _learning_rate(recipe: Recipe, said: Decisions) -> float:
+    if recipe.trainer.learning_rate != "auto":
+        return recipe.trainer.learning_rate
+    value, method = (2e-4, "LoRA") if recipe.lora is not None else (2e-5, "full fine-tuning")
+    said.say("trainer.learning_rate", value, f"usual for {method}")
+    return value
+
+
+def _precision(recipe: Recipe, device: Device, said: Decisions) -> tuple[bool, bool]:
+    t = recipe.trainer
+    if t.bf16 is not None or t.fp16 is not None:
+        return bool(t.bf16), bool(t.fp16)
+    if not device.is_gpu:
+        said.say("trainer.bf16", False, "a CPU computes faster in the model's own type")
+        return False, False
+    if device.has_bf16:
+        said.say("trainer.bf16", True, f"{device.name} has bfloat16, which needs no loss scaling")
+        return True, False
+    said.say("trainer.fp16", True, f"{device.name} has no bfloat16")
+    return False, True
+
+
+def _padding_free(recipe: Recipe, varlen: bool, said: Decisions) -> bool:
+    if not varlen or recipe.trainer.packing or recipe.trainer.engine != "trl":
+        return False
+    said.say("trainer.padding_free", True, "the same rows a step and the same loss, without computing on padding")
+    return True
+
+
+def _optim(recipe: Recipe, device: Device, said: Decisions) -> str:
+    optim = recipe.trainer.optim
+    if device.is_gpu or not optim.startswith("paged_"):
+        return optim
+    plain = optim.removeprefix("paged_")
+    said.say(
+        "trainer.optim",
+        plain,
+        f"without a GPU there is nothing to page; the steps of `{optim}` are the same",
+    )
+    return plain
+
+
+def _checkpointing(recipe: Recipe, device: Device, said: Decisions) -> bool:
+    wanted = recipe.trainer.gradient_checkpointing
+    if wanted != "auto":
+        return wanted
+    if device.is_gpu:
+        said.say("trainer.gradient_checkpointing", True, "memory without it is not known: the safe choice")
+    return device.is_gpu
+
+
+def _liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bool:
+    wanted = recipe.trainer.use_liger_kernel
+    if wanted != "auto":
+        return wanted
+    if device.is_gpu:
+        said.say(
+            "trainer.use_liger_kernel",
+            False,
+            "compiled layers are faster" if compiled else "not needed for so few steps",
+        )
+    return False
+
+
+def _words(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
