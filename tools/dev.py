@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
     task = parser.parse_args().task
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this runs before anything checked the version
         sys.exit("sftrun needs Python 3.11 or newer")
     set_up()
     for tool, *rest in TASKS[task]:
