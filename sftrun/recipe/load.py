@@ -1,0 +1,62 @@
+"""Recipe text -> Recipe: one path for every command that reads a recipe.
+
+Reading (files, `extends`, `--set`) gives one tree with places; the tree becomes plain values; pydantic judges each
+field, `problems` puts its errors into our words, and `checks` judges what belongs together.  Nothing here raises for
+a wrong recipe: whatever is wrong is in `Loaded.diagnostics`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sftrun.diagnostics import Diagnostic
+from sftrun.recipe import problems, reading
+from sftrun.recipe.models import Recipe
+from sftrun.recipe.source import Source
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A recipe as far as it could be read.
+
+    `recipe` is None where an error stands in the way.  `folders` names, for each relative value that is written
+    (`model.name_or_path`, `dataset.train.path`, `dataset.eval.path`), the absolute folder that it is relative to.
+    """
+
+    file: str
+    recipe: Recipe | None
+    diagnostics: tuple[Diagnostic, ...]
+    source: Source
+    folders: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no error was found; warnings are allowed."""
+        return not any(found.severity == "error" for found in self.diagnostics)
+
+
+def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | None = None) -> Loaded:
+    """Read, merge and judge a recipe.  `text` stands for the file's content (an editor's buffer, stdin).
+
+    `overrides` are `a.b=yaml` as given to `--set`.  Never raises for what a file holds or lacks.
+    """
+    read = reading.read(str(file), overrides, text)
+    found = list(read.diagnostics)
+    recipe: Recipe | None = None
+    if read.source.root is not None and not read.stop:
+        values = reading.values_of(read.source.root)
+        try:
+            recipe = Recipe.model_validate(values)
+        except ValidationError as error:
+            found += problems.translate(error, read.source, read.broken)
+    if any(one.severity == "error" for one in found):
+        recipe = None
+    return Loaded(str(file), recipe, in_order(found, read.source), read.source, read.folders)
+
+
+def in_order(found: list[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
+    """The diagnostics in the order of the file, each once; those of other files behind."""
+    places = [(one.span or source.locate(one.at, one.on_key), one) for one in found]
+    places.sort(key=lambda place: (place[0].file != source.file, place[0].file, place[0].line, place[0].column))
+    return tuple(dict.fromkeys(one for _, one in places))
