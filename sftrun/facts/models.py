@@ -8,7 +8,12 @@ from sftrun.strict import Strict
 
 
 class Linear(Strict):
-    """Linear layers of one name and shape: `name` is the last part (`q_proj`), `count` how many the model has."""
+    """Linear layers of one name and shape: `name` is the last part (`q_proj`), `count` how many the model has.
+
+    `path` is the full name with `*` for a layer's number, `layers` those numbers where they are not 0 to count - 1.
+    Experts are no modules: transformers stacks them in one parameter a layer, `experts` of them, each of this shape
+    (`count` counts every one).  The output head is not among them: see `OtherModule`.
+    """
 
     name: str
     in_features: int
@@ -16,12 +21,34 @@ class Linear(Strict):
     count: int
     fused: bool = False
     expert: bool = False
+    path: str = ""
+    layers: tuple[int, ...] = ()
+    bias: bool = False
+    experts: int = 0
+
+
+class OtherModule(Strict):
+    """Modules with parameters that are no linear layers: `parameters` in each, of them `bias_parameters` in biases.
+
+    Embeddings, heads and routers have a `shape` (rows, columns): an adapter can be put on them by name.
+    A tied head has a shape and no parameters of its own.
+    """
+
+    path: str
+    kind: Literal["embedding", "head", "router", "norm", "other"]
+    parameters: int
+    count: int = 1
+    bias_parameters: int = 0
+    layers: tuple[int, ...] = ()
+    shape: tuple[int, int] | None = None
 
 
 class ModelFacts(Strict):
     """A model's architecture without its weights, from config.json and safetensors headers.
 
-    `embedding_parameters` counts input embeddings (and the head when it is not tied); `parameters` everything once.
+    `embedding_parameters` counts input embeddings (and the head when it is not tied); `parameters` everything once:
+    embeddings, the weights of `linears`, and `other_parameters` (biases, norms, routers).
+    `module_names` are the last parts of all modules' names, each once.
     """
 
     source: Literal["folder", "cache", "hub", "shipped"]
@@ -34,7 +61,8 @@ class ModelFacts(Strict):
     embedding_parameters: int
     other_parameters: int
     linears: tuple[Linear, ...]
-    module_names: tuple[str, ...]
+    module_names: tuple[str, ...] = ()
+    others: tuple[OtherModule, ...] = ()
     dtype: str
     hidden_size: int
     intermediate_size: int
