@@ -1,0 +1,98 @@
+"""The one path from a recipe's file to a plan: every command that reads a recipe comes through here.
+
+load -> gather -> build -> check.  Problems are Diagnostics, all at once and in the order of the file; a command that
+needs a plan calls `must`, which shows them and ends.
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from sftrun.diagnostics import Diagnostic
+from sftrun.errors import RecipeRejected, SftrunError
+from sftrun.facts.gather import Gathered, Wanted, World, gather
+from sftrun.plan.build import build
+from sftrun.plan.checks import check
+from sftrun.plan.models import Plan
+from sftrun.recipe.load import Loaded, in_order, load
+from sftrun.recipe.models import Recipe, Source
+from sftrun.run.places import ledger_folder
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with all that could be found out about it; `plan` is None where an error stands in the way."""
+
+    loaded: Loaded
+    gathered: Gathered | None
+    plan: Plan | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(found.severity == "error" for found in self.diagnostics)
+
+
+def prepare(
+    file: str | Path, overrides: tuple[str, ...] = (), *, offline: bool = True, text: str | None = None
+) -> Prepared:
+    """Read, gather, plan and check one recipe; never raises for what the recipe holds."""
+    return examine(load(file, overrides, text=text), offline=offline)
+
+
+def examine(loaded: Loaded, *, offline: bool = True) -> Prepared:
+    """The same for a recipe that was loaded already."""
+    if loaded.recipe is None:
+        return Prepared(loaded, None, None, loaded.diagnostics)
+    gathered = gather(wanted(loaded.recipe, loaded.folders), World(ledger_folder(), offline, own_prices()))
+    plan = build(loaded.recipe, gathered.facts, folders=loaded.folders)
+    found = (*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems, plan))
+    return Prepared(loaded, gathered, plan, in_order(list(found), loaded.source))
+
+
+def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
+    """What to ask the world about this recipe."""
+    here = str(Path.cwd())
+    return Wanted(
+        model=recipe.model.name_or_path,
+        revision=recipe.model.revision,
+        model_folder=folders.get("model.name_or_path", here),
+        train=_path(recipe.dataset.train, folders.get("dataset.train.path", here)),
+        eval=_path(recipe.dataset.eval, folders.get("dataset.eval.path", here)),
+        volumes=recipe.volumes,
+        engine=recipe.trainer.engine,
+        local=recipe.compute.executor == "local",
+    )
+
+
+def _path(source: Source | None, folder: str) -> tuple[str, str] | None:
+    return None if source is None or source.path is None else (source.path, folder)
+
+
+def must(prepared: Prepared) -> Plan:
+    """The plan, or the diagnostics on stderr and RecipeRejected."""
+    import click
+
+    from sftrun.report.carets import render
+
+    if prepared.diagnostics:
+        click.echo(render(prepared.diagnostics, prepared.loaded.source), err=True)
+    if prepared.plan is None or not prepared.ok:
+        raise RecipeRejected("")
+    return prepared.plan
+
+
+def own_prices() -> Path | None:
+    """The file of negotiated rates that SFTRUN_PRICES or `[prices] file` of sftrun.toml names."""
+    named = os.environ.get("SFTRUN_PRICES") or settings().get("prices", {}).get("file")
+    return Path(named) if named else None
+
+
+def settings() -> dict[str, dict[str, str]]:
+    """sftrun.toml of the working folder; empty if there is none."""
+    file = Path("sftrun.toml")
+    try:
+        return tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+    except (OSError, ValueError) as error:
+        raise SftrunError(f"`{file}` can't be read: {error}", help="mend it, or move it away") from error

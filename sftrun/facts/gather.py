@@ -1,0 +1,97 @@
+"""The shell that fetches facts: files, this machine, the model's headers, the dated data.  Everything impure is here.
+
+What can't be known is a `Problem` beside the facts, not an exception: the checks say it at its place in the recipe.
+"""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sftrun.contract.jobspec import Engine
+from sftrun.facts import catalog, files, locks
+from sftrun.facts.machine import machine
+from sftrun.facts.model import Problem, model_facts
+from sftrun.facts.models import Facts, Files, Machine, ModelFacts
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a recipe asks about; each path with the folder that it is relative to.  `local`: the job runs here."""
+
+    model: str
+    revision: str | None
+    model_folder: str
+    train: tuple[str, str] | None
+    eval: tuple[str, str] | None
+    volumes: Mapping[str, str]
+    engine: Engine
+    local: bool
+
+
+@dataclass(frozen=True)
+class World:
+    """What `gather` may look at.
+
+    `home` is the ledger's folder (its `volumes/` hold what a local run has of each Volume); `offline` forbids the Hub;
+    `own_prices` is a file of negotiated rates.
+    """
+
+    home: Path
+    offline: bool = True
+    own_prices: Path | None = None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Facts, and by the dotted key that asked for it what could not be known."""
+
+    facts: Facts
+    problems: dict[str, Problem]
+
+
+def gather(wanted: Wanted, world: World) -> Gathered:
+    """Facts for one recipe."""
+    problems: dict[str, Problem] = {}
+    model = model_facts(wanted.model, wanted.revision, Path(wanted.model_folder), offline=world.offline)
+    if isinstance(model, Problem):
+        problems["model.name_or_path"] = model
+    facts = Facts(
+        catalog=catalog.load(world.home / "rates.json", world.own_prices),
+        today=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine=machine() if wanted.local else Machine(),
+        lock=locks.read(wanted.engine),
+        model=model if isinstance(model, ModelFacts) else None,
+        train_files=_files("dataset.train.path", wanted.train, wanted, world, problems),
+        eval_files=_files("dataset.eval.path", wanted.eval, wanted, world, problems),
+    )
+    return Gathered(facts, problems)
+
+
+def _files(
+    key: str, source: tuple[str, str] | None, wanted: Wanted, world: World, problems: dict[str, Problem]
+) -> Files:
+    if source is None:
+        return Files()
+    found = files.find(*_place(*source, wanted.volumes, world.home))
+    try:
+        hashed = files.hashed(found, world.home / "cache")
+    except OSError as error:
+        problems[key] = Problem("missing", f"`{source[0]}` can't be read: {error.strerror}", "check its permissions")
+        return Files()
+    if not found and (wanted.local or not source[0].startswith("/")):
+        problems[key] = Problem("missing", f"no file at `{source[0]}`", _where_to_look(source, wanted, world))
+    return hashed
+
+
+def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:
+    pattern, folder = _place(*source, wanted.volumes, world.home)
+    return f"put it at `{Path(folder, pattern)}`, or correct the path"
+
+
+def _place(path: str, folder: str, volumes: Mapping[str, str], home: Path) -> tuple[str, str]:
+    """(pattern, folder) on this machine: a path below a mount is looked up in the Volume's local twin."""
+    for mount in sorted(volumes, key=len, reverse=True):
+        if PurePosixPath(path).is_relative_to(mount):
+            return str(PurePosixPath(path).relative_to(mount)), str(home / "volumes" / volumes[mount])
+    return path, folder

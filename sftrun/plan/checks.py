@@ -1,0 +1,24 @@
+"""All checks that need more than the recipe, in one list: facts that could not be had, model, data, GPU, money."""
+
+from collections.abc import Iterator, Mapping
+
+from sftrun.diagnostics import Diagnostic
+from sftrun.facts.model_headers import Problem
+from sftrun.facts.models import Facts
+from sftrun.plan.models import Plan
+from sftrun.recipe.models import Recipe
+
+# a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
+_NO_FAULT = {"unreachable", "unknown"}
+_CODES = {"model.name_or_path": "M101", "dataset.train.path": "D101", "dataset.eval.path": "D101"}
+
+
+def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem], plan: Plan) -> Iterator[Diagnostic]:
+    """Every diagnostic that model, data, GPU and money give rise to."""
+    yield from _missing(problems)
+
+
+def _missing(problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
+    for key, problem in problems.items():
+        if problem.kind not in _NO_FAULT:
+            yield Diagnostic(_CODES[key], problem.message, at=tuple(key.split(".")), help=problem.help)
