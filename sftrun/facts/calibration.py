@@ -1,0 +1,86 @@
+"""What was measured on a GPU: the constants of the time model, and paces that recipes' own runs have shown.
+
+Both are dated data files; `benchmarks/calibrate.py` makes the first again.
+"""
+
+import json
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+from sftrun.strict import Strict
+
+CALIBRATION: Final = "calibration-h200.json"
+REPORTED: Final = "reported-paces.json"
+
+
+class StackConstants(Strict):
+    """How well one way of running a step uses the GPU.
+
+    Efficiencies are shares of the data sheet's rates; traffic counts how often the bytes in question are moved; host
+    seconds are what the CPU needs to launch a layer's forward and backward pass.
+    """
+
+    matmul_efficiency: float
+    attention_efficiency: float
+    layer_traffic: float
+    adapter_traffic: float
+    dequantize_traffic: float
+    host_seconds_per_layer: float
+    host_seconds_quantized: float
+    host_seconds_per_step: float
+    host_recompute: float
+    compile_seconds: float
+    cells: int
+    median_error: float
+    worst_error: float
+
+
+class Calibration(Strict):
+    """Constants by stack (eager, liger, compiled, unsloth), with what they were fitted to."""
+
+    date: str
+    gpu: str
+    bf16_tflops: float
+    memory_gb_per_second: float
+    source: str
+    stacks: dict[str, StackConstants]
+
+
+class ReportedPace(Strict):
+    """Samples a second that a recipe's own run is reported to have had, with all that it depends on."""
+
+    name: str
+    date: str
+    source: str
+    note: str
+    gpu: str
+    engine: str
+    parameters: int
+    rows: int
+    max_length: int
+    packing: bool
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    gradient_checkpointing: bool
+    load_in_4bit: bool
+    optim: str
+    samples_per_second: float
+
+
+@lru_cache
+def shipped() -> Calibration:
+    """The calibration of this program."""
+    return Calibration.model_validate(_read(CALIBRATION))
+
+
+@lru_cache
+def reported() -> tuple[ReportedPace, ...]:
+    """The reported paces of this program."""
+    found = _read(REPORTED)
+    assert isinstance(found, list)
+    return tuple(ReportedPace.model_validate(entry) for entry in found)
+
+
+def _read(name: str) -> object:
+    return json.loads(resources.files("sftrun.facts").joinpath("catalog", name).read_text("utf-8"))

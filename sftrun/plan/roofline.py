@@ -1,0 +1,136 @@
+"""Seconds of a step: what the GPU must compute and move, against what the CPU must launch.  Pure.
+
+Work of the linear layers a token: 2 FLOP a weight forward and 2 for the gradient of the input; frozen weights need no
+gradient of their own, so LoRA costs 4N where full fine-tuning costs 6N (Kaplan et al., arXiv 2001.08361, sec. 2.1);
+checkpointing repeats the forward pass, +2N.  Attention: 4 × Σ length² × width forward, half of it when causal kernels
+skip the rest, and 2.5 times that backward (FlashAttention-2, arXiv 2307.08691, sec. 4.1).  What is not a matrix
+product is bound by memory (Williams et al., 2009: the roofline).  A small step waits for the launches instead.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sftrun.facts.calibration import Calibration, StackConstants
+from sftrun.facts.models import Gpu
+from sftrun.plan import memory
+from sftrun.plan.setup import Setup
+from sftrun.plan.workload import Batch
+
+# how sharply the larger of GPU and host time wins; at equality the step takes 1.19 times either
+SHARPNESS: Final = 4
+# an NVLink of Hopper, one way; older and smaller GPUs have PCIe
+NVLINK_BYTES: Final = 300e9
+PCIE_BYTES: Final = 20e9
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one optimiser step, and the parts of one micro-batch."""
+
+    seconds: float
+    gpu: dict[str, float]
+    host: float
+
+    @property
+    def is_launch_bound(self) -> bool:
+        return self.host > sum(self.gpu.values())
+
+
+def step(setup: Setup, batch: Batch, accumulation: int, gpu: Gpu, calibration: Calibration) -> StepTime:
+    """One optimiser step of `accumulation` mean micro-batches."""
+    constants = calibration.stacks[setup.stack]
+    parts = gpu_seconds(setup, batch, gpu, constants)
+    host = host_seconds(setup, constants)
+    total = accumulation * _soft_max(sum(parts.values()), host)
+    total += optimizer_seconds(setup, gpu) + constants.host_seconds_per_step + _exchange(setup, gpu)
+    return StepTime(total, parts, host)
+
+
+def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants) -> dict[str, float]:
+    """Seconds that the GPU is busy with one micro-batch, forward and backward, by kind of work."""
+    flops, moved = gpu.bf16_tflops * 1e12, gpu.memory_gb_per_second * 1e9
+    product = flops * constants.matmul_efficiency
+    return {
+        "linear layers": linear_flops(setup, batch) / product,
+        "head": 6 * batch.tokens * setup.head_parameters / product,
+        "attention": attention_flops(setup, batch) / (flops * constants.attention_efficiency),
+        "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
+        "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
+        "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
+    }
+
+
+def passes(setup: Setup) -> int:
+    """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW."""
+    return 2 + setup.trainer.gradient_checkpointing + (setup.lora is None)
+
+
+def linear_flops(setup: Setup, batch: Batch) -> float:
+    """2 FLOP a weight, token and pass."""
+    return 2 * passes(setup) * setup.active_linear_parameters * batch.tokens
+
+
+def attention_flops(setup: Setup, batch: Batch) -> float:
+    """By true row lengths where the kernel knows them; a mask makes it compute the whole square, of packed rows too."""
+    width = setup.model.attention_heads * setup.model.head_dim
+    squares, masked = batch.squares, batch.layout == "padded"
+    if batch.layout != "padded" and setup.spec.attn_implementation in ("sdpa", "eager"):
+        squares, masked = max(squares, batch.tokens * setup.trainer.max_length), True
+    forward = (4 if masked else 2) * squares * width
+    return setup.model.layers * forward * (3.5 + setup.trainer.gradient_checkpointing)
+
+
+def layer_bytes(setup: Setup, batch: Batch) -> float:
+    """What the layers write for the backward pass to read; checkpointing writes it once more."""
+    share = 1.5 if setup.trainer.gradient_checkpointing else 1.0
+    return setup.model.layers * batch.tokens * memory.layer_bytes_per_token(setup) * share
+
+
+def adapter_bytes(setup: Setup, batch: Batch) -> float:
+    """Inputs and outputs of the adapters: products of rank r are bound by reading x and writing y."""
+    width = sum((x.in_features + x.out_features) * x.count for x in setup.targets)
+    return width * batch.tokens * setup.activation_bytes * (passes(setup) / 2)
+
+
+def dequantized_bytes(setup: Setup) -> float:
+    """4 bits read and 16 written for each product; nothing where it was done once."""
+    if not setup.is_quantized or setup.trainer.dequantize:
+        return 0.0
+    return passes(setup) * setup.linear_parameters * (memory.quantized_bytes(setup) + setup.activation_bytes)
+
+
+def host_seconds(setup: Setup, constants: StackConstants) -> float:
+    """What the CPU needs to launch one micro-batch, whatever its size."""
+    layer = constants.host_seconds_per_layer
+    if setup.is_quantized and not setup.trainer.dequantize:
+        layer += constants.host_seconds_quantized
+    if setup.trainer.gradient_checkpointing:
+        layer *= constants.host_recompute
+    return setup.model.layers * layer
+
+
+def optimizer_seconds(setup: Setup, gpu: Gpu) -> float:
+    """Reading and writing weights, gradients and state once."""
+    moved = 3 * memory.gradient_bytes(setup) + 2 * memory.optimizer_bytes(setup)
+    return moved / (gpu.memory_gb_per_second * 1e9)
+
+
+def _exchange(setup: Setup, gpu: Gpu) -> float:
+    """Gradients round the ring (DDP), or weights twice and gradients once (FSDP); overlap is not counted on.
+
+    A ring moves 2 (n − 1) / n of the gradients through each GPU (Patarasuk & Yuan, 2009).
+    """
+    if setup.sharding == "one":
+        return 0.0
+    speed = NVLINK_BYTES if gpu.memory_gb_per_second > 1500 and gpu.compute_capability[0] != 12 else PCIE_BYTES
+    share = (setup.gpus - 1) / setup.gpus
+    gradients = setup.trainable_parameters * setup.trainable_bytes
+    if setup.sharding == "ddp":
+        return 2 * share * gradients / speed
+    weights = setup.linear_parameters * memory.quantized_bytes(setup)
+    return share * (gradients + passes(setup) * weights) / speed
+
+
+def _soft_max(one: float, other: float) -> float:
+    large, small = max(one, other), min(one, other)
+    return large * (1 + (small / large) ** SHARPNESS) ** (1 / SHARPNESS) if large else 0.0

@@ -1,0 +1,144 @@
+"""What memory and time are computed from: the model's shapes and the settings that matter to them, in one value."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
+from sftrun.facts.models import Linear, ModelFacts
+
+# the code that runs a step; each has its own kernels, and so its own memory and speed
+Stack = Literal["eager", "liger", "compiled", "unsloth"]
+Sharding = Literal["one", "ddp", "fsdp"]
+BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model under a recipe's settings on one GPU of `gpus`."""
+
+    model: ModelFacts
+    spec: ModelSpec
+    trainer: TrainerSpec
+    quantization: QuantizationSpec | None
+    lora: LoraSpec | None
+    gpus: int = 1
+
+    @property
+    def stack(self) -> Stack:
+        if self.trainer.engine == "unsloth":
+            return "unsloth"
+        if self.trainer.compile_layers:
+            return "compiled"
+        return "liger" if self.trainer.use_liger_kernel else "eager"
+
+    @property
+    def sharding(self) -> Sharding:
+        if self.gpus <= 1:
+            return "one"
+        return "fsdp" if self.trainer.extra.get("fsdp") else "ddp"
+
+    @property
+    def bits(self) -> int:
+        """Bits of a quantised weight; 16 or 32 where nothing is quantised."""
+        if self.quantization is not None and self.quantization.load_in_4bit:
+            return 4
+        if self.quantization is not None and self.quantization.load_in_8bit:
+            return 8
+        return 8 * BYTES[self.spec.dtype]
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.bits < 16
+
+    @property
+    def weight_bytes(self) -> int:
+        return BYTES[self.spec.dtype]
+
+    @property
+    def activation_bytes(self) -> int:
+        """Autocast computes in 16 bits, also over 32-bit weights."""
+        return 2 if self.trainer.bf16 or self.trainer.fp16 else self.weight_bytes
+
+    @property
+    def adapter_bytes(self) -> int:
+        """PEFT makes adapters fp32 (autocast_adapter_dtype); TRL casts them to bf16 over quantised weights.
+
+        Unsloth keeps them fp32.
+        """
+        return 2 if self.is_quantized and self.trainer.engine == "trl" else 4
+
+    @property
+    def linear_parameters(self) -> int:
+        return sum(x.in_features * x.out_features * x.count for x in self.model.linears)
+
+    @property
+    def active_linear_parameters(self) -> float:
+        """Those that one token passes: of experts, the chosen ones."""
+        return sum(x.in_features * x.out_features * used(self.model, x) for x in self.model.linears)
+
+    @property
+    def head_parameters(self) -> int:
+        return self.model.vocab_size * self.model.hidden_size
+
+    @property
+    def targets(self) -> tuple[Linear, ...]:
+        """Linear layers that get an adapter; none under full fine-tuning."""
+        if self.lora is None:
+            return ()
+        return tuple(x for x in self.model.linears if _is_target(x, self.lora.target_modules) and not x.expert)
+
+    @property
+    def adapter_parameters(self) -> int:
+        """r × (in + out) each (LoRA, sec. 4.1); DoRA adds a magnitude for each output."""
+        if self.lora is None:
+            return 0
+        extra = sum(x.out_features * x.count for x in self.targets) if self.lora.use_dora else 0
+        return self.lora.r * sum((x.in_features + x.out_features) * x.count for x in self.targets) + extra
+
+    @property
+    def saved_modules_parameters(self) -> int:
+        """Modules trained in full beside the adapter (`modules_to_save`)."""
+        wanted = set(self.lora.modules_to_save) if self.lora is not None else set()
+        linears = sum(x.in_features * x.out_features * x.count for x in self.model.linears if x.name in wanted)
+        others = (o for o in self.model.others if o.path.rpartition(".")[2] in wanted)
+        return linears + sum((o.parameters or (o.shape[0] * o.shape[1] if o.shape else 0)) * o.count for o in others)
+
+    @property
+    def trainable_parameters(self) -> int:
+        if self.lora is None:
+            return self.model.parameters
+        return self.adapter_parameters + self.saved_modules_parameters
+
+    @property
+    def trainable_bytes(self) -> int:
+        """Of one trained parameter."""
+        return self.weight_bytes if self.lora is None else self.adapter_bytes
+
+    def trains(self, names: tuple[str, ...]) -> bool:
+        """Whether any linear layer of these names needs its input for a gradient."""
+        if self.lora is None:
+            return True
+        return any(x.name in names for x in self.targets)
+
+
+def used(model: ModelFacts, linear: Linear) -> float:
+    """How many of these layers one token passes."""
+    if not linear.expert or not model.experts:
+        return float(linear.count)
+    return linear.count * model.experts_per_token / model.experts
+
+
+def per_layer(setup: Setup) -> Iterator[tuple[Linear, float]]:
+    """Each linear layer with how many of it one token passes in one decoder layer."""
+    for linear in setup.model.linears:
+        yield linear, used(setup.model, linear) / max(setup.model.layers, 1)
+
+
+def _is_target(linear: Linear, targets: tuple[str, ...] | str) -> bool:
+    if targets == "all-linear":
+        return True
+    if isinstance(targets, str):
+        return re.fullmatch(targets, linear.path or linear.name) is not None
+    return any(linear.name == t or linear.path.endswith(f".{t}") for t in targets)

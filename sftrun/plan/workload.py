@@ -1,0 +1,110 @@
+"""What one micro-batch computes on: tokens with padding, tokens that are data, the sum of squared row lengths.
+
+Three ways of laying rows out cost very differently: padded to the longest of the batch, end to end without padding
+(padding-free), and packed into sequences of `max_length`.  In the last two a row attends to itself alone.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from sftrun.contract.jobspec import TrainerSpec
+from sftrun.facts.models import DataFacts
+from sftrun.plan import lengths
+from sftrun.plan.lengths import Lengths
+
+Layout = Literal["padded", "flat", "packed"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A mean micro-batch of one GPU, and the largest of the run."""
+
+    layout: Layout
+    rows: float
+    real_tokens: float
+    tokens: float
+    squares: float
+    largest_tokens: float
+    largest_squares: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A whole run."""
+
+    batch: Batch
+    accumulation: int
+    steps: int
+    rows: float
+    eval_rows: float
+    eval_rounds: int
+    epoch_tokens: float
+    source: Literal["counted", "declared"]
+
+
+def layout(trainer: TrainerSpec) -> Layout:
+    """How rows lie in a batch.  TRL packs 'bfd' and turns padding-free on by itself then."""
+    if trainer.packing:
+        return "packed"
+    return "flat" if trainer.padding_free else "padded"
+
+
+def workload(
+    trainer: TrainerSpec, train: DataFacts, gpus: int, evaluation: DataFacts | None = None, eval_fraction: float = 0.0
+) -> Workload | None:
+    """The run on `gpus` GPUs; None where neither lengths nor their mean are known."""
+    spread = lengths.of(train, trainer.max_length)
+    if spread is None:
+        return None
+    rows = train.rows * (1 - eval_fraction)
+    eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
+    sequences = math.ceil(rows * spread.mean / trainer.max_length) if trainer.packing else round(rows)
+    steps = total_steps(trainer, sequences, gpus)
+    every = trainer.eval_steps
+    rounds = 0 if not eval_rows else max(steps // every, 1) if every else 1
+    return Workload(
+        batch=batch(trainer, spread, steps * trainer.gradient_accumulation_steps),
+        accumulation=trainer.gradient_accumulation_steps,
+        steps=steps,
+        rows=rows,
+        eval_rows=eval_rows,
+        eval_rounds=rounds,
+        epoch_tokens=rows * spread.mean,
+        source=train.source,
+    )
+
+
+def total_steps(trainer: TrainerSpec, sequences: int, gpus: int) -> int:
+    """Optimiser steps, as transformers' Trainer counts them."""
+    if trainer.max_steps > 0:
+        return trainer.max_steps
+    batches = math.ceil(sequences / (trainer.per_device_train_batch_size * max(gpus, 1)))
+    an_epoch = max(math.ceil(batches / trainer.gradient_accumulation_steps), 1)
+    return math.ceil(an_epoch * trainer.num_train_epochs)
+
+
+def batch(trainer: TrainerSpec, spread: Lengths, batches: float) -> Batch:
+    """The mean and the largest micro-batch over that many."""
+    size = trainer.per_device_train_batch_size
+    if trainer.packing:
+        return _packed(size * trainer.max_length, spread)
+    real = size * spread.mean
+    if trainer.padding_free:
+        largest = spread.largest_sum(size, batches)
+        return Batch("flat", size, real, real, size * spread.mean_square, largest, largest * spread.longest)
+    wide, widest = spread.mean_longest(size), spread.longest
+    return Batch("padded", size, real, size * wide, size * wide * wide, size * widest, size * widest * widest)
+
+
+def _packed(tokens: int, spread: Lengths) -> Batch:
+    rows = tokens / spread.mean
+    squares = rows * spread.mean_square
+    return Batch("packed", rows, tokens, tokens, squares, tokens, max(squares, tokens * spread.longest))
+
+
+def worst_batch(trainer: TrainerSpec) -> Batch:
+    """The largest batch that the settings allow, for memory where nothing is known of the data."""
+    tokens = trainer.per_device_train_batch_size * trainer.max_length
+    squares = float(tokens) * trainer.max_length
+    return Batch(layout(trainer), trainer.per_device_train_batch_size, tokens, tokens, squares, tokens, squares)
