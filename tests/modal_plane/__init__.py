@@ -3,7 +3,8 @@
 from .billing import BillingItem
 from .catalogue import CATALOGUE
 from .faults import Fault, HttpFault
+from .interpreter import bare_python
 from .plane import Plane
 from .settings import Settings
 
-__all__ = ["CATALOGUE", "BillingItem", "Fault", "HttpFault", "Plane", "Settings"]
+__all__ = ["CATALOGUE", "BillingItem", "Fault", "HttpFault", "Plane", "Settings", "bare_python"]

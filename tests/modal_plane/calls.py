@@ -50,12 +50,12 @@ class Calls:
     ) -> api_pb2.FunctionGetOutputsResponse:
         """Waits for an output in the asked range; an expired call has neither outputs nor unfinished inputs."""
         call = self._call(request.function_call_id)
-        if call.is_expired:
-            return api_pb2.FunctionGetOutputsResponse(last_entry_id="0-0")
 
         def outputs() -> list[api_pb2.FunctionGetOutputsItem]:
-            asked = (entry for entry in call.inputs if request.start_idx <= entry.idx <= request.end_idx)
-            return [entry.output for entry in asked if entry.output is not None]
+            asked = (
+                each for each in call.inputs if request.start_idx <= each.idx <= request.end_idx and not call.is_expired
+            )
+            return [each.output for each in asked if each.output is not None]
 
         found = await self.world.bell.until(outputs, min(max(request.timeout, 0.0), LONGEST_POLL_SECONDS)) or []
         unfinished = sum(1 for entry in call.inputs if not entry.is_done)

@@ -216,13 +216,9 @@ class Plane:
         return self.thread.run(lambda: self.bills.bill_usage(interval))
 
     def working(self, call_id: str = "") -> list[Task]:
-        """Containers that have fetched their input and are alive."""
-        tasks = [
-            task
-            for task in self.world.running_tasks()
-            if task.has_fetched and task.holding and not task.holding.is_done
-        ]
-        return [task for task in tasks if not call_id or (task.holding and task.holding.call.id == call_id)]
+        """Containers that have fetched their input and owe its answer."""
+        tasks = [task for task in self.world.running_tasks() if task.has_fetched]
+        return [task for task in tasks if (call := task.current_call) and call_id in ("", call.id)]
 
     def find_call(self, call_id: str) -> Call:
         return self.world.calls[call_id]

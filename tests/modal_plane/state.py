@@ -192,6 +192,12 @@ class Task:
         return not self.finished_at
 
     @property
+    def current_call(self) -> Call | None:
+        """The call that waits for this container; None when it has its answer, or waits for another container."""
+        entry = self.holding
+        return entry.call if entry and not entry.is_done and self in entry.tasks else None
+
+    @property
     def seconds(self) -> float:
         """What is billed: from the start of the container to its end, or to now."""
         return (self.finished_at or time.time()) - self.started_at if self.started_at else 0.0

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from grpclib import Status
 from modal_proto import api_pb2
@@ -78,9 +79,8 @@ class Volumes:
                     f"Volume '{request.deployment_name}' not found in environment '{request.environment_name}'",
                 )
             volume = self.add(request.deployment_name, request.version)
-        return api_pb2.VolumeGetOrCreateResponse(
-            volume_id=volume.id, version=volume.version, metadata=volume.metadata()
-        )  # type: ignore[arg-type]
+        version: Any = volume.version
+        return api_pb2.VolumeGetOrCreateResponse(volume_id=volume.id, version=version, metadata=volume.metadata())
 
     async def VolumeGetById(
         self, request: api_pb2.VolumeGetByIdRequest, caller: Caller

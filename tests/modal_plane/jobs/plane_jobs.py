@@ -28,7 +28,7 @@ def seen() -> dict[str, object]:
         "env": dict(os.environ),
         "cwd": str(Path.cwd()),
         "volume": sorted(path.name for path in DATA.iterdir()) if DATA.exists() else None,
-        "modules": sorted(path.name for path in Path.cwd().iterdir()),
+        "modules": sorted(path.name for path in Path.cwd().glob("*.py")),
     }
 
 
