@@ -70,7 +70,7 @@ def check(shipped: Shipped, model: torch.nn.Module, facts: ModelFacts) -> None:
         raise SystemExit(
             f"{shipped.name}: published {shipped.parameters:,}, built {counted:,}, facts {facts.parameters:,}"
         )
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()
     linears = sum(isinstance(module, torch.nn.Linear) and module is not head for module in model.modules())
     if linears != sum(linear.count for linear in facts.linears if not linear.expert):
         raise SystemExit(f"{shipped.name}: torch has {linears} linear layers, the facts another number")

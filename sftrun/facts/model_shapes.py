@@ -36,6 +36,7 @@ _EMBEDDINGS = frozenset(
         "shared",
     )
 )
+_POSITIONS = frozenset({"wpe", "embed_positions", "position_embedding"})
 _HEADS = frozenset({"lm_head", "embed_out"})
 _ROUTERS = frozenset({"gate", "router"})
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|\.attn\.bias|_scale_inv|_scale|absmax|quant_map|quant_state.*)$")
@@ -81,7 +82,7 @@ def facts(
     biases = sum(x.out_features * x.count for x in linears if x.bias)
     rest = sum(o.parameters * o.count for o in others if o.kind not in ("embedding", "head"))
     heads = _integer(text, "num_attention_heads", "n_head") or 1
-    hidden = _integer(text, "hidden_size", "n_embd", "d_model") or _width(others)
+    hidden = _integer(text, "hidden_size", "n_embd", "d_model") or _vocabulary(others)[1]
     return ModelFacts(
         source=source,
         name_or_path=name_or_path,
@@ -102,7 +103,7 @@ def facts(
         attention_heads=heads,
         key_value_heads=_integer(text, "num_key_value_heads") or heads,
         head_dim=_integer(text, "head_dim") or hidden // heads,
-        vocab_size=max((o.shape[0] for o in others if o.kind == "embedding" and o.shape), default=0),
+        vocab_size=_vocabulary(others)[0],
         max_positions=_integer(text, "max_position_embeddings", "n_positions") or None,
         tie_word_embeddings=tied,
         sliding_window=_window(text),
@@ -139,8 +140,10 @@ def _window(config: Mapping[str, object]) -> int | None:
     return None if config.get("use_sliding_window") is False else _integer(config, "sliding_window") or None
 
 
-def _width(others: Iterable[OtherModule]) -> int:
-    return max((o.shape for o in others if o.kind == "embedding" and o.shape), default=(0, 0))[1]
+def _vocabulary(others: Iterable[OtherModule]) -> tuple[int, int]:
+    """(tokens, width) of the embedding of tokens, which is the largest there is."""
+    words = (o for o in others if o.kind == "embedding" and o.path.rpartition(".")[2] not in _POSITIONS)
+    return max((o.shape for o in words if o.shape), default=(0, 0))
 
 
 def _is_tied(tensors: Mapping[str, Tensor], config: Mapping[str, object], text: Mapping[str, object]) -> bool:
@@ -180,7 +183,8 @@ def _sort(
             linears[path, columns, rows, "bias" in module.parameters].add(layer)
             continue
         shape = module.weight if kind in ("embedding", "head", "router") else ()
-        embedding = max(embedding, shape) if kind == "embedding" else embedding
+        if kind == "embedding" and module.name not in _POSITIONS:
+            embedding = max(embedding, shape)
         if kind == "head" and tied:
             continue
         size = sum(prod(shape) for shape in module.parameters.values())

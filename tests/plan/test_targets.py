@@ -1,0 +1,141 @@
+"""Our count of trained parameters is PEFT's own, to the last digit."""
+
+from collections.abc import Iterator
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+peft = pytest.importorskip("peft")
+
+from sftrun.facts import model_shapes  # noqa: E402
+from sftrun.facts.model import shipped_facts  # noqa: E402
+from sftrun.facts.model_names import Tensor  # noqa: E402
+from sftrun.facts.models import ModelFacts  # noqa: E402
+from sftrun.plan.targets import EXPERT_NAMES, reach  # noqa: E402
+from sftrun.recipe.models import Lora  # noqa: E402
+
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+SMALL = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+KINDS = {
+    "qwen2": {"tie_word_embeddings": True},
+    "llama": {"tie_word_embeddings": False, "attention_bias": True, "mlp_bias": True},
+    "phi3": {},
+    "gemma2": {"head_dim": 8},
+    "gpt2": {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 100},
+    "mixtral": {"num_local_experts": 4},
+    "qwen3_moe": {"num_experts": 4, "moe_intermediate_size": 16, "num_experts_per_tok": 2},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 24},
+    "gpt_oss": {"num_local_experts": 4, "head_dim": 8},
+    "olmoe": {"num_experts": 4},
+}
+SECTIONS = {
+    "all-linear": {},
+    "the seven": {"target_modules": SEVEN},
+    "two": {"target_modules": ("q_proj", "v_proj"), "r": 5},
+    "one layer": {"target_modules": ("layers.1.self_attn.o_proj",)},
+    "every bias": {"bias": "all"},
+    "biases beside adapters": {"bias": "lora_only", "target_modules": ("q_proj", "o_proj")},
+    "rank-stabilised": {"use_rslora": True},
+    "the head saved": {"target_modules": ("q_proj",), "modules_to_save": ("lm_head",)},
+    "norms saved": {"target_modules": ("q_proj",), "modules_to_save": ("input_layernorm",)},
+    "a whole block saved": {"target_modules": ("q_proj", "o_proj"), "modules_to_save": ("self_attn",)},
+    "the embedding": {"target_modules": ("embed_tokens", "lm_head", "q_proj")},
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with pytest.MonkeyPatch.context():
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+
+
+def build(model_type: str, **config: object) -> "torch.nn.Module":
+    with torch.device("meta"):
+        return transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(model_type, **config))
+
+
+def facts_of(model: "torch.nn.Module") -> ModelFacts:
+    tensors = {name: Tensor("F32", tuple(weight.shape)) for name, weight in model.named_parameters()}
+    return model_shapes.facts(tensors, model.config.to_dict(), source="folder", name_or_path="x")
+
+
+def counted_by_peft(model: "torch.nn.Module", lora: Lora) -> tuple[int, int]:
+    config = peft.LoraConfig(
+        r=lora.r,
+        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
+        bias=lora.bias,
+        modules_to_save=list(lora.modules_to_save) or None,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        task_type="CAUSAL_LM",
+    )
+    return peft.get_peft_model(model, config).get_nb_trainable_parameters()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_count_is_peft_s_own(kind: str, section: str) -> None:
+    model, lora = build(kind, **({} if kind == "gpt2" else SMALL) | KINDS[kind]), Lora(**SECTIONS[section])
+    found = reach(lora, facts_of(model))
+    if not found.reached:
+        with pytest.raises(ValueError, match=r"not found|No modules were targeted"):
+            counted_by_peft(model, lora)
+        return
+    assert (found.trainable_parameters, found.all_parameters) == counted_by_peft(model, lora)
+
+
+def test_dora_adds_a_magnitude_for_each_output() -> None:
+    # PEFT computes the magnitudes' first values: the weights must be real
+    model, lora = (
+        transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model("llama", **SMALL)),
+        Lora(use_dora=True),
+    )
+    facts = facts_of(model)
+    assert reach(lora, facts).trainable_parameters == counted_by_peft(model, lora)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "r", "targets", "trainable", "everything"),
+    [
+        ("unsloth/Phi-3-mini-4k-instruct", 16, SEVEN, 29_884_416, 3_850_963_968),
+        ("microsoft/Phi-3-mini-4k-instruct", 16, SEVEN, 8_912_896, 3_829_992_448),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 16, SEVEN, 8_798_208, 502_830_976),
+        ("Qwen/Qwen2.5-0.5B-Instruct", 32, SEVEN, 17_596_416, 511_629_184),
+    ],
+)
+def test_shipped_facts_give_the_known_figures(
+    name: str, r: int, targets: tuple[str, ...], trainable: int, everything: int
+) -> None:
+    facts = shipped_facts(name)
+    assert facts is not None
+    found = reach(Lora(r=r, target_modules=targets), facts)
+    assert (found.trainable_parameters, found.all_parameters) == (trainable, everything)
+
+
+def test_experts_that_peft_translates_are_those_listed() -> None:
+    from peft.utils import transformers_weight_conversion as conversion
+
+    translated = {
+        kind: base
+        for kind, base in conversion._MODEL_TO_CONVERSION_PATTERN.items()
+        if base in conversion._MOE_FUSED_TARGETS
+    }
+    assert set(EXPERT_NAMES) == set(translated)
+    for kind, base in translated.items():
+        mapping = {old: new.removesuffix(".weight") for old, new in conversion._MOE_TARGET_MODULE_MAPPING[base].items()}
+        assert EXPERT_NAMES[kind] == mapping
