@@ -104,7 +104,7 @@ _YAML = (
     _error(
         "Y110",
         "nested too deep, or too many values",
-        "No recipe nests more than a few levels. Depth and number are bounded, so that no file can cost time or memory.",
+        "No recipe nests more than a few levels. Both are bounded, so that no file costs time or memory.",
         "tags: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
         "tags: {project: census}",
     ),
@@ -864,7 +864,7 @@ _COST = (
     _error(
         "C105",
         "a timeout that can't be read",
-        "A timeout is a number with s, m or h, several of them (`1h30m`), or seconds as a whole number.",
+        "A timeout is a number with s, m or h, or seconds as a whole number.",
         "compute: {timeout: 2 days}",
         "compute: {timeout: 24h}",
     ),

@@ -42,7 +42,7 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | None 
     `overrides` are `a.b=yaml` as given to `--set`.  Never raises for what a file holds or lacks.
     """
     read = reading.read(str(file), overrides, text)
-    found = list(read.diagnostics)
+    found = [problems.complete(one, read.source) for one in read.diagnostics]
     recipe: Recipe | None = None
     if read.source.root is not None and not read.stop:
         values = reading.values_of(read.source.root)
@@ -57,6 +57,6 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | None 
 
 def in_order(found: list[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
     """The diagnostics in the order of the file, each once; those of other files behind."""
-    places = [(one.span or source.locate(one.at, one.on_key), one) for one in found]
+    places = [(problems.place(source, one), one) for one in found]
     places.sort(key=lambda place: (place[0].file != source.file, place[0].file, place[0].line, place[0].column))
     return tuple(dict.fromkeys(one for _, one in places))

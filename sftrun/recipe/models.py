@@ -52,7 +52,7 @@ class Lora(Strict):
     """Low-rank adapters; leave the section out for full fine-tuning."""
 
     r: PositiveInt = Field(16, description="Rank of the adapters.", examples=[8, 16, 32])
-    lora_alpha: float = Field(16, description="Scale: the adapter counts lora_alpha / r.", examples=[16, 32])
+    lora_alpha: float = Field(16, gt=0, description="Scale: the adapter counts lora_alpha / r.", examples=[16, 32])
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(

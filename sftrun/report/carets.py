@@ -1,0 +1,168 @@
+"""Diagnostics as a compiler shows them: where, the line itself with the place underlined, and one thing to do.
+
+Plain strings and ANSI, no rich: this runs on every `validate`, whose start is a feature.  What is shown of a file is
+masked where it looks like a key or token, whatever the diagnostic is about.
+"""
+
+import os
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TextIO
+
+from sftrun.diagnostics import Diagnostic, Span
+from sftrun.recipe.secrets import mask
+from sftrun.recipe.source import Source
+
+WIDTH = 80
+_COLOURS = {"error": "31;1", "warning": "33;1", "blue": "34;1", "bold": "1", "help": "36"}
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Whether a person with a colour terminal reads the stream (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def render(diagnostics: Iterable[Diagnostic], source: Source, *, colour: bool | None = None, width: int = WIDTH) -> str:
+    """All diagnostics as one text, a blank line between two.  `colour` None: as stderr wants it."""
+    pen = Pen(wants_colour(sys.stderr) if colour is None else colour)
+    return "\n\n".join(_one(found, source, pen, width) for found in diagnostics)
+
+
+@dataclass(frozen=True)
+class Pen:
+    """Styles a text, or leaves it as it is."""
+
+    colour: bool
+
+    def __call__(self, style: str, text: str) -> str:
+        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if self.colour and text else text
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A place to underline, with what to say there."""
+
+    span: Span
+    label: str
+    first: bool
+
+
+def _one(found: Diagnostic, source: Source, pen: Pen, width: int) -> str:
+    span = found.span or source.locate(found.at, found.on_key)
+    marks = [_Mark(span, "", True)]
+    marks += [_Mark(source.locate(path, True), label, False) for path, label in found.also]
+    gutter = len(str(max(mark.span.line for mark in marks)))
+    lines = _headline(found, pen, width)
+    for index, (file, group) in enumerate(_by_file(marks)):
+        lead = pen("blue", " " * gutter + ("-->" if index == 0 else ":::"))
+        lines.append(f"{lead} {mask(file)}:{group[0].span.line}:{group[0].span.column}")
+        lines += _excerpt(group, source, gutter, found.severity, pen, width)
+    for label, text in [*(("note", note) for note in found.notes), ("help", found.help)]:
+        if text:
+            lines += _footer(label, mask(text), gutter, pen, width)
+    return "\n".join(lines)
+
+
+def _headline(found: Diagnostic, pen: Pen, width: int) -> list[str]:
+    title = f"{found.severity}[{found.code}]"
+    wrapped = _wrap(f"{title}: {mask(found.message)}", width, "  ")
+    first = wrapped[0].removeprefix(title)
+    return [pen(found.severity, title) + pen("bold", first), *(pen("bold", line) for line in wrapped[1:])]
+
+
+def _footer(label: str, text: str, gutter: int, pen: Pen, width: int) -> list[str]:
+    indent = " " * (gutter + 1)
+    lines = _wrap(f"{indent}= {label}: {text}", width, indent + " " * (len(label) + 4))
+    head = f"{indent}= {label}:"
+    return [indent + pen("blue", "=") + " " + pen("help", f"{label}:") + lines[0].removeprefix(head), *lines[1:]]
+
+
+def _wrap(text: str, width: int, indent: str) -> list[str]:
+    clean = "".join(_visible(letter) for letter in text)
+    lines = textwrap.wrap(
+        clean, width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True, break_long_words=True
+    )
+    return lines or [""]
+
+
+def _by_file(marks: list[_Mark]) -> list[tuple[str, list[_Mark]]]:
+    groups: dict[str, list[_Mark]] = {}
+    for mark in marks:
+        groups.setdefault(mark.span.file, []).append(mark)
+    return list(groups.items())
+
+
+def _excerpt(marks: list[_Mark], source: Source, gutter: int, severity: str, pen: Pen, width: int) -> list[str]:
+    lines = source.lines(marks[0].span.file) if marks[0].span.file in source.texts else []
+    shown = sorted((mark for mark in marks if mark.span.line <= len(lines)), key=lambda mark: mark.span.line)
+    if not any(lines[mark.span.line - 1].strip() for mark in shown):
+        return []
+    bar = pen("blue", f"{' ' * gutter} |")
+    out, last = [bar], None
+    for mark in shown:
+        number = mark.span.line
+        text, under = _underlined(lines[number - 1], mark, severity, pen, width - gutter - 3)
+        if last is not None and number > last + 1:
+            out.append(pen("blue", "..."))
+        if number != last:
+            out.append(f"{pen('blue', f'{number:>{gutter}} |')} {text}".rstrip())
+        out.append(f"{bar} {under}")
+        last = number
+    return out
+
+
+def _underlined(line: str, mark: _Mark, severity: str, pen: Pen, room: int) -> tuple[str, str]:
+    """The line, cut to a window around the place if it is too long, and what goes below it."""
+    line = "".join(_visible(letter) for letter in mask(line))
+    start = min(mark.span.column - 1, len(line))
+    end = mark.span.end_column - 1 if mark.span.end_line == mark.span.line else len(line.rstrip())
+    end = max(min(end, len(line)), start + 1)
+    line, start, end = _window(line, start, end, room)
+    sign = "^" if mark.first else "-"
+    length = max(columns(line[start:end]), 1)
+    style = severity if mark.first else "blue"
+    under = " " * columns(line[:start]) + pen(style, sign * length)
+    return line.rstrip(), under + (f" {pen(style, mark.label)}" if mark.label else "")
+
+
+def _window(line: str, start: int, end: int, room: int) -> tuple[str, int, int]:
+    if columns(line.rstrip()) <= room:
+        return line, start, end
+    left = 0
+    while columns(line[left : min(end, start + room // 2)]) > room - 4 and left < start:
+        left += 1
+    left = max(0, min(left + (8 if left else 0), start))
+    cut = line[left:]
+    taken = 0
+    while taken < len(cut) and columns(cut[: taken + 1]) <= room - 2 - (1 if left else 0):
+        taken += 1
+    more = "…" if taken < len(cut) else ""
+    head = "…" if left else ""
+    text = head + cut[:taken] + more
+    shift = len(head) - left
+    return text, start + shift, min(end + shift, len(text) - len(more))
+
+
+def columns(text: str) -> int:
+    """Columns that a terminal takes for the text: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(letter) for letter in text)
+
+
+def _columns_of(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
+
+
+def _visible(letter: str) -> str:
+    """Nothing that a file holds may move the cursor or turn the text around."""
+    if letter == "\t":
+        return " "
+    kind = unicodedata.category(letter)
+    hidden = kind in ("Cc", "Cs", "Zl", "Zp") or letter in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return "\ufffd" if hidden else letter
