@@ -1,0 +1,44 @@
+"""`sftrun runs`: the ledger as a list."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+
+import click
+
+from sftrun.cli.options import format_option
+from sftrun.run.listing import Row, rows
+from sftrun.run.places import ledger_folder
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The latest N runs.")
+@format_option()
+def command(limit: int, form: str) -> int:
+    """List the runs of this folder, the latest first.
+
+    Runs are kept in .sftrun/ of the working folder, or where SFTRUN_HOME says.
+
+    \b
+    Examples:
+      sftrun runs
+      sftrun runs --limit 5 --format json
+    """
+    root = ledger_folder()
+    listed = rows(root)
+    if form == "json":
+        click.echo(json.dumps({"runs": [asdict(row) for row in listed[:limit]], "count": len(listed)}, indent=2))
+    elif not listed:
+        click.echo(f"no runs in {root} yet; `sftrun apply recipes/quickstart.yaml` makes the first")
+    else:
+        _table(listed, limit)
+    return 0
+
+
+def _table(listed: list[Row], limit: int) -> None:
+    from sftrun.report.terminal_tables import console, runs_table
+
+    console(sys.stdout).print(runs_table(listed[:limit], time.time()))
+    if len(listed) > limit:
+        click.echo(f"… and {len(listed) - limit:,} older: --limit {len(listed)} shows them")

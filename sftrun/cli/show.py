@@ -1,0 +1,33 @@
+"""`sftrun show`: one run, in figures."""
+
+import click
+
+from sftrun.cli.options import format_option, run_argument
+
+
+@click.command()
+@run_argument
+@format_option()
+def command(run: str, form: str) -> int:
+    """Show one run: its state, losses, samples, time and money.
+
+    \b
+    Examples:
+      sftrun show quickstart
+      sftrun show 3f2a
+      sftrun show quickstart --format json | jq .loss_last
+    """
+    from sftrun.cli.watching import keep_report, open_run, show
+    from sftrun.run.execute import load
+    from sftrun.run.lost import explain_loss
+
+    folder, backend = open_run(run)
+    state = load(folder, backend)
+    summary = keep_report(folder, state)
+    if form == "json":
+        click.echo(summary.model_dump_json(indent=2))
+        return 0
+    show(summary)
+    if state.status == "lost":
+        click.echo(f"  {explain_loss(folder, state)}; `sftrun apply` of its recipe resumes it")
+    return 0

@@ -1,0 +1,171 @@
+"""RunState -> Report: what a run did, as values; and the estimate beside the fact.
+
+Pure, and the form of `report.json` and of `show --format json`.  Schema: `schemas/report-v1.schema.json`.
+"""
+
+from decimal import Decimal
+from typing import Literal
+
+from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
+from sftrun.plan.models import Plan
+from sftrun.run.ledger import Manifest
+from sftrun.run.state import RunState
+from sftrun.strict import Strict
+
+
+class StageSeconds(Strict):
+    """How long one stage took, over all attempts."""
+
+    name: StageName
+    seconds: float
+
+
+class Point(Strict):
+    """A loss after `step` steps."""
+
+    step: int
+    loss: float
+
+
+class SideBySide(Strict):
+    """One prompt, answered before and after training."""
+
+    prompt: str
+    before: str | None
+    after: str | None
+
+
+class Compared(Strict):
+    """An estimate beside the fact."""
+
+    what: Literal["seconds", "memory_gb", "usd", "seconds_per_step"]
+    low: float
+    high: float
+    actual: float
+
+
+class Failure(Strict):
+    """Why it failed, and what to do."""
+
+    failure: str
+    stage: StageName
+    message: str
+    help: str | None
+    tail: tuple[str, ...]
+
+
+class Report(Strict):
+    """A run in figures.  What has not happened (yet) is null."""
+
+    version: Literal[1] = 1
+    run_id: str
+    name: str
+    status: Literal["starting", "running", "finished", "stopped", "failed", "lost"]
+    attempts: int
+    model: str
+    executor: str
+    device: str | None
+    gpu_count: int
+    began_at: float | None
+    seconds: float
+    stages: tuple[StageSeconds, ...]
+    rows: int | None
+    eval_rows: int | None
+    tokens: int | None
+    learnt_tokens: int | None
+    parameters: int | None
+    trainable_parameters: int | None
+    step: int
+    total_steps: int | None
+    loss_first: float | None
+    loss_last: float | None
+    train_loss: float | None
+    loss: tuple[Point, ...]
+    evals: tuple[Point, ...]
+    learning_rate: float | None
+    tokens_per_second: float | None
+    seconds_per_step: float | None
+    memory_gb: float
+    spent_usd: Decimal
+    checkpoint: str | None
+    checkpoints: int
+    samples: tuple[SideBySide, ...]
+    notes: tuple[str, ...]
+    stop_reason: StopReason | None
+    failure: Failure | None
+    output_dir: str
+    estimates: tuple[Compared, ...]
+    versions: dict[str, str]
+
+
+def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str) -> Report:
+    """Put the figures together."""
+    last, outcome = state.last, state.outcome
+    return Report(
+        run_id=manifest.id,
+        name=manifest.name,
+        status=state.status,
+        attempts=state.attempt,
+        model=manifest.model,
+        executor=manifest.executor,
+        device=state.started.device if state.started else None,
+        gpu_count=state.started.gpu_count if state.started else 0,
+        began_at=state.began_at or None,
+        seconds=round(state.seconds, 3),
+        stages=tuple(StageSeconds(name=n, seconds=round(s, 3)) for n, s in state.stage_seconds.items()),
+        rows=state.data.rows if state.data else None,
+        eval_rows=state.data.eval_rows if state.data else None,
+        tokens=state.data.tokens if state.data else None,
+        learnt_tokens=state.data.learnt_tokens if state.data else None,
+        parameters=state.model.parameters if state.model else None,
+        trainable_parameters=state.model.trainable_parameters if state.model else None,
+        step=state.step,
+        total_steps=state.total_steps,
+        loss_first=state.first.loss if state.first else None,
+        loss_last=last.loss if last else None,
+        train_loss=outcome.train_loss if isinstance(outcome, Finished) else None,
+        loss=tuple(Point(step=s, loss=v) for s, v in state.curve),
+        evals=tuple(Point(step=s, loss=v) for s, v in state.evals),
+        learning_rate=last.learning_rate if last else None,
+        tokens_per_second=last.tokens_per_second if last else None,
+        seconds_per_step=state.seconds_per_step or None,
+        memory_gb=state.memory_gb,
+        spent_usd=state.spent_usd,
+        checkpoint=state.checkpoint.path if state.checkpoint else None,
+        checkpoints=state.checkpoints,
+        samples=tuple(SideBySide(prompt=a.prompt, before=a.before, after=a.after) for a in state.answers),
+        notes=tuple(note.message for note in state.notes),
+        stop_reason=outcome.reason if isinstance(outcome, Stopped) else None,
+        failure=_failure(outcome) if isinstance(outcome, Failed) else None,
+        output_dir=output_dir,
+        estimates=_compare(plan, state),
+        versions=state.started.versions if state.started else {},
+    )
+
+
+def _failure(event: Failed) -> Failure:
+    return Failure(failure=event.failure, stage=event.stage, message=event.message, help=event.help, tail=event.tail)
+
+
+def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
+    """Estimates against facts, once the run has finished; before that the facts are not whole."""
+    if state.status != "finished":
+        return ()
+    found: list[Compared] = []
+    if plan.cost is not None:
+        low, high = (sum(getattr(stage, end) for stage in plan.cost.stages) for end in ("low", "high"))
+        pace = plan.cost.seconds_per_step
+        found += [
+            Compared(what="seconds", low=low, high=high, actual=round(state.seconds, 3)),
+            Compared(what="seconds_per_step", low=pace, high=pace, actual=round(state.seconds_per_step, 6)),
+            Compared(
+                what="usd",
+                low=float(plan.cost.usd_low),
+                high=float(plan.cost.usd_high),
+                actual=float(state.spent_usd),
+            ),
+        ]
+    if plan.memory is not None and state.memory_gb:
+        peak = plan.memory.peak_gb
+        found.append(Compared(what="memory_gb", low=peak, high=peak, actual=state.memory_gb))
+    return tuple(found)

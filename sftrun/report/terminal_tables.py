@@ -1,0 +1,208 @@
+"""Tables for people: a run at its end, the list of runs, the plan.  rich is here and in `terminal` alone.
+
+Text that comes from outside (prompts, answers, names) is set as `Text`, never as markup, and cleaned of control
+characters: a model's answer must not be able to move the cursor.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import IO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sftrun.plan.models import Plan
+from sftrun.report import words
+from sftrun.report.progress import is_plain, stage_words
+from sftrun.report.summary import Report
+from sftrun.report.terminal import sparkline
+from sftrun.run.listing import Row
+
+_STYLES = {
+    "finished": "green",
+    "running": "cyan",
+    "starting": "cyan",
+    "stopped": "yellow",
+    "failed": "red",
+    "lost": "red",
+    "damaged": "red",
+}
+_PLAIN_WIDTH = 100
+
+
+def console(out: IO[str]) -> Console:
+    """A console for `out`; without one escape code where nobody wants them."""
+    if is_plain(out):
+        width = int(os.environ.get("COLUMNS", "0") or 0) or (None if out.isatty() else _PLAIN_WIDTH)
+        return Console(file=out, width=width, highlight=False, color_system=None, force_terminal=False)
+    return Console(file=out, highlight=False)
+
+
+def run_summary(report: Report) -> RenderableType:
+    """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side."""
+    parts: list[RenderableType] = [_headline(report), Padding(_figures(report), (0, 0, 0, 2))]
+    if report.stages:
+        parts.append(Padding(_stages(report), (1, 0, 0, 2)))
+    if report.estimates:
+        parts.append(Padding(_estimates(report), (1, 0, 0, 2)))
+    if any(sample.before or sample.after for sample in report.samples):
+        parts.append(side_by_side((s.prompt, s.before, s.after) for s in report.samples))
+    if report.failure is not None:
+        parts.append(_failure(report))
+    return Group(*parts)
+
+
+def side_by_side(answers: Iterable[tuple[str, str | None, str | None]]) -> RenderableType:
+    """Prompts with the answers of the base and the tuned model."""
+    parts: list[RenderableType] = []
+    for prompt, before, after in answers:
+        table = Table(box=box.SIMPLE_HEAD, expand=True, show_edge=False, pad_edge=False)
+        table.add_column("base", ratio=1, overflow="fold", header_style="bold dim")
+        table.add_column("tuned", ratio=1, overflow="fold", header_style="bold green")
+        table.add_row(_said(before), _said(after))
+        asked = Text("prompt: ", style="dim").append(words.printable(prompt), style="bold")
+        parts.append(Padding(Group(asked, table), (1, 0, 0, 2)))
+    return Group(*parts)
+
+
+def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
+    """One line a run."""
+    table = Table(box=None, pad_edge=False, header_style="bold dim")
+    for column in ("run", "name", "status"):
+        table.add_column(column, no_wrap=True)
+    for column in ("age", "steps", "loss", "spent"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("model", overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.id,
+            Text(words.printable(row.name)),
+            Text(row.status, style=_STYLES.get(row.status, "")),
+            _short_age(now - row.created) if row.created else "",
+            f"{row.step}/{row.total_steps}" if row.total_steps else "",
+            words.loss(row.loss) if row.loss is not None else "",
+            words.dollars(Decimal(row.spent_usd)) if row.executor != "local" and row.problem == "" else "",
+            Text(words.printable(row.problem or row.model)),
+        )
+    return table
+
+
+def plan_tables(plan: Plan) -> RenderableType:
+    """What would be done: every decision with its reason, and the estimate where there is one."""
+    table = Table(box=box.SIMPLE_HEAD, title="decided", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("key", overflow="fold")
+    table.add_column("value", style="bold", overflow="fold")
+    table.add_column("because", overflow="fold")
+    for made in plan.decisions:
+        table.add_row(Text(made.at), Text(made.value), Text(made.reason))
+    parts: list[RenderableType] = [table] if plan.decisions else []
+    if plan.memory is not None:
+        part = f"memory   {plan.memory.peak_gb:.1f} of {plan.memory.capacity_gb:.1f} GB ({plan.memory.basis})"
+        parts.append(Text(part))
+    if plan.cost is not None:
+        parts.append(Text(_cost_line(plan)))
+    return Group(*parts)
+
+
+def _cost_line(plan: Plan) -> str:
+    cost = plan.cost
+    assert cost is not None
+    low, high = (sum(getattr(stage, end) for stage in cost.stages) for end in ("low", "high"))
+    money = f"{words.dollars(cost.usd_low)} to {words.dollars(cost.usd_high)}"
+    return f"time     {words.duration(low)} to {words.duration(high)}\nmoney    {money} ({cost.basis})"
+
+
+def _headline(report: Report) -> Text:
+    line = Text().append(words.printable(report.name), style="bold").append(f"  run {report.run_id}  ")
+    line.append(report.status, style=f"bold {_STYLES.get(report.status, '')}")
+    where = f" on {report.device}" if report.device else ""
+    attempts = f", {report.attempts} attempts" if report.attempts > 1 else ""
+    return line.append(f"{where}{attempts}", style="dim")
+
+
+def _figures(report: Report) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in _facts(report):
+        grid.add_row(name, Text(value))
+    return grid
+
+
+def _facts(report: Report) -> Iterable[tuple[str, str]]:
+    if report.total_steps:
+        yield "steps", f"{report.step:,} of {report.total_steps:,}"
+    if report.loss_first is not None and report.loss_last is not None:
+        mean = f" (mean {words.loss(report.train_loss)})" if report.train_loss is not None else ""
+        yield "loss", f"{words.loss(report.loss_first)} → {words.loss(report.loss_last)}{mean}"
+    if len(report.loss) > 1:
+        yield "", sparkline([point.loss for point in report.loss], 40)
+    if report.evals:
+        yield "eval loss", " → ".join(words.loss(p.loss) for p in dict.fromkeys((report.evals[0], report.evals[-1])))
+    if report.parameters and report.trainable_parameters is not None:
+        part = words.share(report.trainable_parameters, report.parameters)
+        yield "trained", f"{report.trainable_parameters:,} of {report.parameters:,} parameters ({part})"
+    if report.rows is not None and report.tokens is not None:
+        yield "data", f"{report.rows:,} rows, {report.tokens:,} tokens, {report.learnt_tokens or 0:,} learnt from"
+    if report.memory_gb:
+        yield "memory", f"{report.memory_gb:.2f} GB at most"
+    yield "time", words.duration(report.seconds)
+    if report.spent_usd or report.executor != "local":
+        yield "money", words.dollars(report.spent_usd)
+    if report.status == "finished":
+        yield "adapter", report.output_dir
+    else:
+        yield "checkpoint", report.checkpoint or "none yet"
+
+
+def _stages(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold dim")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    whole = sum(stage.seconds for stage in report.stages)
+    for stage in report.stages:
+        part = f"{100 * stage.seconds / (whole or 1):.0f} %"
+        table.add_row(stage_words(stage.name), words.duration(stage.seconds), part)
+    return table
+
+
+def _estimates(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold dim")
+    for column in ("", "estimated", "was"):
+        table.add_column(column, no_wrap=True)
+    shown: dict[str, tuple[str, Callable[[float], str]]] = {
+        "seconds": ("time", words.duration),
+        "seconds_per_step": ("a step", lambda v: f"{v:.3g} s"),
+        "memory_gb": ("memory", lambda v: f"{v:.2f} GB"),
+        "usd": ("money", lambda v: words.dollars(Decimal(str(v)))),
+    }
+    for one in report.estimates:
+        name, form = shown[one.what]
+        low, high = form(one.low), form(one.high)
+        table.add_row(name, low if low == high else f"{low} to {high}", form(one.actual))
+    return table
+
+
+def _failure(report: Report) -> RenderableType:
+    failure = report.failure
+    assert failure is not None
+    lines = [Text(f"failed while {stage_words(failure.stage)}: {words.printable(failure.message)}", style="red")]
+    lines += [Text(f"| {words.printable(line)}", style="dim") for line in failure.tail[-8:]]
+    return Padding(Group(*lines), (1, 0, 0, 2))
+
+
+def _said(text: str | None) -> Text:
+    return Text("not asked", style="dim") if text is None else Text(words.printable(text))
+
+
+def _short_age(seconds: float) -> str:
+    """The biggest unit alone: a list is for scanning."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(int(seconds), 0)} s"

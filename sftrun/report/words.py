@@ -1,0 +1,55 @@
+"""Numbers as people read them.  One place, so that a figure looks the same in a progress bar, a table and a log."""
+
+import unicodedata
+from decimal import Decimal
+
+_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+def clock(seconds: float) -> str:
+    """0:07, 12:34, 1:02:03."""
+    whole = max(round(seconds), 0)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def duration(seconds: float) -> str:
+    """0.8 s, 12 s, 3 min 20 s, 5 h 2 min."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def dollars(amount: Decimal) -> str:
+    """$12.34; four places below ten cents, where two would say nothing."""
+    return f"${amount:.4f}" if 0 < amount < Decimal("0.1") else f"${amount:,.2f}"
+
+
+def loss(value: float) -> str:
+    """Four digits that count: 12.34, 1.234, 0.0123."""
+    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.4g}" if abs(value) < 1000 else f"{value:.3e}"
+
+
+def rate(value: float) -> str:
+    """A learning rate: 2.00e-04."""
+    return f"{value:.2e}"
+
+
+def share(part: float, whole: float) -> str:
+    """A share in per cent, with as many places as it takes to be no zero."""
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2f} %"
+
+
+def printable(text: str) -> str:
+    """Text of a model or a log without what would move the cursor, ring the bell or turn the writing round."""
+    return "".join(c if c in "\n\t" or not _is_control(c) else "�" for c in text)
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING

@@ -1,0 +1,55 @@
+"""Ask a finished run: a process beside the model answers prompts from base and tuned model.
+
+The same border as for training: JSON lines to a child process, so that no ML library is loaded here and a crash there
+is a message here.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import RunFailed
+from sftrun.run.files import translated
+
+ANSWERER = (sys.executable, "-m", "sftrun.job.answer")
+_TAIL_LINES = 8
+
+
+def ask(job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float) -> Iterator[Sequence[str]]:
+    """(base's answer, tuned model's answer) to each prompt, as they come; the model is loaded once."""
+    with tempfile.TemporaryDirectory(prefix="sftrun-ask-") as folder:
+        request, said = Path(folder, "request.json"), Path(folder, "stderr")
+        body = {"job": job.model_dump(mode="json"), "max_new_tokens": max_new_tokens, "temperature": temperature}
+        request.write_text(json.dumps(body))
+        with said.open("wb") as stderr, translated("start the model", request):
+            process = subprocess.Popen(
+                [*ANSWERER, str(request)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        try:
+            for prompt in prompts:
+                yield _exchange(process, prompt, said)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _exchange(process: "subprocess.Popen[str]", prompt: str, said: Path) -> Sequence[str]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps({"prompt": prompt}) + "\n")
+        process.stdin.flush()
+        answer = json.loads(process.stdout.readline())
+        return (str(answer["base"]), str(answer["tuned"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        process.kill()
+        raise RunFailed(_why(said), help="the lines above are the model's own") from error
+
+
+def _why(said: Path) -> str:
+    lines = said.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+    return "the model gave no answer" + "".join(f"\n  | {line}" for line in lines)

@@ -1,0 +1,68 @@
+"""What an executor must be able to do.  The rest of a run (start, record, fold, stop) is the same everywhere.
+
+A run's events are always read from its folder: an executor whose job is elsewhere brings them there in `sync`.
+"""
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import RemoteError
+from sftrun.plan.models import Plan
+from sftrun.run.ledger import Ledger, RunFolder
+from sftrun.run.local import Local
+from sftrun.run.lock import Holder
+
+
+class Backend(Protocol):
+    """One executor."""
+
+    def check(self, plan: Plan) -> None:
+        """Raise an SftrunError if `plan` can't be started here at all; before anything is written."""
+
+    def job(self, plan: Plan, run_id: str) -> JobSpec:
+        """The job's spec with the paths of the job's machine."""
+
+    def start(self, folder: RunFolder) -> None:
+        """Start the job of `folder` and return once it holds the run's lock (or has already ended)."""
+
+    def holder(self, folder: RunFolder) -> Holder | None:
+        """Who supervises the run now; None if nobody does."""
+
+    def sync(self, folder: RunFolder) -> None:
+        """Bring what is new of events and log into the folder."""
+
+    def request_stop(self, folder: RunFolder) -> None:
+        """Ask for a stop at the next step, with a checkpoint."""
+
+    def kill(self, folder: RunFolder) -> None:
+        """End the job at once; what came after the last checkpoint is lost."""
+
+    def output_owner(self, folder: RunFolder) -> str | None:
+        """The id of the run whose adapter stands in this run's output folder; None if there is none."""
+
+    def download(self, folder: RunFolder, into: Path) -> None:
+        """Copy the output folder's files into `into`."""
+
+    def answer(
+        self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+    ) -> Iterator[Sequence[str]]:
+        """(base's answer, tuned model's answer) to each prompt, as they come."""
+
+
+def choose(executor: str, ledger: Ledger) -> Backend:
+    """The backend of the recipe's `compute.executor`; modal is imported only where it is asked for."""
+    if executor == "local":
+        return Local(ledger)
+    try:
+        module = import_module("sftrun.run.modal")
+    except ModuleNotFoundError as error:
+        if error.name != "sftrun.run.modal":
+            raise
+        raise RemoteError(
+            "this version can't run on Modal yet", help="set `compute.executor: local`, or --set compute.executor=local"
+        ) from error
+    backend: Backend = module.Modal(ledger)
+    return backend

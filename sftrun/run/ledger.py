@@ -1,0 +1,189 @@
+"""The ledger: what is kept of every run, as plain files in `.sftrun/` (or where SFTRUN_HOME says).
+
+    runs/<id>/run.json       which run this is: name, identity, generation, when and by whom
+              recipe.yaml    the recipe as written
+              plan.json      the plan as resolved, with its reasons
+              lock.json      packages, model commit, data hash, prices and their date
+              job.json       what the job was given
+              events.jsonl   what the job said: the record; all else about a run's course is a fold over it
+              worker.log     what the worker printed
+              report.json    the summary of a run that ended, derived from the events
+    volumes/<name>/          the local twin of a Modal Volume
+
+A run's folder appears whole, by a rename.  Its id is a hash of the plan's identity and a generation, which `--force`
+counts up, so that the same recipe always finds its run again.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import LedgerError
+from sftrun.plan.models import Plan
+from sftrun.run.files import make_folder, read_text, sync_folder, translated, write_atomic
+from sftrun.run.places import RUN_ID, ledger_folder, runs_folder
+from sftrun.strict import Strict
+
+_GAP = 32  # generations that may have been deleted before a later one is missed
+
+
+class Manifest(Strict):
+    """run.json: which run this is."""
+
+    version: Literal[1] = 1
+    id: str
+    name: str
+    identity: str
+    generation: int
+    created: float
+    user: str
+    host: str
+    executor: Literal["modal", "local"]
+    model: str
+    recipe_file: str
+    overrides: tuple[str, ...] = ()
+
+
+class Lock(Strict):
+    """lock.json: what the run rests on outside of the recipe.  The GPU received stands in the events."""
+
+    version: Literal[1] = 1
+    packages: dict[str, str]
+    model: str
+    model_commit: str | None = None
+    model_sha256: str | None = None
+    train_sha256: str | None = None
+    eval_sha256: str | None = None
+    gpus: tuple[str, ...] = ()
+    prices_date: str | None = None
+    usd_per_second: str | None = None
+
+
+Stored = TypeVar("Stored", bound=Strict)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's files.  Paths only: nothing is read until it is asked for."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    def manifest(self) -> Manifest:
+        return self._load("run.json", Manifest)
+
+    def plan(self) -> Plan:
+        return self._load("plan.json", Plan)
+
+    def job(self) -> JobSpec:
+        return self._load("job.json", JobSpec)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Replace some of the files, each atomically."""
+        for name, text in files.items():
+            write_atomic(self.path / name, text)
+
+    def _load(self, name: str, kind: type[Stored]) -> Stored:
+        path = self.path / name
+        try:
+            return kind.model_validate_json(read_text(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            said = f"{where}: {first['msg']}" if where else first["msg"]
+            raise LedgerError(
+                f"`{path}` is damaged: {said.lower()}",
+                help=f"restore it, or move `{self.path}` away and apply the recipe again",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All runs below one folder."""
+
+    root: Path
+
+    @classmethod
+    def open(cls) -> "Ledger":
+        """The ledger of SFTRUN_HOME, or of the working folder.  It need not exist yet."""
+        return cls(ledger_folder())
+
+    @property
+    def runs(self) -> Path:
+        return runs_folder(self.root)
+
+    def folder(self, run_id: str) -> RunFolder:
+        return RunFolder(self.runs / run_id)
+
+    def starting_lock(self, run_id: str) -> Path:
+        """Held while a run is being started; it must exist before the run's folder does."""
+        return self.root / "locks" / run_id
+
+    def ids(self) -> list[str]:
+        """All run ids, in no order; empty where there is no ledger."""
+        if not self.runs.exists():
+            return []
+        with translated("read the ledger", self.runs):
+            return [name for name in os.listdir(self.runs) if RUN_ID.fullmatch(name)]
+
+    def latest_generation(self, identity: str) -> int:
+        """The highest generation of this identity that has a folder; 0 if there is none."""
+        known, latest, generation = set(self.ids()), 0, 1
+        while generation <= latest + _GAP:
+            latest = generation if run_id(identity, generation) in known else latest
+            generation += 1
+        return latest
+
+    def create(self, manifest: Manifest, files: Mapping[str, str]) -> RunFolder:
+        """Make a run's folder with all its files at once."""
+        make_folder(self.runs)
+        _ignore_in_git(self.root)
+        final = self.folder(manifest.id)
+        beside = RunFolder(self.runs / f".new-{manifest.id}-{os.getpid()}")
+        try:
+            make_folder(beside.path)
+            beside.write({**files, "run.json": manifest.model_dump_json(indent=2) + "\n"})
+            with translated("write", final.path):
+                os.rename(beside.path, final.path)
+        except BaseException:
+            shutil.rmtree(beside.path, ignore_errors=True)
+            raise
+        sync_folder(self.runs)
+        return final
+
+
+def run_id(identity: str, generation: int) -> str:
+    """10 hex digits that name a generation of an identity."""
+    return hashlib.sha256(f"{identity}{generation}".encode()).hexdigest()[:10]
+
+
+def _ignore_in_git(root: Path) -> None:
+    path = root / ".gitignore"
+    if not path.exists():
+        write_atomic(path, "*\n")

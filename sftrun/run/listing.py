@@ -1,0 +1,188 @@
+"""One row a run, for ten thousand runs in a blink.
+
+A row is read from a run's manifest and the end of its events.  Rows are kept in `index.json` beside the size and time
+of the two files they came from; a row whose files have changed is read anew, so that the index is never a second
+truth: delete it and nothing is lost.  The standard library alone: importing pydantic would cost more than the listing.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sftrun.errors import LedgerError, RunNotFound
+from sftrun.run.files import write_atomic
+from sftrun.run.lock import holder
+from sftrun.run.places import RUN_ID, runs_folder
+
+_TAIL_BYTES = 32768
+_FORMAT = 1
+_ENDED = ("finished", "stopped", "failed")
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in a list.  `status` is that of `run.state`, or `damaged` with what is wrong in `problem`."""
+
+    id: str
+    name: str = ""
+    status: str = "damaged"
+    created: float = 0.0
+    executor: str = ""
+    model: str = ""
+    step: int = 0
+    total_steps: int = 0
+    loss: float | None = None
+    spent_usd: str = "0"
+    problem: str = ""
+
+
+def rows(root: Path) -> list[Row]:
+    """All runs of a ledger, the latest first."""
+    runs = runs_folder(root)
+    known = _read_index(root)
+    fresh: dict[str, tuple[Stamp, Row]] = {}
+    for run_id in _ids(runs):
+        stamp = _stamp(runs / run_id)
+        old = known.get(run_id)
+        fresh[run_id] = old if old is not None and old[0] == stamp else (stamp, _read_row(runs / run_id))
+    ended = {run_id: kept for run_id, kept in fresh.items() if kept[1].status in _ENDED}
+    if ended != known:
+        _write_index(root, ended)
+    listed = [_with_life(runs / run_id, row) for run_id, (_, row) in fresh.items()]
+    return sorted(listed, key=lambda row: (-row.created, row.id))
+
+
+def find(root: Path, name: str) -> str:
+    """The id of the run that `name` means: an id, a unique prefix of one, or a recipe's name for its latest."""
+    listed = rows(root)
+    if any(row.id == name for row in listed):
+        return name
+    if by_name := [row.id for row in listed if row.name == name]:
+        return by_name[0]
+    begun = [row.id for row in listed if name and row.id.startswith(name)]
+    if len(begun) == 1:
+        return begun[0]
+    if begun:
+        shown = ", ".join(begun[:5])
+        raise RunNotFound(f"`{name}` begins {len(begun)} runs: {shown}", help="type more of the id")
+    raise RunNotFound(f"no run answers to `{name}` in `{root}`", help=_nearest(name, listed))
+
+
+def _nearest(name: str, listed: Iterable[Row]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, sorted({row.name for row in listed if row.name}), n=1)
+    return f"did you mean `{near[0]}`?" if near else "`sftrun runs` lists the runs of this folder"
+
+
+def _ids(runs: Path) -> list[str]:
+    try:
+        return [name for name in os.listdir(runs) if RUN_ID.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LedgerError(
+            f"can't read the ledger `{runs}`: {(error.strerror or '').lower()}",
+            help="check who owns it, or set SFTRUN_HOME to a folder of your own",
+        ) from error
+
+
+def _stamp(folder: Path) -> Stamp:
+    path = str(folder)
+    return (*_size_and_time(f"{path}/run.json"), *_size_and_time(f"{path}/events.jsonl"))
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (-1, -1)
+    return (found.st_size, found.st_mtime_ns)
+
+
+def _read_row(folder: Path) -> Row:
+    try:
+        manifest = json.loads((folder / "run.json").read_bytes())
+        row = Row(
+            id=folder.name,
+            name=str(manifest["name"]),
+            status="starting",
+            created=float(manifest["created"]),
+            executor=str(manifest["executor"]),
+            model=str(manifest["model"]),
+        )
+        return _with_events(row, _last_events(folder / "events.jsonl"))
+    except FileNotFoundError as error:
+        return Row(id=folder.name, problem=f"{Path(str(error.filename)).name} is missing")
+    except OSError as error:
+        return Row(id=folder.name, problem=f"can't read it: {(error.strerror or '').lower()}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Row(id=folder.name, problem="run.json or events.jsonl is damaged")
+
+
+def _last_events(path: Path) -> list[dict[str, Any]]:
+    """The last events, newest first; a torn or foreign line is left out."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - _TAIL_BYTES, 0))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in reversed(lines if size <= _TAIL_BYTES else lines[1:]):
+        with suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "kind" in event:
+                events.append(event)
+                if event["kind"] in ("step", "started"):
+                    break
+    return events
+
+
+def _with_events(row: Row, events: list[dict[str, Any]]) -> Row:
+    if not events:
+        return row
+    last = events[0]
+    ended = last["kind"] in _ENDED
+    row = replace(row, status=last["kind"] if ended else "running")
+    if ended:
+        step = int(last.get("step", 0))
+        row = replace(row, spent_usd=str(last.get("spent_usd", "0")), step=step, total_steps=step)
+    logged = events[-1]
+    if logged["kind"] == "step":
+        at, total, loss = int(logged["step"]), int(logged["total_steps"]), float(logged["loss"])
+        row = replace(row, step=row.step or at, total_steps=total, loss=loss)
+    return row
+
+
+def _with_life(folder: Path, row: Row) -> Row:
+    """Correct the status by who holds the run's lock now."""
+    if row.status not in ("starting", "running"):
+        return row
+    if row.executor != "local" or holder(folder / "lock") is not None:
+        return row
+    return replace(row, status="lost")
+
+
+def _read_index(root: Path) -> dict[str, tuple[Stamp, Row]]:
+    try:
+        data = json.loads((root / "index.json").read_bytes())
+        if data["format"] != _FORMAT:
+            return {}
+        return {i: ((a, b, c, d), Row(i, *values)) for i, (a, b, c, d), values in data["rows"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write_index(root: Path, fresh: dict[str, tuple[Stamp, Row]]) -> None:
+    entries = [[i, stamp, list(asdict(row).values())[1:]] for i, (stamp, row) in fresh.items()]
+    with suppress(LedgerError):  # a ledger that can't be written can still be read
+        write_atomic(
+            root / "index.json", json.dumps({"format": _FORMAT, "rows": entries}, separators=(",", ":")), durable=False
+        )

@@ -1,0 +1,144 @@
+"""Runs on this machine: a supervisor in a session of its own, which outlives the command that started it.
+
+Modal's Volumes become folders of the ledger, so that a recipe needs no change to run here.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.errors import LedgerError, MissingPackages, RunFailed
+from sftrun.plan.jobspec import Places, jobspec
+from sftrun.plan.models import Plan
+from sftrun.run import places
+from sftrun.run.answers import ask
+from sftrun.run.files import make_folder, translated, write_atomic
+from sftrun.run.ledger import Ledger, RunFolder
+from sftrun.run.lock import Holder, holder
+from sftrun.run.processes import kill_session
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+SUPERVISOR = (sys.executable, "-m", "sftrun.job.entry")
+INSTALL = "pip install 'sftrun[local]'"
+MARKER = "sftrun.json"  # the job writes it last
+_POLL_SECONDS = 0.02
+_TAIL_LINES = 5
+_KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Local:
+    """The executor `local`."""
+
+    ledger: Ledger
+
+    def check(self, plan: Plan) -> None:
+        missing = missing_packages(needs_bitsandbytes=plan.quantization is not None)
+        if missing:
+            raise MissingPackages(f"running here needs {', '.join(missing)}", help=INSTALL)
+
+    def job(self, plan: Plan, run_id: str) -> JobSpec:
+        root = self.ledger.root
+        where = Places(
+            record_dir=str(self.ledger.folder(run_id).path),
+            cache_dir=str(root / "cache"),
+            mounts=places.mounts(root, plan.recipe.volumes),
+        )
+        return jobspec(plan, run_id, where, MoneySpec(max_usd=plan.recipe.budget.max_usd))
+
+    def start(self, folder: RunFolder) -> None:
+        with translated("start the run", folder.path):
+            folder.stop.unlink(missing_ok=True)
+            before = _size(folder.events)
+        make_folder(Path(folder.job().output_dir).parent)
+        process = self._spawn(folder)
+        while process.poll() is None:
+            who = holder(folder.lock)
+            if who is not None and who.pid == process.pid:
+                return
+            time.sleep(_POLL_SECONDS)
+        if _size(folder.events) == before and holder(folder.lock) is None:
+            raise _stillborn(folder, process.returncode)
+
+    def holder(self, folder: RunFolder) -> Holder | None:
+        return holder(folder.lock)
+
+    def sync(self, folder: RunFolder) -> None:
+        """Nothing to bring: the job writes into the folder itself."""
+
+    def request_stop(self, folder: RunFolder) -> None:
+        write_atomic(folder.stop, json.dumps({"reason": "user"}) + "\n")
+
+    def kill(self, folder: RunFolder) -> None:
+        """A second signal makes the supervisor kill its worker and say so; one that doesn't listen is killed itself."""
+        who = holder(folder.lock)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while who is not None and who.pid > 0:
+            if time.monotonic() > deadline:
+                return kill_session(who.pid)
+            with suppress(ProcessLookupError):
+                os.kill(who.pid, signal.SIGTERM)
+            time.sleep(5 * _POLL_SECONDS)
+            who = holder(folder.lock)
+        return None
+
+    def output_owner(self, folder: RunFolder) -> str | None:
+        try:
+            marker = json.loads(Path(folder.job().output_dir, MARKER).read_text())
+            return str(marker["run_id"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def download(self, folder: RunFolder, into: Path) -> None:
+        output = Path(folder.job().output_dir)
+        try:
+            shutil.copytree(output, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*"))
+        except shutil.Error as error:
+            raise LedgerError(f"can't copy `{output}`: {error.args[0][0][2]}", help="check the disk") from error
+
+    def answer(
+        self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+    ) -> Iterator[Sequence[str]]:
+        missing = missing_packages(needs_bitsandbytes=False)
+        if missing:
+            raise MissingPackages(f"answering here needs {', '.join(missing)}", help=INSTALL)
+        return ask(folder.job(), prompts, max_new_tokens=max_new_tokens, temperature=temperature)
+
+    def _spawn(self, folder: RunFolder) -> subprocess.Popen[bytes]:
+        log = folder.path / "supervisor.log"
+        with translated("start the run", log), log.open("ab") as output:
+            return subprocess.Popen(
+                [*SUPERVISOR, str(folder.path / "job.json")],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # the events again, as a stream
+                stderr=output,
+                cwd=folder.path,
+                start_new_session=True,
+            )
+
+
+def missing_packages(*, needs_bitsandbytes: bool) -> list[str]:
+    """Packages that a local run needs and this environment has not; found without importing them."""
+    needed = (*PACKAGES, "bitsandbytes") if needs_bitsandbytes else PACKAGES
+    return [name for name in needed if find_spec(name) is None]
+
+
+def _stillborn(folder: RunFolder, code: int) -> RunFailed:
+    log = folder.path / "supervisor.log"
+    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+    said = "".join(f"\n  | {line}" for line in lines)
+    return RunFailed(f"the supervisor of run {folder.id} ended before it began (exit {code}){said}", help=f"see {log}")
+
+
+def _size(path: Path) -> int:
+    return os.stat(path).st_size if path.exists() else 0

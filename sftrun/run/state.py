@@ -1,0 +1,223 @@
+"""Events -> RunState: a fold, and the only thing that knows how a run stands.
+
+The state is small whatever the run's length: curves are thinned by halves when they outgrow their cap, so that folding
+ten thousand events keeps memory flat.  An event heard twice changes nothing (its `seq` is not above the last).
+A new attempt takes back what came after the checkpoint that it goes on from.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+from sftrun.contract.events import (
+    AnyEvent,
+    Checkpoint,
+    DataReady,
+    Evaluated,
+    Failed,
+    Finished,
+    ModelReady,
+    Note,
+    Sample,
+    Stage,
+    StageName,
+    Started,
+    Step,
+    Stopped,
+)
+
+Status = Literal["starting", "running", "finished", "stopped", "failed", "lost"]
+Curve = tuple[tuple[int, float], ...]
+ENDED: frozenset[Status] = frozenset({"finished", "stopped", "failed"})
+CURVE_POINTS = 256
+NOTES_KEPT = 50
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prompt, answered by base and tuned model; None where it has not been (yet)."""
+
+    prompt: str
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How a run stands.  Times are seconds since 1970; `seconds_before` is the length of earlier attempts."""
+
+    status: Status = "starting"
+    seq: int = 0
+    at: float = 0.0
+    started: Started | None = None
+    began_at: float = 0.0
+    seconds_before: float = 0.0
+    stage: StageName | None = None
+    stage_since: float = 0.0
+    stage_seconds: dict[StageName, float] = field(default_factory=dict)
+    data: DataReady | None = None
+    model: ModelReady | None = None
+    first: Step | None = None
+    last: Step | None = None
+    curve: Curve = ()
+    stride: int = 1
+    steps_logged: int = 0
+    seconds_per_step: float = 0.0
+    evals: Curve = ()
+    answers: tuple[Answer, ...] = ()
+    checkpoint: Checkpoint | None = None
+    checkpoints: int = 0
+    notes: tuple[Note, ...] = ()
+    memory_gb: float = 0.0
+    spent_usd: Decimal = Decimal(0)
+    outcome: Finished | Stopped | Failed | None = None
+
+    @property
+    def attempt(self) -> int:
+        return self.started.attempt if self.started else 0
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps that stand."""
+        if isinstance(self.outcome, Finished | Stopped):
+            return self.outcome.step
+        if self.last is not None:
+            return self.last.step
+        return (self.started.resumed_from or 0) if self.started else 0
+
+    @property
+    def total_steps(self) -> int | None:
+        if self.last is not None:
+            return self.last.total_steps
+        return self.model.total_steps if self.model else None
+
+    @property
+    def seconds(self) -> float:
+        """Length of all attempts, up to the last event."""
+        return self.seconds_at(self.at)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the training, at the pace of the last steps."""
+        if self.total_steps is None or not self.seconds_per_step:
+            return None
+        return (self.total_steps - self.step) * self.seconds_per_step
+
+    def seconds_at(self, now: float) -> float:
+        """Length of all attempts if the present one went on until `now`."""
+        return self.seconds_before + (max(now - self.started.at, 0.0) if self.started else 0.0)
+
+
+def fold(events: Iterable[AnyEvent], state: RunState | None = None) -> RunState:
+    """The state after `events`."""
+    state = state or RunState()
+    for event in events:
+        state = advance(state, event)
+    return state
+
+
+def advance(state: RunState, event: AnyEvent) -> RunState:
+    """The state after one more event."""
+    if event.seq <= state.seq:
+        return state
+    then = _HANDLERS[event.kind](state, event)
+    return replace(then, seq=event.seq, at=event.at)
+
+
+def seen(state: RunState, *, is_held: bool) -> RunState:
+    """The state as it is now, knowing whether a supervisor holds the run's lock."""
+    if is_held:
+        return replace(state, status="starting") if state.status in ENDED else state
+    return state if state.status in ENDED else replace(state, status="lost")
+
+
+def _started(state: RunState, event: Started) -> RunState:
+    back_to = event.resumed_from or 0
+    state = _close_stage(state, state.at)
+    return replace(
+        state,
+        status="running",
+        started=event,
+        began_at=state.began_at or event.at,
+        seconds_before=state.seconds,
+        stage=None,
+        outcome=None,
+        curve=_until(state.curve, back_to),
+        evals=_until(state.evals, back_to),
+        first=state.first if state.first and state.first.step <= back_to else None,
+        last=state.last if state.last and state.last.step <= back_to else None,
+    )
+
+
+def _stage(state: RunState, event: Stage) -> RunState:
+    return replace(_close_stage(state, event.at), stage=event.name, stage_since=event.at)
+
+
+def _close_stage(state: RunState, at: float) -> RunState:
+    if state.stage is None:
+        return state
+    seconds = state.stage_seconds.get(state.stage, 0.0) + max(at - state.stage_since, 0.0)
+    return replace(state, stage_seconds={**state.stage_seconds, state.stage: seconds}, stage=None)
+
+
+def _step(state: RunState, event: Step) -> RunState:
+    curve, stride = state.curve, state.stride
+    if state.steps_logged % stride == 0:
+        curve = (*curve, (event.step, event.loss))
+    if len(curve) > CURVE_POINTS:
+        curve, stride = curve[::2], stride * 2
+    return replace(
+        state,
+        first=state.first or event,
+        last=event,
+        curve=curve,
+        stride=stride,
+        steps_logged=state.steps_logged + 1,
+        seconds_per_step=_smoothed(state.seconds_per_step, event.seconds_per_step),
+        memory_gb=max(state.memory_gb, event.memory_gb),
+    )
+
+
+def _smoothed(old: float, new: float) -> float:
+    return old + 0.2 * (new - old) if old else new
+
+
+def _evaluated(state: RunState, event: Evaluated) -> RunState:
+    evals = (*state.evals, (event.step, event.loss))
+    # the first and the last evaluation are what a report compares, so both ends stay
+    thinned = (*evals[:-1:2], evals[-1]) if len(evals) > CURVE_POINTS else evals
+    return replace(state, evals=thinned)
+
+
+def _sample(state: RunState, event: Sample) -> RunState:
+    missing = max(event.index + 1 - len(state.answers), 0)
+    answers = [*state.answers, *(Answer("") for _ in range(missing))]
+    old = replace(answers[event.index], prompt=event.prompt)
+    answers[event.index] = replace(old, before=event.text) if event.when == "before" else replace(old, after=event.text)
+    return replace(state, answers=tuple(answers))
+
+
+def _ended(state: RunState, event: Finished | Stopped | Failed) -> RunState:
+    state = replace(_close_stage(state, event.at), outcome=event, status=event.kind, spent_usd=event.spent_usd)
+    return replace(state, memory_gb=max(state.memory_gb, event.memory_gb)) if isinstance(event, Finished) else state
+
+
+def _until(curve: Curve, step: int) -> Curve:
+    return tuple(point for point in curve if point[0] <= step)
+
+
+_HANDLERS: dict[str, Callable[[RunState, Any], RunState]] = {
+    "started": _started,
+    "stage": _stage,
+    "data_ready": lambda state, event: replace(state, data=event),
+    "model_ready": lambda state, event: replace(state, model=event),
+    "step": _step,
+    "eval": _evaluated,
+    "sample": _sample,
+    "checkpoint": lambda state, event: replace(state, checkpoint=event, checkpoints=state.checkpoints + 1),
+    "note": lambda state, event: replace(state, notes=(*state.notes, event)[-NOTES_KEPT:]),
+    "finished": _ended,
+    "stopped": _ended,
+    "failed": _ended,
+}
