@@ -1,0 +1,93 @@
+"""Model, data and arguments -> a trainer that stands ready."""
+
+from typing import Any
+
+from datasets import Dataset
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job import arguments, model, plain_head
+from sftrun.job.callbacks import Watcher
+from sftrun.job.channel import Channel
+from sftrun.job.failures import JobFailure
+from sftrun.job.tokens import Learnable
+from sftrun.job.trainer import JobTrainer, SFTConfig
+
+
+def trainer(
+    spec: JobSpec, channel: Channel, tokenizer: Any, train: Learnable, evaluation: Learnable | None
+) -> tuple[JobTrainer, Watcher]:
+    """The base model with its adapter inside TRL's trainer, and the callback that speaks for it."""
+    has_gpu = model.has_gpu()
+    if not has_gpu:
+        plain_head.install()
+    options = arguments.sft_config(spec, has_eval=evaluation is not None, has_gpu=has_gpu)
+    config = _config(options)
+    base, adapter = _model(spec)
+    watcher = Watcher(0 if evaluation is None else len(evaluation))
+    watcher.trainer = JobTrainer(
+        spec,
+        channel,
+        model=base,
+        args=config,
+        train_dataset=_dataset(train),
+        eval_dataset=None if evaluation is None else _dataset(evaluation),
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=[watcher],
+    )
+    return watcher.trainer, watcher
+
+
+def total_steps(trainer: JobTrainer) -> int:
+    """Optimiser steps of the whole run."""
+    *_, max_steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
+    return int(max_steps)
+
+
+def prepare_speed(spec: JobSpec, trainer: JobTrainer, channel: Channel) -> Any:
+    """Faster code for the same computation, where the plan asks for it."""
+    wanted = spec.trainer
+    if not (wanted.compile_layers or wanted.dequantize or spec.model.attn_implementation == "varlen"):
+        return None
+    from sftrun.job import speed
+
+    prepared = speed.prepare(
+        trainer.model,
+        compile_layers=wanted.compile_layers,
+        dequantize=wanted.dequantize,
+        checkpointing=wanted.gradient_checkpointing and wanted.compile_layers,
+    )
+    for note in prepared.notes:
+        channel.note(note)
+    return prepared
+
+
+def undo_speed(prepared: Any) -> None:
+    """Plain layers again: an answer has other shapes than a training row."""
+    if prepared is not None:
+        from sftrun.job import speed
+
+        speed.undo(prepared)
+
+
+def _config(options: arguments.Arguments) -> SFTConfig:
+    try:
+        return SFTConfig(**options)
+    except (TypeError, ValueError) as error:
+        raise JobFailure(
+            "error", f"TRL refuses the trainer's settings: {error}", "see `trainer` and `trainer.extra`"
+        ) from error
+
+
+def _model(spec: JobSpec) -> tuple[Any, Any]:
+    """(model, adapter's config); Unsloth puts its adapter on by itself."""
+    if spec.trainer.engine == "unsloth":
+        from sftrun.job import unsloth_engine
+
+        return unsloth_engine.load(spec), None
+    return model.load_model(spec.model, spec.quantization), None if spec.lora is None else model.lora_config(spec.lora)
+
+
+def _dataset(rows: Learnable) -> Dataset:
+    """In memory, tokenised: TRL takes `input_ids` and `labels` as they are."""
+    return Dataset.from_dict({"input_ids": rows.input_ids, "labels": rows.labels})

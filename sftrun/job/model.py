@@ -1,0 +1,143 @@
+"""The base model, its tokenizer and its adapter: transformers', bitsandbytes' and PEFT's corner.
+
+Weights come from safetensors alone unless the recipe says otherwise: a pickle in a model folder is a program.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sftrun import builtin
+from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec
+from sftrun.job import arguments
+from sftrun.job.failures import JobFailure, translate
+
+
+def locate(model: ModelSpec) -> str:
+    """A folder of this machine, or the Hub's id."""
+    name = model.name_or_path
+    if not name.startswith(builtin.PREFIX):
+        return name
+    try:
+        return str(builtin.path(name))
+    except KeyError:
+        raise JobFailure(
+            "model", f"no model {name} ships with this version", f"use one of {', '.join(builtin.NAMES)}"
+        ) from None
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any:
+    """The tokenizer with a padding and an end token; `extra` is `trainer.extra` (eos_token, pad_token, chat template)."""
+    from transformers import AutoTokenizer
+
+    name, extra = locate(model), extra or {}
+    _require_folder(name)
+    tokenizer = _loading(
+        f"the tokenizer of {name}",
+        lambda: AutoTokenizer.from_pretrained(name, revision=model.revision, trust_remote_code=model.trust_remote_code),
+    )
+    for key in ("eos_token", "pad_token"):
+        if token := extra.get(key):
+            if token not in tokenizer.get_vocab():
+                raise JobFailure(
+                    "model", f"`trainer.extra.{key}` {token!r} is no token of {name}", "name one of its vocabulary"
+                )
+            setattr(tokenizer, key, token)
+    if tokenizer.eos_token is None:
+        raise JobFailure(
+            "model", f"the tokenizer of {name} has no end-of-sequence token", "set `trainer.extra.eos_token`"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if path := extra.get("chat_template_path"):
+        tokenizer.chat_template = Path(str(path)).read_text(encoding="utf-8")
+    return tokenizer
+
+
+def load_model(model: ModelSpec, quantization: QuantizationSpec | None) -> Any:
+    """The base model on its device, quantised if asked."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    name = locate(model)
+    _require_folder(name, needs_safetensors=model.use_safetensors)
+    if model.attn_implementation == "varlen":
+        from sftrun.job import attention
+
+        attention.register()
+    options: dict[str, Any] = {
+        "revision": model.revision,
+        "dtype": model.dtype,
+        "attn_implementation": model.attn_implementation,
+        "trust_remote_code": model.trust_remote_code,
+        "use_safetensors": model.use_safetensors or None,
+        "device_map": _device_map(quantization),
+    }
+    if quantization is not None:
+        options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization))
+    return _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
+
+
+def lora_config(lora: LoraSpec) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(**arguments.lora_config(lora))
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """(all, trainable), as PEFT counts: a byte of 4-bit weights holds two."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        count = parameter.numel()
+        if type(parameter).__name__ == "Params4bit":
+            count *= 2 * parameter.element_size()
+        total += count
+        trainable += count if parameter.requires_grad else 0
+    return total, trainable
+
+
+def require_optimizer(spec: JobSpec) -> None:
+    """Paged optimisers live in CUDA's unified memory."""
+    if "paged" in spec.trainer.optim and not has_gpu():
+        better = spec.trainer.optim.replace("paged_", "")
+        raise JobFailure("error", f"`trainer.optim` {spec.trainer.optim} needs a GPU", f"set `trainer.optim: {better}`")
+
+
+def _device_map(quantization: QuantizationSpec | None) -> dict[str, Any] | None:
+    if has_gpu():
+        return {"": int(os.environ.get("LOCAL_RANK", "0"))}
+    return {"": "cpu"} if quantization is not None else None
+
+
+def _require_folder(name: str, *, needs_safetensors: bool = False) -> None:
+    """A folder is looked at before it is loaded: transformers would take a missing one for a Hub id."""
+    if not os.path.isabs(name):
+        return
+    folder = Path(name)
+    if not folder.is_dir():
+        raise JobFailure("model", f"no model folder at {name}", "check `model.name_or_path`")
+    if not (folder / "config.json").is_file():
+        raise JobFailure("model", f"{name} holds no config.json: it is no model folder", "check `model.name_or_path`")
+    if needs_safetensors and not any(folder.glob("*.safetensors")):
+        raise JobFailure(
+            "model", f"{name} holds no safetensors weights", "convert them: no pickle is loaded from a model folder"
+        )
+
+
+def _loading(what: str, load: Callable[[], Any]) -> Any:
+    """Run `load`; whatever a broken file makes a library raise becomes one sentence about the model."""
+    try:
+        return load()
+    except Exception as error:
+        failure = translate(error)
+        if failure.kind != "error":
+            raise failure from error
+        raise JobFailure(
+            "model", f"can't load {what}: {failure.message}", "check its files; download or copy them again"
+        ) from error

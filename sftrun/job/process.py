@@ -1,0 +1,118 @@
+"""The worker as a process: how it is started, what it inherits, and how it ends.
+
+It gets its own session (a terminal's Ctrl-C is for the supervisor), a pipe for its events (libraries print to stdout),
+the lock's descriptor, and it asks the kernel to be killed when the supervisor dies (`guard`).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import sftrun
+from sftrun.contract.jobspec import JobSpec
+
+EVENTS = "SFTRUN_EVENTS"
+SUPERVISOR = "SFTRUN_SUPERVISOR_PID"
+LOG = "worker.log"
+# Quiet and offline where nothing is to be fetched; what the user set himself stands.
+DEFAULTS = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",
+}
+
+
+@dataclass
+class Worker:
+    """A running worker; `events` is the reading end of its pipe."""
+
+    process: subprocess.Popen[bytes]
+    events: int
+    log: Path
+    log_begin: int
+
+    def kill(self) -> None:
+        """End it and all of its processes at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def start(spec: JobSpec, job_file: Path, lock: int) -> Worker:
+    """Start the worker; its output goes to `record_dir/worker.log`."""
+    log = Path(spec.record_dir) / LOG
+    reading, writing = os.pipe()
+    try:
+        with log.open("ab") as output:
+            begin = output.tell()
+            process = subprocess.Popen(
+                command(spec, job_file),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writing, lock),
+                start_new_session=True,
+                env=environment(spec, writing),
+            )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    return Worker(process, reading, log, begin)
+
+
+def command(spec: JobSpec, job_file: Path) -> list[str]:
+    """One process, or torchrun's agent with one process a GPU.  -P: a user's `datasets.py` is not ours to import."""
+    if spec.gpu_count * spec.nodes > 1:
+        agent = ["sftrun.job.launch", f"--nproc-per-node={max(1, spec.gpu_count)}", f"--nnodes={spec.nodes}"]
+        rendezvous = ["--standalone"] if spec.nodes == 1 else []
+        return [sys.executable, "-P", "-m", *agent, *rendezvous, "-m", "sftrun.job.worker", str(job_file)]
+    return [sys.executable, "-P", "-m", "sftrun.job.worker", str(job_file)]
+
+
+def environment(spec: JobSpec, writing: int) -> dict[str, str]:
+    """What the worker's processes see.  The pipe goes by name: torchrun closes descriptors that it doesn't know."""
+    env = DEFAULTS | dict(os.environ)
+    here = str(Path(sftrun.__file__).parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
+    env[SUPERVISOR] = str(os.getpid())
+    several = spec.gpu_count * spec.nodes > 1
+    env[EVENTS] = f"/proc/{os.getpid()}/fd/{writing}" if several else f"/dev/fd/{writing}"
+    if spec.cpu_threads:
+        env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
+    if spec.gpu_count == 0:
+        env["CUDA_VISIBLE_DEVICES"] = ""
+    if not needs_hub(spec):
+        env["HF_HUB_OFFLINE"] = "1"
+    return env
+
+
+def needs_hub(spec: JobSpec) -> bool:
+    """Whether the model or the data has to come from the Hub."""
+    name = spec.model.name_or_path
+    sources = (spec.dataset.train, spec.dataset.eval)
+    here = name.startswith("builtin:") or os.path.isabs(name)
+    return not here or any(source is not None and source.hub for source in sources)
+
+
+def guard() -> None:
+    """In the worker: die with the one who started it.  Called before anything slow is imported."""
+    import ctypes
+
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    parent = os.environ.get(SUPERVISOR)
+    if parent is not None and "RANK" not in os.environ and os.getppid() != int(parent):
+        os._exit(1)  # it died before the kernel was asked

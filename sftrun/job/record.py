@@ -1,0 +1,115 @@
+"""`events.jsonl`, the truth about a run: appended by the supervisor alone, read whole once at its start.
+
+A line counts when its newline is there and it parses.  What a crash left torn at the end is cut away, and said.
+"""
+
+import os
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sftrun.contract import events
+from sftrun.contract.events import AnyEvent
+
+NAME = "events.jsonl"
+DURABLE = (events.Started, events.Checkpoint, events.Finished, events.Stopped, events.Failed)
+
+
+@dataclass
+class Past:
+    """What earlier attempts left behind."""
+
+    last_seq: int = 0
+    attempts: int = 0
+    seconds: float = 0.0  # of all attempts, from `started` to their last word
+    reached_save: bool = False
+    finished: events.Finished | None = None
+    checkpoint: events.Checkpoint | None = None
+    torn_bytes: int = 0
+    began_at: float = 0.0
+    last_at: float = 0.0
+
+
+@dataclass
+class Record:
+    """The open file.  `append` stamps, writes, and flushes to the disk what must outlive a power cut."""
+
+    path: Path
+    past: Past = field(default_factory=Past)
+
+    def __post_init__(self) -> None:
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self.past, self._end = _read(self.path)
+        if self.past.torn_bytes:
+            os.ftruncate(self._file, self._end)
+        self.seq = self.past.last_seq
+
+    def append(self, event: AnyEvent, at: float) -> tuple[AnyEvent, str]:
+        """The event with its number and time, and its line; raises OSError, with no half line left, if it can't be kept."""
+        event = event.model_copy(update={"seq": self.seq + 1, "at": at})
+        line = events.dump(event)
+        self._write((line + "\n").encode(), durable=isinstance(event, DURABLE))
+        self.seq += 1
+        return event, line
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    def _write(self, data: bytes, *, durable: bool) -> None:
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+            if durable:
+                os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self._end)
+            raise
+        self._end += len(data)
+
+
+def parse_line(line: bytes) -> AnyEvent | None:
+    """The event, or None for what is no event of ours."""
+    try:
+        return events.parse(line)
+    except ValidationError:
+        return None
+
+
+def _read(path: Path) -> tuple[Past, int]:
+    """What stands there, and the length of its whole part.  A bad line in the middle is left alone: only ends tear."""
+    past, whole, size = Past(), 0, 0
+    with path.open("rb") as file:
+        for line in file:
+            size += len(line)
+            event = parse_line(line) if line.endswith(b"\n") else None
+            if event is not None:
+                whole = size
+                _fold(past, event)
+    past.torn_bytes = size - whole
+    past.seconds += past.last_at - past.began_at
+    return past, whole
+
+
+def _fold(past: Past, event: AnyEvent) -> None:
+    match event:
+        case events.Started():
+            past.seconds += past.last_at - past.began_at
+            past.began_at = event.at
+            past.attempts += 1
+            past.finished = None
+        case events.Stage(name="save"):
+            past.reached_save = True
+        case events.Finished():
+            past.finished = event
+        case events.Checkpoint():
+            past.checkpoint = event
+    past.last_seq = max(past.last_seq, event.seq)
+    past.last_at = event.at
+
+
+def spent(past: Past, usd_per_second: Decimal, known: Decimal) -> Decimal:
+    """Money of earlier attempts: what the plan knew, or what the record shows if that is more."""
+    return max(known, Decimal(str(round(past.seconds, 3))) * usd_per_second)

@@ -1,0 +1,105 @@
+"""The output folder, whole or not at all: written beside, flushed, then swapped in by renaming."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job.output import MARKER, OutputMarker, read_marker
+
+CARD = """---
+base_model: {base}
+library_name: {library}
+tags: [sftrun, sft{lora}]
+---
+# {name}
+
+{what} of `{base}`, trained for {step} steps (mean training loss {loss:.4f}) by sftrun, run `{run_id}`.
+
+```python
+{code}
+```
+"""
+CODE_ADAPTER = """from peft import AutoPeftModelForCausalLM
+
+model = AutoPeftModelForCausalLM.from_pretrained("PATH")"""
+CODE_MODEL = """from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("PATH")"""
+
+
+def save(spec: JobSpec, model: Any, tokenizer: Any, step: int, train_loss: float, memory_gb: float) -> str | None:
+    """Write adapter (or model), tokenizer, card and marker; returns where a foreign folder was moved, if one stood there."""
+    output = Path(spec.output_dir)
+    partial = output.with_name(f"{output.name}.partial-{spec.run_id}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_pretrained(str(partial))
+    tokenizer.save_pretrained(str(partial))
+    marker = _marker(spec, step, train_loss, memory_gb)
+    (partial / "README.md").write_text(card(marker))
+    (partial / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
+    _flush_tree(partial)
+    return _swap(partial, output, spec.run_id)
+
+
+def card(marker: OutputMarker) -> str:
+    """The model card: what it is, and how to load it."""
+    return CARD.format(
+        base=marker["base_model"],
+        library="peft" if marker["adapter"] else "transformers",
+        lora=", lora" if marker["adapter"] else "",
+        name=marker["name"],
+        what="A LoRA adapter" if marker["adapter"] else "A fine-tuned model",
+        step=marker["step"],
+        loss=marker["train_loss"],
+        run_id=marker["run_id"],
+        code=CODE_ADAPTER if marker["adapter"] else CODE_MODEL,
+    )
+
+
+def _marker(spec: JobSpec, step: int, train_loss: float, memory_gb: float) -> OutputMarker:
+    return {
+        "version": 1,
+        "run_id": spec.run_id,
+        "name": spec.name,
+        "base_model": spec.model.name_or_path,
+        "revision": spec.model.revision,
+        "adapter": spec.lora is not None,
+        "step": step,
+        "train_loss": train_loss,
+        "memory_gb": memory_gb,
+    }
+
+
+def _swap(partial: Path, output: Path, run_id: str) -> str | None:
+    """Put the new folder in the old one's place.  One of ours is dropped; anybody else's is kept beside."""
+    old = output.with_name(f"{output.name}.before-{run_id}")
+    if output.exists():
+        is_ours = read_marker(output) is not None or not any(output.iterdir())
+        shutil.rmtree(old, ignore_errors=True)
+        output.rename(old)
+        partial.rename(output)
+        if not is_ours:
+            return str(old)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        partial.rename(output)
+    _flush(output.parent)
+    return None
+
+
+def _flush_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        _flush(path)
+    _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

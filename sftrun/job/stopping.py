@@ -1,0 +1,38 @@
+"""The stop file: `record_dir/stop`, JSON with a reason.  Whoever wants the run to stop writes it; the worker looks at
+every step, ends with a checkpoint and says so.  A file, because the CLI, another machine and a signal can all make one.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import get_args
+
+from sftrun.contract.events import StopReason
+
+NAME = "stop"
+
+
+def request(record_dir: str | Path, reason: StopReason) -> None:
+    """Ask for a stop at the next step; the first reason stands."""
+    path = Path(record_dir) / NAME
+    if not path.exists():
+        beside = path.with_name(f"{NAME}.{os.getpid()}")
+        beside.write_text(json.dumps({"reason": reason}))
+        beside.replace(path)
+
+
+def requested(record_dir: str | Path) -> StopReason | None:
+    """The reason of the stop that was asked for; an unreadable file means the user."""
+    path = Path(record_dir) / NAME
+    if not path.exists():
+        return None
+    try:
+        reason = json.loads(path.read_text())["reason"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "user"
+    return reason if reason in get_args(StopReason) else "user"
+
+
+def clear(record_dir: str | Path) -> None:
+    """Forget a stop that an earlier attempt obeyed."""
+    (Path(record_dir) / NAME).unlink(missing_ok=True)

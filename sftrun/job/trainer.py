@@ -1,0 +1,123 @@
+"""TRL's SFTTrainer with what a run needs besides: whole checkpoints, an unbroken log over a resume, honest clocks.
+
+transformers restores weights, optimiser, schedule, data order and random states.  Two things it does not, each of which
+bends the loss curve after a resume: the part of a logging window before the checkpoint, and the type of a quantised
+model's adapter (TRL makes it bf16, PEFT's `load_adapter` makes it fp32 again).
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from sftrun.contract import events
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job import checkpoints
+from sftrun.job.channel import Channel
+from sftrun.job.failures import JobFailure
+
+STATE = "sftrun-state.json"
+
+__all__ = ["STATE", "JobTrainer", "SFTConfig"]
+
+
+class JobTrainer(SFTTrainer):
+    """`seconds_paused` and `seconds_waiting` are for the callbacks' rates: evaluation and saving, and data."""
+
+    def __init__(self, spec: JobSpec, channel: Channel, **options: Any) -> None:
+        self.spec, self.channel = spec, channel
+        self.seconds_paused = 0.0
+        self.seconds_waiting = 0.0
+        super().__init__(**options)
+        self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def get_batch_samples(self, *arguments: Any, **options: Any) -> Any:
+        begin = time.perf_counter()
+        try:
+            return super().get_batch_samples(*arguments, **options)
+        finally:
+            self.seconds_waiting += time.perf_counter() - begin
+
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        begin = time.perf_counter()
+        try:
+            return super().evaluate(*arguments, **options)
+        finally:
+            self.seconds_paused += time.perf_counter() - begin
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save, then mark as whole, then drop old ones: in that order there is always one to go on from."""
+        begin = time.perf_counter()
+        window_loss = self._mean_over_processes(self._tr_loss)
+        if not math.isfinite(window_loss):
+            raise diverged(self.state.global_step, window_loss)
+        path = Path(self.args.output_dir) / f"{checkpoints.PREFIX}{self.state.global_step}"
+        super(SFTTrainer, self)._save_checkpoint(model, trial)  # TRL's own would write a model card beside it
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            (path / STATE).write_text(json.dumps(self._log_state(window_loss)))
+            checkpoints.complete(path, self.spec.run_id, self.state.global_step)
+            checkpoints.rotate(
+                self.args.output_dir, self.spec.trainer.save_total_limit, self.state.best_model_checkpoint
+            )
+        seconds = time.perf_counter() - begin
+        self.seconds_paused += seconds
+        self.channel.say(events.Checkpoint(step=self.state.global_step, path=str(path), seconds=round(seconds, 3)))
+
+    def _log_state(self, window_loss: float) -> dict[str, float]:
+        return {
+            "window_loss": window_loss,
+            "total_loss": self._total_loss_scalar,
+            "last_logged": self._globalstep_last_logged,
+            "tokens": self._total_train_tokens,
+        }
+
+    def restore_log(self, checkpoint: str) -> None:
+        """Go on in the middle of a logging window; called when training begins."""
+        state = json.loads((Path(checkpoint) / STATE).read_text())
+        self._tr_loss += state["window_loss"]
+        self._total_loss_scalar = state["total_loss"]
+        self._globalstep_last_logged = int(state["last_logged"])
+        self._total_train_tokens = int(state["tokens"])
+
+    def finish_from(self, checkpoint: str) -> float:
+        """Take up the last checkpoint of a run whose steps are all done; returns the mean training loss."""
+        from transformers.trainer_callback import TrainerState
+
+        self._load_from_checkpoint(checkpoint)
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self._load_best_model()
+        state = json.loads((Path(checkpoint) / STATE).read_text())
+        return (state["total_loss"] + state["window_loss"]) / max(1, self.state.global_step)
+
+    def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_checkpoint(*arguments, **options)
+        self._restore_dtypes()
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self._restore_dtypes()
+
+    def _restore_dtypes(self) -> None:
+        for name, parameter in self.model.named_parameters():
+            dtype = self.adapter_dtypes.get(name)
+            if dtype is not None and parameter.dtype != dtype:
+                parameter.data = parameter.data.to(dtype)
+
+    def _mean_over_processes(self, value: torch.Tensor) -> float:
+        return float(self.accelerator.gather(value.detach().reshape(1)).mean())
+
+
+def diverged(step: int, loss: float) -> JobFailure:
+    """The loss is no number any more; the checkpoints before it still are."""
+    return JobFailure(
+        "diverged",
+        f"the loss became {loss} by step {step}",
+        "lower `trainer.learning_rate`, or set `trainer.max_grad_norm: 1.0`",
+    )

@@ -1,0 +1,214 @@
+"""The worker: data -> model -> samples before -> train -> eval -> samples after -> save, top to bottom.
+
+    python -m sftrun.job.worker JOB.json
+
+Started by the supervisor (`entry`), once for each GPU.  Exit codes are the supervisor's: 0, 3, 4.
+"""
+
+from sftrun.job.process import guard
+
+if __name__ == "__main__":
+    guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
+
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from sftrun.contract import events
+from sftrun.contract.events import StageName
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job import checkpoints, stopping
+from sftrun.job.channel import Channel
+from sftrun.job.failures import JobStopped, translate
+
+VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "unsloth", "liger_kernel")
+
+
+class Work:
+    """One attempt.  `run` reads as the module's first line says."""
+
+    def __init__(self, spec: JobSpec, channel: Channel) -> None:
+        self.spec, self.channel = spec, channel
+        self.stage: StageName = "start"
+        self.step = 0
+        self.checkpoint: Path | None = None
+
+    def run(self) -> events.Finished | events.Stopped:
+        """To the end, or to the stop that was asked for."""
+        spec = self.spec
+        self._find_checkpoint()
+        self._import_libraries()
+        self._start()
+
+        self._enter("data", spec.dataset.train.hub or ", ".join(spec.dataset.train.files))
+        from sftrun.job import data, model, tokens
+
+        model.require_optimizer(spec)
+        tokenizer = model.load_tokenizer(spec.model, spec.trainer.extra)
+        rows, eval_rows = data.load(spec.dataset, spec.trainer.seed)
+        train = tokens.learnable(rows, spec, tokenizer, self._check_stop)
+        evaluation = None if eval_rows is None else tokens.learnable(eval_rows, spec, tokenizer, self._check_stop)
+        self.channel.say(tokens.summarise(rows, train, evaluation))
+        for remark in tokens.remarks(rows, train, spec.trainer.max_length):
+            self.channel.note(remark, is_warning=True)
+
+        self._enter("model", spec.model.name_or_path)
+        from sftrun.job import build
+
+        trainer, watcher = build.trainer(spec, self.channel, tokenizer, train, evaluation)
+        total_steps = build.total_steps(trainer)
+        total, trainable = model.count_parameters(trainer.model)
+        self.channel.say(
+            events.ModelReady(
+                parameters=total, trainable_parameters=trainable, total_steps=total_steps, first_step=self.step
+            )
+        )
+
+        self._sample("before", trainer.model, tokenizer, rows.format)
+
+        self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
+        fast = build.prepare_speed(spec, trainer, self.channel)
+        if self.checkpoint is not None and self.step >= total_steps:
+            train_loss = trainer.finish_from(str(self.checkpoint))
+        else:
+            watcher.resumed_from = None if self.checkpoint is None else str(self.checkpoint)
+            train_loss = trainer.train(resume_from_checkpoint=watcher.resumed_from).training_loss
+        step = trainer.state.global_step
+        if watcher.stop_reason is not None:
+            found = checkpoints.find(spec.checkpoints_dir, spec.run_id)
+            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=str(found.newest))
+        build.undo_speed(fast)
+
+        if evaluation is not None:
+            self._enter("eval", f"{len(evaluation)} rows")
+            trainer.evaluate()
+
+        self._sample("after", trainer.model, tokenizer, rows.format)
+
+        self._enter("save", spec.output_dir)
+        return self._save(trainer, tokenizer, step, train_loss)
+
+    def _find_checkpoint(self) -> None:
+        found = checkpoints.find(self.spec.checkpoints_dir, self.spec.run_id)
+        if self.channel.rank == 0:
+            for path, why in found.torn:
+                self.channel.note(f"{path.name} is dropped: {why}", is_warning=True)
+                checkpoints.discard(path)
+        self.step, self.checkpoint = found.step, found.newest
+
+    def _import_libraries(self) -> None:
+        if self.spec.trainer.engine == "unsloth":
+            import unsloth  # noqa: F401  patches the others, so it comes first
+        import torch
+
+        if self.spec.cpu_threads:
+            torch.set_num_threads(self.spec.cpu_threads)
+
+    def _start(self) -> None:
+        import torch
+
+        gpus = torch.cuda.is_available()
+        self.channel.say(
+            events.Started(
+                run_id=self.spec.run_id,
+                attempt=1,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                device=torch.cuda.get_device_name() if gpus else "cpu",
+                gpu_count=int(os.environ.get("WORLD_SIZE", "1")) if gpus else 0,
+                resumed_from=None if self.checkpoint is None else self.step,
+                versions=_versions(),
+            )
+        )
+
+    def _enter(self, stage: StageName, detail: str = "") -> None:
+        self._check_stop()
+        self.stage = stage
+        self.channel.say(events.Stage(name=stage, detail=detail))
+
+    def _check_stop(self) -> None:
+        # Several processes obey together at a step (`callbacks`): one that leaves alone would hang the others
+        if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
+            raise JobStopped
+
+    def _sample(self, when: str, model: Any, tokenizer: Any, form: Any) -> None:
+        wanted = self.spec.samples
+        if not wanted.prompts or self.channel.rank != 0:
+            return
+        from sftrun.job import samples
+
+        self._enter("samples_before" if when == "before" else "samples_after", f"{len(wanted.prompts)} prompts")
+        template = self.spec.dataset.instruction_template
+        texts = [samples.wrap(prompt, form, template, tokenizer) for prompt in wanted.prompts]
+        answers = samples.generate(
+            model,
+            tokenizer,
+            texts,
+            max_new_tokens=wanted.max_new_tokens,
+            temperature=wanted.temperature,
+            has_special_tokens=form == "messages",
+            between=self._check_stop,
+        )
+        for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
+            self.channel.say(events.Sample(when=when, index=index, prompt=prompt, text=text))
+
+    def _save(self, trainer: Any, tokenizer: Any, step: int, train_loss: float) -> events.Finished:
+        from sftrun.job import callbacks, save
+
+        memory_gb = callbacks.peak_memory_gb()
+        if trainer.is_world_process_zero():
+            moved = save.save(self.spec, trainer.model, tokenizer, step, train_loss, memory_gb)
+            if moved is not None:
+                self.channel.note(
+                    f"files that were no run's stood in the output folder: they are in {moved}", is_warning=True
+                )
+        trainer.accelerator.wait_for_everyone()
+        return events.Finished(step=step, train_loss=train_loss, output_dir=self.spec.output_dir, memory_gb=memory_gb)
+
+
+def main(job_file: str) -> int:
+    """Run, and say how it ended: the last event is always one of finished, stopped and failed."""
+    channel = Channel()
+    spec = JobSpec.model_validate_json(Path(job_file).read_bytes())
+    work = Work(spec, channel)
+    try:
+        last: events.Event = work.run()
+    except JobStopped:
+        reason = stopping.requested(spec.record_dir) or "user"
+        last = events.Stopped(reason=reason, step=work.step, checkpoint=work.checkpoint and str(work.checkpoint))
+    except BrokenPipeError:
+        return 1  # nobody listens: the supervisor is gone
+    except BaseException as error:
+        traceback.print_exc()
+        failure = translate(error)
+        last = events.Failed(failure=failure.kind, stage=work.stage, message=failure.message, help=failure.help)
+    channel.say(last)
+    return {"finished": 0, "stopped": 4}.get(last.kind, 3)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name.replace("_", "-"))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def leave(code: int, spec_reports: bool) -> None:
+    """End without the libraries' slow good-byes, unless a tracker has something to send."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not spec_reports and "RANK" not in os.environ:
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1]), spec_reports=any(name in sys.modules for name in ("wandb", "mlflow", "trackio")))
