@@ -80,6 +80,15 @@ def usual(path: Path) -> str | None:
     return f"for example `{path[-1]}: {field.examples[0]}`" if field.examples else None
 
 
+def description(path: Path) -> str:
+    """What the key is for, from the models."""
+    if not path:
+        return (Recipe.__doc__ or "").strip()
+    section = section_at(path[:-1])
+    field = section.model_fields.get(str(path[-1])) if section is not None else None
+    return (field.description or "") if field is not None else ""
+
+
 @cache
 def everywhere() -> dict[str, tuple[str, ...]]:
     """Each key's name -> the dotted sections that have it."""

@@ -36,7 +36,7 @@ class Loaded:
         return not any(found.severity == "error" for found in self.diagnostics)
 
 
-def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | None = None) -> Loaded:
+def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | bytes | None = None) -> Loaded:
     """Read, merge and judge a recipe.  `text` stands for the file's content (an editor's buffer, stdin).
 
     `overrides` are `a.b=yaml` as given to `--set`.  Never raises for what a file holds or lacks.

@@ -32,7 +32,7 @@ class Read:
     stop: bool = False
 
 
-def read(file: str, overrides: tuple[str, ...], text: str | None) -> Read:
+def read(file: str, overrides: tuple[str, ...], text: str | bytes | None) -> Read:
     """The merged tree of `file`, its bases and the overrides."""
     reading = _Reading(STDIN if file == "-" else file)
     root = reading.chain(reading.file, text, ())
@@ -76,16 +76,17 @@ class _Reading:
         self.broken: set[Path] = set()
         self.stop = False
 
-    def chain(self, file: str, text: str | None, above: tuple[str, ...]) -> MapNode | None:
+    def chain(self, file: str, given: str | bytes | None, above: tuple[str, ...]) -> MapNode | None:
         """The tree of a file on top of its bases; None if there is nothing to judge."""
-        if text is None:
-            text = self._text_of(file)
-            if text is None:
-                return None
-        self.texts[file] = text.removeprefix("\ufeff")
-        if len(text) > MAX_BYTES:
+        if given is not None and len(given) > MAX_BYTES:
+            self.texts[file] = ""
             self.found.append(_too_large(file))
             return None
+        text = self._text_of(file) if given is None else given
+        text = self._decoded(file, text) if isinstance(text, bytes) else text
+        if text is None:
+            return None
+        self.texts[file] = text.removeprefix("\ufeff")
         parsed, _ = parse(self.texts[file], file)
         self.found += parsed.diagnostics
         self.broken |= parsed.broken

@@ -17,7 +17,7 @@ from sftrun.recipe.secrets import mask
 from sftrun.recipe.source import Source
 
 WIDTH = 80
-_COLOURS = {"error": "31;1", "warning": "33;1", "blue": "34;1", "bold": "1", "help": "36"}
+_COLOURS = {"error": "31;1", "warning": "33;1", "blue": "34;1", "bold": "1", "help": "36", "good": "32"}
 
 
 def wants_colour(stream: TextIO) -> bool:
