@@ -220,6 +220,17 @@ def test_a_source_file_that_was_not_mounted_is_missing(spawn: Callable[..., Call
         spawn(jobs.echo, 1, image=modal.Image.debian_slim()).get(timeout=WAIT)
 
 
+def test_a_hidden_folder_of_the_host_is_empty_for_the_job(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "forgotten.py").write_text("")
+    with Plane(tmp_path / "plane", hide=(checkout,)) as plane, plane.client() as client:
+        app = modal.App("hidden", include_source=False)
+        function = app.function(image=image(), name="job")(jobs.listing)
+        with app.run(client=client):
+            assert function.remote(str(checkout)) == []
+
+
 def test_a_preempted_input_starts_again_from_what_was_committed(plane: Plane, spawn: Callable[..., Call]) -> None:
     call = spawn(jobs.count_up, 10, 2, 4)
     holds(plane)
@@ -414,6 +425,25 @@ def test_a_commit_leaves_alone_what_others_uploaded_meanwhile(tmp_path: Path) ->
     assert not (tmp_path / "working/uploaded").exists()
     copy.reload()
     assert (tmp_path / "working/uploaded").read_text() == "by another"
+
+
+def test_a_folder_that_was_empty_at_the_last_commit_keeps_its_files(tmp_path: Path) -> None:
+    (tmp_path / "committed").mkdir()
+    copy = WorkingCopy(tmp_path / "committed", tmp_path / "working")
+    (tmp_path / "working/checkpoint-1").mkdir()
+    copy.commit()
+    assert (tmp_path / "committed/checkpoint-1").is_dir()
+    (tmp_path / "working/checkpoint-1/weights").write_text("w")
+    copy.commit()
+    assert (tmp_path / "committed/checkpoint-1/weights").read_text() == "w"
+    (tmp_path / "working/checkpoint-1/weights").unlink()
+    (tmp_path / "working/checkpoint-1").rmdir()
+    copy.commit()
+    assert not (tmp_path / "committed/checkpoint-1").exists()
+
+
+def test_a_volume_is_not_reloaded_while_the_job_has_its_files_open(spawn: Callable[..., Call]) -> None:
+    assert "open files" in spawn(jobs.reload_with_open_file).get(timeout=WAIT)
 
 
 def test_a_failed_commit_is_a_runtime_error_in_the_job(plane: Plane, spawn: Callable[..., Call]) -> None:

@@ -58,7 +58,7 @@ class Calls:
             return [each.output for each in asked if each.output is not None]
 
         found = await self.world.bell.until(outputs, min(max(request.timeout, 0.0), LONGEST_POLL_SECONDS)) or []
-        unfinished = sum(1 for entry in call.inputs if not entry.is_done)
+        unfinished = sum(1 for each in call.inputs if not each.is_done and not call.is_expired)
         return api_pb2.FunctionGetOutputsResponse(
             outputs=found, idxs=[each.idx for each in found], num_unfinished_inputs=unfinished, last_entry_id="0-0"
         )

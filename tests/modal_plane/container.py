@@ -1,8 +1,7 @@
 """Runs a task as a local process through Modal's own container entry point.
 
 Each container has a unix socket of its own (that is how the plane knows who asks), private copies of its Volumes,
-a fresh HOME, an environment that holds only what its image and Secrets say, and a process group that is killed
-as a whole.
+a fresh HOME, an environment that holds only what its image and Secrets say, and it is killed with all its children.
 """
 
 import asyncio
@@ -21,6 +20,7 @@ from pathlib import Path
 from grpclib.server import Server
 from modal_proto import api_pb2
 
+from . import processes
 from .apps import layout
 from .images import Images
 from .sources import Mounts, Secrets
@@ -74,8 +74,7 @@ class Containers:
     def kill(self, task: Task) -> None:
         self._killed.add(task.id)
         if task.pid and task.is_alive:
-            with suppress(ProcessLookupError):
-                os.killpg(task.pid, signal.SIGKILL)
+            processes.kill_all(task.id, task.pid)
 
     async def _process(self, task: Task, plan: list[str]) -> int:
         if task.id in self._killed:
@@ -92,8 +91,7 @@ class Containers:
         if task.id in self._killed:
             self.kill(task)
         code = await process.wait()
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(task.pid, signal.SIGKILL)  # grandchildren would keep the pipes open
+        processes.kill_all(task.id, task.pid)  # grandchildren would keep the pipes open
         await said
         return code
 

@@ -53,11 +53,15 @@ class Images:
         self, request: api_pb2.ImageJoinStreamingRequest, caller: Caller
     ) -> AsyncIterator[api_pb2.ImageJoinStreamingResponse]:
         image = find(self.world.images, request.image_id, "Image")
-        told = int(request.last_entry_id or 0)
-        for number, line in enumerate(image.log[told:], told + 1):
-            entry = api_pb2.TaskLogs(data=line, timestamp=time.time(), file_descriptor=STDOUT)
-            yield api_pb2.ImageJoinStreamingResponse(task_logs=[entry], entry_id=str(number))
-        await asyncio.sleep(max(0.0, min(image.started_at + image.seconds - time.time(), request.timeout or 55.0)))
+        deadline = time.time() + (request.timeout or 55.0)
+        for number in range(int(request.last_entry_id or 0), len(image.log)):
+            due = image.started_at + image.seconds * number / len(image.log)
+            await asyncio.sleep(max(0.0, min(due, deadline) - time.time()))
+            if due > deadline:
+                return
+            entry = api_pb2.TaskLogs(data=image.log[number], timestamp=time.time(), file_descriptor=STDOUT)
+            yield api_pb2.ImageJoinStreamingResponse(task_logs=[entry], entry_id=str(number + 1))
+        await asyncio.sleep(max(0.0, min(image.started_at + image.seconds, deadline) - time.time()))
         if image.is_built:
             yield api_pb2.ImageJoinStreamingResponse(result=_result(image), metadata=self._metadata(), eof=True)
 

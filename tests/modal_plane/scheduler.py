@@ -241,8 +241,16 @@ class Scheduler:
             if task.started_at and task.seen_at + self.world.settings.heartbeat_interval_seconds < late:
                 self.end(task, "silent")
         for app in self.world.apps.values():
-            if app.state == api_pb2.APP_STATE_EPHEMERAL and not app.is_disconnected and app.seen_at < late:
-                self.stop_app(app)
+            if not app.is_disconnected and app.seen_at < late:
+                self._lose_client(app)
+
+    def _lose_client(self, app: App) -> None:
+        """As if it had disconnected: an ephemeral App ends, a detached one when its calls have."""
+        if app.state == api_pb2.APP_STATE_EPHEMERAL:
+            self.stop_app(app)
+        elif app.state == api_pb2.APP_STATE_DETACHED:
+            app.is_disconnected, app.state = True, api_pb2.APP_STATE_DETACHED_DISCONNECTED
+            self.stop_app_if_done(app)
 
     def _say(self, task: Task, text: str) -> None:
         self.world.log(text, SYSTEM, app_id=task.app.id, task=task)

@@ -13,6 +13,7 @@ from typing import Any
 from grpclib import Status
 from modal_proto import api_pb2
 
+from . import processes
 from .state import Task, World, find, new_id, refuse
 from .storage import ContentStore, file_url
 from .wire import Caller
@@ -105,11 +106,15 @@ class Volumes:
         async with find(self.volumes, request.volume_id, "Volume").lock:
             await asyncio.sleep(self.world.settings.commit_delay_seconds)
             await asyncio.to_thread(copy.commit)
-        return api_pb2.VolumeCommitResponse(skip_reload=False)
+        return api_pb2.VolumeCommitResponse(skip_reload=True)
 
     async def VolumeReload(self, request: api_pb2.VolumeReloadRequest, caller: Caller) -> None:
+        """Refused while the container has files of the Volume open, as the service does."""
         copy = self._copy_of(request.volume_id, caller)
+        assert caller.task is not None
         async with find(self.volumes, request.volume_id, "Volume").lock:
+            if await asyncio.to_thread(copy.has_open_files, processes.of_task(caller.task.id)):
+                refuse(Status.FAILED_PRECONDITION, "there are open files preventing the operation")
             await asyncio.to_thread(copy.reload)
 
     async def VolumePutFiles(self, request: api_pb2.VolumePutFilesRequest, caller: Caller) -> None:

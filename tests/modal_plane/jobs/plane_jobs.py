@@ -32,10 +32,29 @@ def seen() -> dict[str, object]:
     }
 
 
+def listing(folder: str) -> list[str]:
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
 def write(name: str, text: str, commit: bool = True) -> None:
     (DATA / name).write_text(text)
     if commit:
         modal.Volume.from_name("checkpoints").commit()
+
+
+def reload_with_open_file() -> str:
+    """What `reload` says while a file of the Volume is open, and that it goes well once it is closed."""
+    volume = modal.Volume.from_name("checkpoints")
+    with (DATA / "events.jsonl").open("a") as file:
+        file.write("{}")
+        file.flush()
+        volume.commit()
+        try:
+            volume.reload()
+        except RuntimeError as error:
+            said = str(error)
+    volume.reload()
+    return said
 
 
 def count_up(steps: int, commit_every: int, hold_after: int = -1) -> int:
@@ -69,7 +88,7 @@ def hold(note: str = "") -> str:
 
 def hold_with_child(path: str) -> None:
     """A trainer below the supervisor: its process must go when the container goes."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     Path(path).write_text(str(child.pid))
     sys.stdout.write("holding\n")
     child.wait()
