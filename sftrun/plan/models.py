@@ -53,7 +53,10 @@ class StageTime(Strict):
 
 
 class CostEstimate(Strict):
-    """Time and money of the whole run, as a range."""
+    """Time and money of the whole run, as a range.
+
+    USD by kind are for the middle of the range.  `correction` is what finished runs multiplied the computed step by.
+    """
 
     gpu: str
     gpu_count: int
@@ -70,6 +73,7 @@ class CostEstimate(Strict):
     usd_high: Decimal
     basis: str
     prices_date: str
+    correction: float = 1.0
 
 
 class SourcePlan(Strict):

@@ -1,0 +1,108 @@
+"""Checks of memory, money and time, over a plan that has been estimated.
+
+G103 it can't fit, G106 little to spare, G107 a cheaper GPU would do, C102 above the budget, C103 outlasts the timeout,
+C104 old prices.  Codes are explained in `recipe.codes`.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+from sftrun.diagnostics import Diagnostic
+from sftrun.facts import catalog
+from sftrun.facts.models import Facts
+from sftrun.plan import advice, budget, estimate, units
+from sftrun.plan.advice import PlanOf
+from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
+
+TIGHT: Final = 0.9
+# a cheaper GPU is named when it saves at least this share, and this much money
+CHEAPER: Final = Decimal("0.8")
+WORTH_USD: Final = Decimal("0.50")
+PARTS_SAID: Final = 1
+
+
+def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
+    """Every diagnostic of the plan's own estimate; `plan_of` resolves a changed recipe for the advice."""
+    if plan.memory is not None:
+        yield from _memory(plan, plan.memory, facts, plan_of)
+    if plan.cost is not None and plan.compute.executor == "modal":
+        yield from _budget(plan, plan.cost)
+        yield from _timeout(plan, plan.cost)
+        yield from _cheaper(plan, plan.cost, facts, plan_of)
+        yield from _prices(facts)
+
+
+def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
+    gpu = plan.compute.gpus[0] if plan.compute.gpus else "the GPU"
+    needs = f"needs about {found.peak_gb:.1f} GB, `{gpu}` has {found.capacity_gb:.0f} GB"
+    if not found.fits:
+        biggest = max(found.parts, key=lambda part: part.gb)
+        ways = advice.to_fit(plan.recipe, facts, plan_of)
+        help = f"write {ways[0].words}: {ways[0].peak_gb:.1f} GB" if ways else _bigger(found, facts)
+        notes = tuple(f"or {way.words}: {way.peak_gb:.1f} GB" for way in ways[1:])
+        message = f"the run {needs}; most of it is {biggest.name} ({biggest.gb:.1f} GB)"
+        yield Diagnostic("G103", message, at=_gpu_key(plan), help=help, notes=notes)
+    elif found.peak_gb > TIGHT * found.capacity_gb:
+        ways = advice.to_fit(plan.recipe, facts, plan_of, most=1)
+        help = f"write {ways[0].words}: {ways[0].peak_gb:.1f} GB" if ways else _bigger(found, facts)
+        yield Diagnostic("G106", f"the run {needs}", at=_gpu_key(plan), severity="warning", help=help)
+
+
+def _bigger(found: MemoryEstimate, facts: Facts) -> str:
+    larger = [gpu for gpu in facts.catalog.gpus if gpu.memory_gb * TIGHT >= found.peak_gb]
+    if not larger:
+        return "no single GPU has room for it; quantise the weights (`quantization.load_in_4bit: true`)"
+    best = min(larger, key=lambda gpu: gpu.usd_per_second)
+    return f"write `compute.gpu: {best.name}` ({best.memory_gb:.0f} GB)"
+
+
+def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
+    judged = budget.judge(found, plan.recipe.budget.max_usd)
+    if judged.verdict == "refuse":
+        yield Diagnostic("C102", judged.message, at=("budget", "max_usd"), help=judged.help)
+
+
+def _timeout(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
+    if found.attempts <= 1:
+        return
+    hours, limit = estimate.seconds(found) / 3600, plan.compute.timeout_seconds
+    allowed = plan.compute.retries + 1
+    if found.attempts <= allowed:
+        end = f"it would end in {found.attempts} attempts, of {allowed} allowed"
+    else:
+        end = f"it would need {found.attempts} attempts, `compute.retries` allows {allowed}"
+    message = f"the run takes about {hours:.1f} h, an attempt ends after {limit / 3600:.1f} h: {end}"
+    longest = units.seconds("24h")
+    help = (
+        "raise `compute.timeout`, 24h at most" if limit < longest else "make the run faster, or raise `compute.retries`"
+    )
+    yield Diagnostic("C103", message, at=("compute", "timeout"), severity="warning", help=help)
+
+
+def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
+    now, best = estimate.usd(found), None
+    for gpu in facts.catalog.gpus:
+        if gpu.name == found.gpu or not plan.compute.gpus:
+            continue
+        other = estimate.estimate(plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name})), facts)
+        if other.cost is None or other.memory is None or other.memory.peak_gb > TIGHT * gpu.memory_gb:
+            continue
+        if best is None or estimate.usd(other.cost) < best[1]:
+            best = gpu.name, estimate.usd(other.cost)
+    if best is not None and best[1] < now * CHEAPER and now - best[1] >= WORTH_USD:
+        message = f"`{found.gpu}` costs about {budget.money(now)} for this run, `{best[0]}` {budget.money(best[1])}"
+        help = f"write `compute.gpu: {best[0]}` if time is no matter"
+        yield Diagnostic("G107", message, at=_gpu_key(plan), severity="warning", help=help)
+
+
+def _prices(facts: Facts) -> Iterator[Diagnostic]:
+    prices = facts.catalog.prices
+    age = catalog.age_days(prices, facts.today)
+    if age > catalog.STALE_DAYS:
+        message = f"the prices are {age} days old ({prices.date})"
+        yield Diagnostic("C104", message, severity="warning", help="run `sftrun prices --refresh`", at=("compute",))
+
+
+def _gpu_key(plan: Plan) -> tuple[str, ...]:
+    return ("compute", "gpu") if plan.recipe.compute.gpu is not None else ("compute",)

@@ -1,0 +1,79 @@
+"""USD of a run: seconds × what is rented, in Decimal from the price to the sum.  Pure.
+
+Modal bills GPU, CPU and memory by the second, CPU and memory at the larger of request and use; a region asked for
+multiplies all three.  Volumes cost beyond their free TiB only, so a run's own files are free until then.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from sftrun.facts import catalog
+from sftrun.facts.models import Gpu, Prices
+from sftrun.plan.models import ComputePlan
+
+CENT: Final = Decimal("0.0001")
+# what a training process uses where the recipe asks for nothing: a feeding core and the libraries' own memory
+USED_CORES_PER_GPU: Final = Decimal("1.25")
+USED_GIB: Final = Decimal(8)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """USD a second of what the run holds, region included."""
+
+    gpu: Decimal
+    cpu: Decimal
+    memory: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        return self.gpu + self.cpu + self.memory
+
+
+@dataclass(frozen=True)
+class Bill:
+    """USD for a stretch of time."""
+
+    gpu: Decimal
+    cpu: Decimal
+    memory: Decimal
+    storage: Decimal = Decimal(0)
+
+    @property
+    def total(self) -> Decimal:
+        return self.gpu + self.cpu + self.memory + self.storage
+
+
+NOTHING: Final = Rates(Decimal(0), Decimal(0), Decimal(0))
+
+
+def rates(gpu: Gpu | None, gpu_count: int, compute: ComputePlan, prices: Prices) -> Rates:
+    """What a second costs.  The local executor rents nothing."""
+    if compute.executor == "local":
+        return NOTHING
+    times = catalog.region_multiplier(prices, compute.region) * compute.nodes
+    cores = max(Decimal(str(compute.cpu or 0)), USED_CORES_PER_GPU * max(gpu_count, 1))
+    gib = max(Decimal(compute.memory_mib or 0) / 1024, USED_GIB)
+    rented = gpu.usd_per_second * gpu_count if gpu is not None else Decimal(0)
+    return Rates(
+        gpu=rented * times,
+        cpu=cores * prices.cpu_core_usd_per_second * times,
+        memory=gib * prices.memory_gib_usd_per_second * times,
+    )
+
+
+def bill(held: Rates, seconds: float) -> Bill:
+    """USD for so many seconds, to a hundredth of a cent."""
+    length = Decimal(str(round(seconds, 3)))
+    return Bill(*(_rounded(rate * length) for rate in (held.gpu, held.cpu, held.memory)))
+
+
+def storage(prices: Prices, gib: float, months: float) -> Decimal:
+    """USD of a Volume of that size."""
+    paid = Decimal(str(max(gib - prices.volume_free_gib, 0.0)))
+    return _rounded(paid * prices.volume_gib_month_usd * Decimal(str(months)))
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    return amount.quantize(CENT, rounding=ROUND_HALF_UP)

@@ -1,0 +1,144 @@
+"""Seconds of a run by stage, low and high.  Pure.
+
+Steps come from the roofline (calibrated, corrected by runs, or reported); the other stages from plain rates, which are
+wide because they were not measured where the job will run.  The GPU is rented through all of them.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from sftrun.contract.jobspec import SampleSpec
+from sftrun.facts.calibration import Calibration
+from sftrun.facts.models import Gpu
+from sftrun.plan import memory
+from sftrun.plan.learning import Correction
+from sftrun.plan.models import StageTime
+from sftrun.plan.roofline import StepTime, passes
+from sftrun.plan.setup import Setup
+from sftrun.plan.workload import Workload
+
+GUESSED: Final = "a usual range, not measured"
+START_SECONDS: Final = (10.0, 60.0)
+TOKENISE_PER_SECOND: Final = (1_000_000.0, 250_000.0)
+DOWNLOAD_BYTES: Final = (1e9, 2e8)
+LOAD_BYTES: Final = (4e9, 1e9)
+SAVE_BYTES: Final = (1e9, 1e8)
+SAVE_SECONDS: Final = (0.5, 3.0)
+# transformers' generate, a layer and token: launches, not work
+DECODE_SECONDS_PER_LAYER: Final = (0.0007, 0.0016)
+# how far a step may be off, besides what the calibration's own cells were
+CALIBRATED, EXTRAPOLATED, REPORTED, SEEN = (0.90, 1.12), (0.75, 1.40), (0.97, 1.03), (0.95, 1.06)
+# a step that waits for launches depends on the machine's CPU
+LAUNCH_BOUND: Final = 1.35
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a step with its range and what it rests on; a whole run's mean has the slow first steps in it."""
+
+    seconds: float
+    low: float
+    high: float
+    basis: str
+    is_whole_run: bool = False
+
+
+def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, correction: Correction) -> Pace:
+    """The roofline's step, corrected by what runs have shown."""
+    seconds = found.seconds * correction.factor
+    constants = calibration.stacks[setup.stack]
+    if correction.kind == "same":
+        return Pace(seconds, seconds * SEEN[0], seconds * SEEN[1], correction.words)
+    here = gpu.name == calibration.gpu and setup.gpus == 1
+    low, high = CALIBRATED if here else EXTRAPOLATED
+    if here:
+        low, high = min(low, 1 - constants.worst_error), max(high, 1 + constants.worst_error)
+        words = f"calibrated on {constants.cells} runs on an {calibration.gpu}, {calibration.date}"
+    else:
+        words = f"extrapolated from an {calibration.gpu} by compute and bandwidth"
+    if found.is_launch_bound:
+        high, words = high * LAUNCH_BOUND, f"{words}; the step waits for launches, so the CPU counts"
+    basis = f"{words}; {correction.words}" if correction.runs else words
+    return Pace(seconds, seconds * low, seconds * high, basis)
+
+
+def stages(
+    setup: Setup, work: Workload, step: Pace, samples: SampleSpec, calibration: Calibration, *, has_image: bool
+) -> tuple[StageTime, ...]:
+    """Every stage in its order, under the names of the job's events."""
+    return (
+        StageTime(name="start", low=START_SECONDS[0] * has_image, high=START_SECONDS[1], basis=GUESSED),
+        _rated("data", work.epoch_tokens, TOKENISE_PER_SECOND),
+        _model(setup),
+        _samples("samples_before", setup, samples),
+        _train(setup, work, step, calibration),
+        _eval(setup, work, step),
+        _samples("samples_after", setup, samples),
+        _save(setup, work),
+    )
+
+
+def total(stages: tuple[StageTime, ...]) -> tuple[float, float]:
+    """Seconds of all stages, low and high."""
+    return sum(s.low for s in stages), sum(s.high for s in stages)
+
+
+def attempts(stages: tuple[StageTime, ...], timeout: float) -> int:
+    """Attempts that the run takes: each begins anew with everything before the steps."""
+    middle = {s.name: (s.low + s.high) / 2 for s in stages}
+    before = sum(middle[name] for name in ("start", "data", "model", "samples_before"))
+    after = sum(middle.values()) - before
+    return max(math.ceil(after / max(timeout - before, 1.0)), 1)
+
+
+def again(stages: tuple[StageTime, ...], tries: int) -> StageTime:
+    """What the attempts after the first repeat."""
+    begins = [s for s in stages if s.name in ("start", "data", "model")]
+    more = tries - 1
+    return StageTime(
+        name="attempts",
+        low=sum(s.low for s in begins) * more,
+        high=sum(s.high for s in begins) * more,
+        basis=f"{more} more starts within the timeout",
+    )
+
+
+def _rated(name: str, amount: float, rates: tuple[float, float], floor: float = 2.0) -> StageTime:
+    return StageTime(name=name, low=amount / rates[0], high=floor + amount / rates[1], basis=GUESSED)
+
+
+def _model(setup: Setup) -> StageTime:
+    stored = setup.model.bytes_on_disk or setup.model.parameters * setup.weight_bytes
+    is_here = setup.model.source == "folder"
+    fetch = 0.0 if is_here else stored / DOWNLOAD_BYTES[1]
+    basis = "from a folder" if is_here else "downloaded, unless the Volume has it already"
+    return StageTime(name="model", low=stored / LOAD_BYTES[0], high=3 + fetch + stored / LOAD_BYTES[1], basis=basis)
+
+
+def _train(setup: Setup, work: Workload, step: Pace, calibration: Calibration) -> StageTime:
+    first = 0.0 if step.is_whole_run else calibration.stacks[setup.stack].compile_seconds
+    low, high = work.steps * step.low + first * 0.5, work.steps * step.high + first * 2
+    return StageTime(name="train", low=low, high=high, basis=step.basis)
+
+
+def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
+    """A forward pass over the validation rows, at the training's layout."""
+    rows_a_step = work.batch.rows * work.accumulation * max(setup.gpus, 1)
+    a_round = work.eval_rows / max(rows_a_step, 1e-9) / passes(setup)
+    seconds = [work.eval_rounds * a_round * s for s in (step.low, step.high)]
+    words = f"{work.eval_rounds} × {work.eval_rows:.0f} rows, forward alone"
+    return StageTime(name="eval", low=seconds[0] * 0.7, high=seconds[1] * 1.3, basis=words)
+
+
+def _samples(name: str, setup: Setup, samples: SampleSpec) -> StageTime:
+    tokens = len(samples.prompts) * samples.max_new_tokens * setup.model.layers
+    low, high = (tokens * seconds for seconds in DECODE_SECONDS_PER_LAYER)
+    return StageTime(name=name, low=low * 0.3, high=high, basis=f"{len(samples.prompts)} prompts; answers may be short")
+
+
+def _save(setup: Setup, work: Workload) -> StageTime:
+    times = max(work.steps // setup.trainer.save_steps, 0) + 1
+    size = setup.trainable_parameters * setup.trainable_bytes + memory.optimizer_bytes(setup)
+    low, high = (times * (SAVE_SECONDS[i] + size / SAVE_BYTES[i]) for i in range(2))
+    return StageTime(name="save", low=low, high=high, basis=f"{times} × {size / 1e9:.2f} GB")
