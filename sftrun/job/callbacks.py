@@ -22,6 +22,7 @@ class Watcher(TrainerCallback):
         self.eval_rows = eval_rows
         self.resumed_from: str | None = None
         self.stop_reason: StopReason | None = None
+        self.evaluated_step: int | None = None
         self.trainer: JobTrainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -60,7 +61,7 @@ class Watcher(TrainerCallback):
         self._begin_window(state.global_step, tokens)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        loss = metrics["eval_loss"]
+        loss, self.evaluated_step = metrics["eval_loss"], state.global_step
         if not math.isfinite(loss):
             raise diverged(state.global_step, loss)
         self.trainer.channel.say(events.Evaluated(step=state.global_step, loss=loss, rows=self.eval_rows))

@@ -81,7 +81,9 @@ def load_model(model: ModelSpec, quantization: QuantizationSpec | None) -> Any:
     }
     if quantization is not None:
         options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization))
-    return _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
+    loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
+    _keep_trainable(loaded)
+    return loaded
 
 
 def lora_config(lora: LoraSpec) -> Any:
@@ -107,6 +109,16 @@ def require_optimizer(spec: JobSpec) -> None:
     if "paged" in spec.trainer.optim and not has_gpu():
         better = spec.trainer.optim.replace("paged_", "")
         raise JobFailure("error", f"`trainer.optim` {spec.trainer.optim} needs a GPU", f"set `trainer.optim: {better}`")
+
+
+def _keep_trainable(model: Any) -> None:
+    """Forbid bitsandbytes to repack 4-bit weights when a CPU with AVX512-BF16 first evaluates.
+
+    The repacked form has no backward pass: a sample or an evaluation would end the training that follows it.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _device_map(quantization: QuantizationSpec | None) -> dict[str, Any] | None:

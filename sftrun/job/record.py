@@ -23,7 +23,7 @@ class Past:
 
     last_seq: int = 0
     attempts: int = 0
-    seconds: float = 0.0  # of all attempts, from `started` to their last word
+    seconds: float = 0.0  # of all attempts, from stage `start` to their last word
     reached_save: bool = False
     finished: events.Finished | None = None
     checkpoint: events.Checkpoint | None = None
@@ -95,9 +95,10 @@ def _read(path: Path) -> tuple[Past, int]:
 
 def _fold(past: Past, event: AnyEvent) -> None:
     match event:
-        case events.Started():
+        case events.Stage(name="start"):
             past.seconds += past.last_at - past.began_at
             past.began_at = event.at
+        case events.Started():
             past.attempts += 1
             past.finished = None
         case events.Stage(name="save"):

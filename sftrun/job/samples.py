@@ -31,11 +31,9 @@ def generate(
     between: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
     """The answers, in order.  Leaves the model's mode and the random states as they were."""
-    sampling = (
-        {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False, "temperature": None}
-    )
-    if not temperature:
-        sampling |= {"top_p": None, "top_k": None}
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if temperature:
+        sampling = {"do_sample": True, "temperature": temperature}
     for begin in range(0, len(prompts), BATCH):
         between()
         with _resting(model):

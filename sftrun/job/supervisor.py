@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from sftrun.contract import events
-from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stopped, StopReason
+from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import death, process, stopping
 from sftrun.job.limits import Limits
@@ -80,6 +80,7 @@ class Supervisor:
         return self.last is not None
 
     def _attempt(self) -> None:
+        self._keep(Stage(name="start", detail="loading the libraries"))
         job_file = Path(self.spec.record_dir) / "job.json"
         _write_atomically(job_file, self.spec.model_dump_json(indent=1))
         oom_before = death.count_oom_kills()
@@ -139,7 +140,7 @@ class Supervisor:
         match event:
             case events.Started():
                 event = event.model_copy(update={"attempt": self.record.past.attempts + 1})
-            case events.Stage():
+            case Stage():
                 self.stage = event.name
             case events.Step():
                 self.step = event.step

@@ -15,7 +15,7 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sftrun.contract import events
 from sftrun.contract.events import StageName
@@ -79,10 +79,10 @@ class Work:
         step = trainer.state.global_step
         if watcher.stop_reason is not None:
             found = checkpoints.find(spec.checkpoints_dir, spec.run_id)
-            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=str(found.newest))
+            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(found.newest))
         build.undo_speed(fast)
 
-        if evaluation is not None:
+        if evaluation is not None and watcher.evaluated_step != step:
             self._enter("eval", f"{len(evaluation)} rows")
             trainer.evaluate()
 
@@ -134,7 +134,7 @@ class Work:
         if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
             raise JobStopped
 
-    def _sample(self, when: str, model: Any, tokenizer: Any, form: Any) -> None:
+    def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: Any) -> None:
         wanted = self.spec.samples
         if not wanted.prompts or self.channel.rank != 0:
             return
@@ -175,10 +175,10 @@ def main(job_file: str) -> int:
     spec = JobSpec.model_validate_json(Path(job_file).read_bytes())
     work = Work(spec, channel)
     try:
-        last: events.Event = work.run()
+        last: events.Finished | events.Stopped | events.Failed = work.run()
     except JobStopped:
         reason = stopping.requested(spec.record_dir) or "user"
-        last = events.Stopped(reason=reason, step=work.step, checkpoint=work.checkpoint and str(work.checkpoint))
+        last = events.Stopped(reason=reason, step=work.step, checkpoint=_text(work.checkpoint))
     except BrokenPipeError:
         return 1  # nobody listens: the supervisor is gone
     except BaseException as error:
@@ -187,6 +187,10 @@ def main(job_file: str) -> int:
         last = events.Failed(failure=failure.kind, stage=work.stage, message=failure.message, help=failure.help)
     channel.say(last)
     return {"finished": 0, "stopped": 4}.get(last.kind, 3)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _versions() -> dict[str, str]:

@@ -1,0 +1,77 @@
+"""The supervisor as a process, as an executor would start it, and its events as they come."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sftrun.contract import events
+from sftrun.contract.events import AnyEvent
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job import stopping
+
+
+class Run:
+    """One attempt.  Iterate with `until`; `rest` waits for the end."""
+
+    def __init__(self, spec: JobSpec, folder: Path, env: dict[str, str] | None = None) -> None:
+        self.spec = spec
+        folder.mkdir(parents=True, exist_ok=True)
+        job = folder / f"{spec.run_id}.json"
+        job.write_text(spec.model_dump_json())
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "sftrun.job.entry", str(job)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | (env or {}),
+            text=True,
+        )
+        self.events: list[AnyEvent] = []
+
+    def until(self, wanted: Callable[[AnyEvent], bool]) -> AnyEvent:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(events.parse(line))
+            if wanted(self.events[-1]):
+                return self.events[-1]
+        raise AssertionError(
+            f"it ended before that: {self.events[-1:]} {self.process.stderr and self.process.stderr.read()}"
+        )
+
+    def rest(self) -> tuple[int, AnyEvent]:
+        out, err = self.process.communicate(timeout=120)
+        self.events += [events.parse(line) for line in out.splitlines()]
+        assert not err, err
+        return self.process.returncode, self.events[-1]
+
+    def worker_pid(self) -> int:
+        return next(event.pid for event in self.events if isinstance(event, events.Started))
+
+    def stop(self) -> None:
+        stopping.request(self.spec.record_dir, "user")
+
+    def kill_worker(self) -> None:
+        os.kill(self.worker_pid(), signal.SIGKILL)
+
+    def kill(self) -> None:
+        """The supervisor itself, without warning."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def at_step(step: int) -> Callable[[AnyEvent], bool]:
+    return lambda event: isinstance(event, events.Step) and event.step >= step
+
+
+def record(spec: JobSpec) -> list[AnyEvent]:
+    lines = (Path(spec.record_dir) / "events.jsonl").read_bytes().splitlines()
+    return [events.parse(line) for line in lines]
+
+
+def curve(found: list[AnyEvent]) -> dict[int, tuple[float, float, int]]:
+    """Step -> (loss, learning rate, tokens), the last word of each step."""
+    return {
+        event.step: (event.loss, event.learning_rate, event.tokens) for event in found if isinstance(event, events.Step)
+    }
