@@ -35,11 +35,12 @@ def hashed(paths: tuple[Path, ...], cache_dir: Path) -> Files:
         return Files()
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(_sha256(path, cache_dir).encode())
+        digest.update(sha256(path, cache_dir).encode())
     return Files(paths=tuple(str(path) for path in paths), sha256=digest.hexdigest())
 
 
-def _sha256(path: Path, cache_dir: Path) -> str:
+def sha256(path: Path, cache_dir: Path) -> str:
+    """Hash of one file's content, remembered by path, size and time of change."""
     stat = path.stat()
     key = hashlib.sha256(f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()
     remembered = cache_dir / "hashes" / key

@@ -65,6 +65,7 @@ class CostEstimate(Strict):
     tokens_per_second: float
     stages: tuple[StageTime, ...]
     attempts: int
+    usd_per_second: Decimal = Decimal(0)
     usd_gpu: Decimal
     usd_cpu: Decimal
     usd_memory: Decimal

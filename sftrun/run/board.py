@@ -1,0 +1,116 @@
+"""Where a job on Modal shows its events while it runs: pages of lines in a `modal.Dict`, and a place to ask for a stop.
+
+The record is `events.jsonl` on the run's Volume, which others see only after a commit; the board is a view of it, about
+a second old, for whoever watches.  A page holds the lines of PAGE sequence numbers, so that nothing that was posted is
+ever missed, a watcher reads only what is new, and the whole of a long run fits into a Dict's value limits.
+"""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+PAGE = 64
+FLUSH_SECONDS = 1.0
+
+
+class Store(Protocol):
+    """What of a `modal.Dict` is used."""
+
+    def get(self, key: str, default: str | None = None) -> str | None: ...
+
+    def put(self, key: str, value: str) -> object: ...
+
+
+def page_key(run_id: str, page: int) -> str:
+    return f"{run_id}/{page}"
+
+
+def stop_key(run_id: str) -> str:
+    return f"{run_id}/stop"
+
+
+def next_key(run_id: str) -> str:
+    """Where the preparing call leaves the id of the call that trains."""
+    return f"{run_id}/call"
+
+
+def read(store: Store, run_id: str, after: int) -> list[str]:
+    """The lines with a `seq` above `after`, in order; empty where the board has been wiped."""
+    lines: list[str] = []
+    page = (after + 1) // PAGE
+    while text := store.get(page_key(run_id, page)):
+        found = text.splitlines()
+        lines += [line for line in found if seq_of(line) > after]
+        if seq_of(found[-1]) % PAGE != PAGE - 1:
+            break
+        page += 1
+    return lines
+
+
+def seq_of(line: str) -> int:
+    """The sequence number of an event's line."""
+    return int(json.loads(line)["seq"])
+
+
+class Board:
+    """The job's side: lines go up about once a second, from a thread of its own, so that training never waits for it.
+
+    `on_stop` is called once when somebody asks for a stop.  A store that does not answer is tried again at the next
+    tick; the record on the disk has everything meanwhile.
+    """
+
+    def __init__(self, store: Store, run_id: str, on_stop: Callable[[], None]) -> None:
+        self._store, self._run_id, self._on_stop = store, run_id, on_stop
+        self._waiting: list[str] = []
+        self._page: tuple[int, list[str]] | None = None
+        self._guard, self._done = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="board", daemon=True)
+        self._thread.start()
+
+    def post(self, line: str) -> None:
+        """Take a line; returns at once."""
+        with self._guard:
+            self._waiting.append(line)
+
+    def close(self) -> None:
+        """Flush what is left."""
+        self._done.set()
+        self._thread.join(timeout=30 * FLUSH_SECONDS)
+
+    def _serve(self) -> None:
+        asked = False
+        while not self._done.wait(FLUSH_SECONDS):
+            with suppress(Exception):
+                self._flush()
+                if not asked and self._store.get(stop_key(self._run_id)):
+                    asked = True
+                    self._on_stop()
+        for _ in range(3):
+            with suppress(Exception):
+                return self._flush()
+        return None
+
+    def _flush(self) -> None:
+        with self._guard:
+            lines = list(self._waiting)
+        for line in lines:
+            page = seq_of(line) // PAGE
+            if self._page is None or self._page[0] != page:
+                self._put()
+                self._page = (page, self._before(page, seq_of(line)))
+            self._page[1].append(line)
+        if lines:
+            self._put()
+        with self._guard:
+            del self._waiting[: len(lines)]
+
+    def _before(self, page: int, seq: int) -> list[str]:
+        """What an earlier attempt put on the page that this one goes on with."""
+        text = self._store.get(page_key(self._run_id, page)) or ""
+        return [line for line in text.splitlines() if seq_of(line) < seq]
+
+    def _put(self) -> None:
+        if self._page is not None:
+            self._store.put(page_key(self._run_id, self._page[0]), "\n".join(self._page[1]))

@@ -1,0 +1,72 @@
+"""Files to and from Volumes: up by content and once, down with a check of every size.
+
+A file goes to `uploads/<sha256>/<name>` of the cache Volume; what stands there with the right size is not sent again.
+Modal's own client sends v2 Volumes in blocks, several at once, and skips blocks that the server has: an upload that
+broke off goes on where it was.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import modal
+from modal.volume import FileEntryType
+
+from sftrun.errors import SftrunError
+from sftrun.run.files import make_folder, translated
+
+UPLOADS = "uploads"
+Say = Callable[[str], None]
+
+
+def remote_path(file: Path, sha256: str) -> str:
+    """Where a file of that content goes on the cache Volume."""
+    return f"{UPLOADS}/{sha256}/{file.name}"
+
+
+def upload(volume: modal.Volume, files: dict[Path, str], say: Say) -> None:
+    """Send what is not there yet; `files` maps each to its path on the Volume."""
+    missing = {file: path for file, path in files.items() if size_of(volume, path) != file.stat().st_size}
+    if not missing:
+        return
+    say(f"uploading {len(missing)} files, {sum(file.stat().st_size for file in missing) / 1e6:.1f} MB")
+    with volume.batch_upload(force=True) as batch:
+        for file, path in missing.items():
+            batch.put_file(str(file), f"/{path}")
+    for file, path in missing.items():
+        if size_of(volume, path) != file.stat().st_size:
+            raise SftrunError(f"`{file}` did not arrive whole on Modal", help="run the command again")
+
+
+def size_of(volume: modal.Volume, path: str) -> int | None:
+    """Bytes of a file on a Volume; None if it is not there."""
+    try:
+        entries = volume.listdir(f"/{path}")
+    except (modal.exception.NotFoundError, FileNotFoundError):
+        return None
+    return next((entry.size for entry in entries if PurePosixPath("/", entry.path) == PurePosixPath("/", path)), None)
+
+
+def listing(volume: modal.Volume, folder: str) -> Iterator[tuple[str, int]]:
+    """(path on the Volume, bytes) of each file below a folder; none where it is missing."""
+    try:
+        for entry in volume.iterdir(f"/{folder}", recursive=True):
+            if entry.type is FileEntryType.FILE:
+                yield entry.path.lstrip("/"), entry.size
+    except (modal.exception.NotFoundError, FileNotFoundError):
+        return
+
+
+def download(volume: modal.Volume, folder: str, into: Path, say: Say) -> None:
+    """All files below `folder`; one that stands there whole already is kept, each is checked by its size."""
+    for path, size in listing(volume, folder):
+        target = into / PurePosixPath(path).relative_to(folder)
+        if target.exists() and target.stat().st_size == size:
+            continue
+        say(f"pulling {target.name}, {size / 1e6:.1f} MB")
+        make_folder(target.parent)
+        beside = target.with_name(f".{target.name}.part")
+        with translated("write", target), beside.open("wb") as file:
+            volume.read_file_into_fileobj(f"/{path}", file)
+        if beside.stat().st_size != size:
+            raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")
+        beside.replace(target)
