@@ -452,13 +452,6 @@ _TOGETHER = (
         "compute: {nodes: 2, gpu: H100:8}",
     ),
     _error(
-        "R218",
-        "a key that the executor doesn't read",
-        "Region and image belong to Modal; the local executor runs on this machine as it is.",
-        "compute: {executor: local, region: us}",
-        "compute: {executor: modal, region: us}",
-    ),
-    _error(
         "R219",
         "sampling without prompts",
         "`samples.max_new_tokens` and `samples.temperature` change nothing without `samples.prompts`.",
@@ -509,20 +502,6 @@ _TOGETHER = (
         "nothing is learnt.",
         "lora: {r: 16}\ntrainer: {learning_rate: 0.02}",
         "lora: {r: 16}\ntrainer: {learning_rate: 2.0e-4}",
-    ),
-    _warning(
-        "R234",
-        "no checkpoint before the end",
-        "The run is shorter than `save_steps`: if it is stopped, all of it is lost.",
-        "trainer: {max_steps: 400, save_steps: 500}",
-        "trainer: {max_steps: 400, save_steps: 100}",
-    ),
-    _warning(
-        "R235",
-        "no evaluation before the end",
-        "The run is shorter than `eval_steps`: the first evaluation is the last.",
-        "trainer: {max_steps: 60, eval_steps: 500}",
-        "trainer: {max_steps: 60, eval_steps: 20}",
     ),
 )
 
@@ -741,13 +720,6 @@ _GPU = (
         "Another GPU has room for this run and costs less for the whole of it.",
         "compute: {gpu: B200}",
         "compute: {gpu: L4}",
-    ),
-    _error(
-        "G108",
-        "a local run with Modal's GPU name",
-        "This machine has the GPU that it has: the local executor takes `none` or leaves the key out.",
-        "compute: {executor: local, gpu: H200}",
-        "compute: {executor: local}",
     ),
 )
 

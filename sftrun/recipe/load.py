@@ -5,13 +5,15 @@ field, `problems` puts its errors into our words, and `checks` judges what belon
 a wrong recipe: whatever is wrong is in `Loaded.diagnostics`.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.recipe import problems, reading
+from sftrun.recipe import problems, reading, tokens
+from sftrun.recipe.checks import check
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.source import Source
 
@@ -43,16 +45,29 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | bytes
     """
     read = reading.read(str(file), overrides, text)
     found = [problems.complete(one, read.source) for one in read.diagnostics]
+    found += tokens.find_all(read.source)
     recipe: Recipe | None = None
     if read.source.root is not None and not read.stop:
-        values = reading.values_of(read.source.root)
-        try:
-            recipe = Recipe.model_validate(values)
-        except ValidationError as error:
-            found += problems.translate(error, read.source, read.broken)
+        recipe, wrong = _judge(read)
+        found += wrong
     if any(one.severity == "error" for one in found):
         recipe = None
     return Loaded(str(file), recipe, in_order(found, read.source), read.source, read.folders)
+
+
+def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
+    """The recipe and everything that is wrong with it; with wrong values taken out, the rest is judged all the same."""
+    assert read.source.root is not None
+    values = reading.values_of(read.source.root)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        found = problems.translate(error, read.source, read.broken)
+        rest, holes = problems.without(values, error, read.source)
+        with suppress(ValidationError):  # what is left may make no recipe; the first errors say enough
+            found += check(Recipe.model_validate(rest), (*holes, *read.broken))
+        return None, found
+    return recipe, list(check(recipe, read.broken))
 
 
 def in_order(found: list[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:

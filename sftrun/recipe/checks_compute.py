@@ -1,0 +1,92 @@
+"""The GPU's name and number, time, memory, machines."""
+
+import re
+from collections.abc import Iterator
+
+from sftrun.diagnostics import Diagnostic, Path
+from sftrun.recipe import known
+from sftrun.recipe.models import Recipe
+from sftrun.recipe.names import nearest
+
+
+def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
+    wanted = recipe.compute.gpu
+    if wanted == ():
+        yield Diagnostic(
+            "R123", "`compute.gpu` is an empty list", at=("compute", "gpu"), help="write `gpu: none` for CPU"
+        )
+    listed = wanted if isinstance(wanted, tuple) else (wanted,) if wanted is not None else ()
+    for index, name in enumerate(listed):
+        at: Path = ("compute", "gpu", index) if isinstance(wanted, tuple) else ("compute", "gpu")
+        if name != "none" or isinstance(wanted, tuple):
+            yield from _gpu(name, at, recipe)
+        if name in listed[:index]:
+            yield Diagnostic("R122", f"`{name}` stands twice", at=at, help="take one out")
+
+
+def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
+    name, colon, count = text.partition(":")
+    if name not in known.GPUS:
+        near = nearest(name, (*known.GPUS, "none"), 0.5)
+        help = f"did you mean `{near}{colon}{count}`?" if near else f"one of {', '.join(known.GPUS)}"
+        yield Diagnostic("G101", f"`{text[:40]}` is no GPU that Modal rents", at=at, help=help)
+        return
+    most = known.FEWER_GPUS.get(name, known.MOST_GPUS)
+    if colon and not re.fullmatch(r"[1-9][0-9]{0,5}", count):
+        message = f"`{count[:20]}` is no number of GPUs"
+        yield Diagnostic("G102", message, at=at, help=f"write `{name}:{most}` or less")
+    elif colon and int(count) > most:
+        message = f"a container holds at most {most} of {name}, not {count}"
+        yield Diagnostic("G102", message, at=at, help=f"write `{name}:{most}` or less")
+    elif colon and int(count) > 1 and recipe.trainer.engine == "unsloth":
+        yield Diagnostic(
+            "R209",
+            f"the engine unsloth trains on one GPU, not on {count}",
+            at=at,
+            also=((("trainer", "engine"), "unsloth here"),),
+            help=f"write `gpu: {name}`, or `engine: trl`",
+        )
+
+
+def machines(recipe: Recipe) -> Iterator[Diagnostic]:
+    compute, at = recipe.compute, ("compute", "nodes")
+    if compute.nodes == 1:
+        return
+    names = (compute.gpu,) if isinstance(compute.gpu, str) else compute.gpu or ()
+    full = [
+        name for name in names if name.endswith(f":{known.FEWER_GPUS.get(name.partition(':')[0], known.MOST_GPUS)}")
+    ]
+    if compute.executor == "local":
+        message, help = f"the local executor is one machine, not {compute.nodes}", "write `nodes: 1`"
+    elif recipe.trainer.engine == "unsloth":
+        message, help = f"the engine unsloth trains on one machine, not {compute.nodes}", "write `engine: trl`"
+    elif not names or len(full) < len(names):
+        message, help = f"{compute.nodes} machines must have all their GPUs", "write `gpu: H100:8`"
+    else:
+        return
+    yield Diagnostic("R217", message, at=at, help=help)
+
+
+def timeout(recipe: Recipe) -> Iterator[Diagnostic]:
+    value, at = recipe.compute.timeout, ("compute", "timeout")
+    match = known.DURATION.fullmatch(str(value).strip())
+    if match is None:
+        yield Diagnostic(
+            "C105", f"`{str(value)[:40]}` is no duration", at=at, help="write `24h`, `30m`, `90s` or seconds"
+        )
+        return
+    seconds = int(match[1]) * known.SECONDS[match[2].lower()]
+    low, high = known.TIMEOUT_SECONDS
+    if not low <= seconds <= high:
+        help = "write `24h`; `retries` lets a longer run go on" if seconds > high else "write `1s` or more"
+        yield Diagnostic("C101", f"an attempt lasts from 1 s to 24 h, not `{value}`", at=at, help=help)
+
+
+def memory(recipe: Recipe) -> Iterator[Diagnostic]:
+    value = recipe.compute.memory
+    if isinstance(value, str) and not known.MEMORY.fullmatch(value.strip()):
+        message = f"`{value[:40]}` is no size of memory"
+        yield Diagnostic("R120", message, at=("compute", "memory"), help="write `16GiB`, or MiB as a number")
+
+
+COMPUTE = (gpus, machines, timeout, memory)

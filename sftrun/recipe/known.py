@@ -1,0 +1,72 @@
+"""Names that a recipe may use and that others decide: GPUs of Modal, folders of its containers, forms of names.
+
+Small constants on purpose: the catalog with memory and prices belongs to `facts`, and a test holds the two together.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+
+GPUS = (
+    "T4",
+    "L4",
+    "A10",
+    "A10G",
+    "L40S",
+    "A100",
+    "A100-40GB",
+    "A100-80GB",
+    "RTX-PRO-6000",
+    "H100",
+    "H100!",
+    "H200",
+    "B200",
+    "B200+",
+    "B300",
+)
+MOST_GPUS = 8
+FEWER_GPUS = {"A10": 4, "A10G": 4}
+
+# Modal refuses the first three; the rest is the container's system, or Modal's own
+FORBIDDEN_MOUNTS = ("/", "/root", "/tmp")
+SYSTEM_FOLDERS = (
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/pkg",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var",
+    "/__modal",
+)
+
+OBJECT_NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
+TAG_KEY = re.compile(r"[A-Za-z0-9._-]{1,63}")
+TAG_VALUE = re.compile(r"[A-Za-z0-9._-]{1,63}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.IGNORECASE)
+MEMORY = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(MiB|GiB|TiB|MB|GB)", re.IGNORECASE)
+TIMEOUT_SECONDS = (1, 86400)
+
+
+@cache
+def sft_config() -> dict[str, dict[str, list[str]]]:
+    """The generated table of the locked TRL's SFTConfig: `fields`, each with the kinds that it takes."""
+    import json
+
+    table = json.loads(resources.files("sftrun.recipe").joinpath("sftconfig.json").read_text("utf-8"))
+    return {"fields": table["fields"], "names": {"schedules": table["schedules"], "optimizers": table["optimizers"]}}
+
+
+# the short list that almost every recipe is done with, without reading the table
+USUAL_SCHEDULES = frozenset({"linear", "cosine", "constant", "constant_with_warmup"})
+USUAL_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adamw_bnb_8bit"})
