@@ -57,6 +57,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     ),
 }
 _FOLDER = os.path.dirname(__file__)
+_NAME_WIDTH = max(len(entry.name) for entries in SECTIONS.values() for entry in entries)
 
 
 def run() -> NoReturn:
@@ -123,7 +124,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, entries in available().items():
             with formatter.section(section):
-                formatter.write_dl([(entry.name, entry.help) for entry in entries], col_max=16)
+                formatter.write_dl([(entry.name.ljust(_NAME_WIDTH), entry.help) for entry in entries])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["click.shell_completion.CompletionItem"]:
         from click.shell_completion import CompletionItem

@@ -128,7 +128,7 @@ def bar_line(state: RunState) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_row(
         "",
-        ProgressBar(total=total, completed=state.step),
+        ProgressBar(total=total, completed=state.step, complete_style="cyan", finished_style="green"),
         f"{state.step}/{total}  {state.step * 100 // total} %  {left}",
     )
     return grid

@@ -44,11 +44,11 @@ def console(out: IO[str]) -> Console:
 
 def run_summary(report: Report) -> RenderableType:
     """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side."""
-    parts: list[RenderableType] = [_headline(report), Padding(_figures(report), (0, 0, 0, 2))]
+    parts: list[RenderableType] = [_headline(report), _inset(_figures(report), above=0)]
     if report.stages:
-        parts.append(Padding(_stages(report), (1, 0, 0, 2)))
+        parts.append(_inset(_stages(report)))
     if report.estimates:
-        parts.append(Padding(_estimates(report), (1, 0, 0, 2)))
+        parts.append(_inset(_estimates(report)))
     if any(sample.before or sample.after for sample in report.samples):
         parts.append(side_by_side((s.prompt, s.before, s.after) for s in report.samples))
     if report.failure is not None:
@@ -74,8 +74,11 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in ("run", "name", "status"):
         table.add_column(column, no_wrap=True)
-    for column in ("age", "steps", "loss", "spent"):
+    for column in ("age", "steps", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
+    costs = any(row.executor == "modal" for row in rows)
+    if costs:
+        table.add_column("spent", justify="right", no_wrap=True)
     table.add_column("model", overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -85,7 +88,7 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
             _short_age(now - row.created) if row.created else "",
             f"{row.step}/{row.total_steps}" if row.total_steps else "",
             words.loss(row.loss) if row.loss is not None else "",
-            words.dollars(Decimal(row.spent_usd)) if row.executor != "local" and row.problem == "" else "",
+            *([_spent(row)] if costs else []),
             Text(words.printable(row.problem or row.model)),
         )
     return table
@@ -193,11 +196,19 @@ def _failure(report: Report) -> RenderableType:
     assert failure is not None
     lines = [Text(f"failed while {stage_words(failure.stage)}: {words.printable(failure.message)}", style="red")]
     lines += [Text(f"| {words.printable(line)}", style="dim") for line in failure.tail[-8:]]
-    return Padding(Group(*lines), (1, 0, 0, 2))
+    return _inset(Group(*lines))
+
+
+def _inset(content: RenderableType, above: int = 1) -> Padding:
+    return Padding(content, (above, 0, 0, 2), expand=False)
 
 
 def _said(text: str | None) -> Text:
     return Text("not asked", style="dim") if text is None else Text(words.printable(text))
+
+
+def _spent(row: Row) -> str:
+    return words.dollars(Decimal(row.spent_usd)) if row.executor == "modal" else ""
 
 
 def _short_age(seconds: float) -> str:

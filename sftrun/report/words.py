@@ -32,7 +32,9 @@ def dollars(amount: Decimal) -> str:
 
 def loss(value: float) -> str:
     """Four digits that count: 12.34, 1.234, 0.0123."""
-    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.4g}" if abs(value) < 1000 else f"{value:.3e}"
+    if 0.1 <= abs(value) < 1000:
+        return f"{value:#.4g}"
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:.3e}"
 
 
 def rate(value: float) -> str:

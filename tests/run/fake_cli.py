@@ -1,0 +1,15 @@
+"""The real command line with the fake supervisor behind it: `python fake_cli.py apply recipe.yaml`."""
+
+import sys
+from pathlib import Path
+
+from sftrun.run import answers, local
+
+here = Path(__file__).parent
+local.SUPERVISOR = (sys.executable, str(here / "fake_supervisor.py"))
+local.missing_packages = lambda **_: []
+answers.ANSWERER = (sys.executable, str(here / "fake_answer.py"))
+
+from sftrun.cli.main import main  # noqa: E402
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from sftrun.errors import LedgerError
+from sftrun.run.files import read_text, translated, write_atomic
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    write_atomic(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LedgerError, match="the disk is full") as caught:
+        write_atomic(path, "new")
+    assert "free some space" in (caught.value.help or "")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_really_full_disk_is_said_so() -> None:
+    with (
+        pytest.raises(LedgerError, match=r"can't write `.*`: the disk is full"),
+        translated("write", Path("/dev/full")),
+        open("/dev/full", "w") as file,
+    ):
+        file.write("x" * 100_000)
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="is a file, not a folder"):
+        write_atomic(tmp_path / "file" / "a.json", "x")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(LedgerError, match="is damaged: it is no UTF-8 text"):
+        read_text(tmp_path / "a")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=r"can't read `.*gone`: it is not there"):
+        read_text(tmp_path / "gone")

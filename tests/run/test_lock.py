@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sftrun.errors import RunBusy
+from sftrun.run import lock
+from sftrun.run.lock import Holder, exclusive, holder, myself
+
+HOLD = """
+import sys
+from pathlib import Path
+from sftrun.run.lock import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(path: Path) -> "subprocess.Popen[str]":
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "held\n"
+    return child
+
+
+def test_a_lock_tells_its_holder(tmp_path: Path) -> None:
+    with hold(tmp_path / "l") as child:
+        who = holder(tmp_path / "l")
+        assert who is not None
+        assert (who.pid, who.user) == (child.pid, myself().user)
+        child.communicate("")
+    assert holder(tmp_path / "l") is None
+
+
+def test_kill_9_frees_the_lock(tmp_path: Path) -> None:
+    with hold(tmp_path / "l") as child:
+        child.kill()
+        child.wait()
+        assert holder(tmp_path / "l") is None
+
+
+def test_a_number_that_lives_again_does_not_hold_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "l").write_text(json.dumps(vars(myself())))
+    assert holder(tmp_path / "l") is None
+
+
+def test_no_file_is_no_holder(tmp_path: Path) -> None:
+    assert holder(tmp_path / "l") is None
+
+
+def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
+    with hold(tmp_path / "l") as child:
+        told: list[Holder] = []
+
+        def free(who: Holder) -> None:
+            told.append(who)
+            threading.Thread(target=child.communicate, args=("",)).start()
+
+        with exclusive(tmp_path / "l", free):
+            assert [who.pid for who in told] == [child.pid]
+
+
+def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.0)
+    with hold(tmp_path / "l") as child:
+        with pytest.raises(RunBusy, match=rf"process {child.pid}, for 0 s\) holds"), exclusive(tmp_path / "l"):
+            pass
+        child.communicate("")

@@ -1,0 +1,107 @@
+import tracemalloc
+from collections.abc import Iterator
+from decimal import Decimal
+
+from sftrun.contract import events
+from sftrun.contract.events import AnyEvent
+from sftrun.run.state import CURVE_POINTS, RunState, advance, fold, seen
+
+
+def numbered(*said: AnyEvent, after: int = 0, at: float = 100.0) -> list[AnyEvent]:
+    """The events with numbers, a second apart."""
+    return [e.model_copy(update={"seq": after + i + 1, "at": at + i}) for i, e in enumerate(said)]
+
+
+def started(attempt: int = 1, resumed_from: int | None = None) -> events.Started:
+    return events.Started(
+        run_id="r", attempt=attempt, host="h", pid=1, device="cpu", gpu_count=0, resumed_from=resumed_from
+    )
+
+
+def step(n: int, loss: float = 1.0) -> events.Step:
+    return events.Step(step=n, total_steps=100, epoch=0, loss=loss, learning_rate=1e-3, seconds_per_step=0.5)
+
+
+def test_no_events_is_a_run_that_is_starting() -> None:
+    assert fold([]).status == "starting"
+
+
+def test_stages_take_the_time_until_the_next_one() -> None:
+    said = (started(), events.Stage(name="data"), events.Stage(name="model"), step(1), events.Stage(name="train"))
+    state = fold(numbered(*said))
+    assert state.stage_seconds == {"data": 1.0, "model": 2.0}
+    assert state.stage == "train"
+
+
+def test_an_event_heard_twice_changes_nothing() -> None:
+    said = numbered(started(), step(1), step(2))
+    state = fold(said)
+    assert fold(said, state) == state
+
+
+def test_the_end_closes_the_stage_and_keeps_the_money() -> None:
+    end = events.Finished(step=2, train_loss=0.5, output_dir="/o", spent_usd=Decimal("1.5"), memory_gb=3.0)
+    state = fold(numbered(started(), events.Stage(name="train"), step(2), end))
+    assert (state.status, state.spent_usd, state.memory_gb) == ("finished", Decimal("1.5"), 3.0)
+    assert state.stage_seconds == {"train": 2.0}
+
+
+def test_a_new_attempt_takes_back_what_came_after_its_checkpoint() -> None:
+    first = numbered(started(), step(1, 3.0), step(2, 2.0), events.Evaluated(step=2, loss=1.0, rows=1), step(3, 1.0))
+    second = numbered(started(2, resumed_from=2), step(3, 1.5), after=5, at=1000.0)
+    state = fold([*first, *second])
+    assert state.curve == ((1, 3.0), (2, 2.0), (3, 1.5))
+    assert state.evals == ((2, 1.0),)
+    assert (state.attempt, state.step, state.status) == (2, 3, "running")
+    assert state.first is not None
+    assert state.first.loss == 3.0
+
+
+def test_time_between_attempts_does_not_count() -> None:
+    state = fold([*numbered(started(), step(1)), *numbered(started(2), step(2), after=2, at=9000.0)])
+    assert state.seconds == 2.0
+
+
+def test_samples_before_and_after_meet_by_their_index() -> None:
+    before = events.Sample(when="before", index=1, prompt="p", text="old")
+    after = events.Sample(when="after", index=1, prompt="p", text="new")
+    state = fold(numbered(started(), before, after))
+    assert (state.answers[1].prompt, state.answers[1].before, state.answers[1].after) == ("p", "old", "new")
+
+
+def test_no_last_word_and_nobody_at_the_lock_is_lost() -> None:
+    running = fold(numbered(started(), step(1)))
+    assert seen(running, is_held=True).status == "running"
+    assert seen(running, is_held=False).status == "lost"
+
+
+def test_a_stopped_run_whose_lock_is_held_is_starting_again() -> None:
+    stopped = fold(numbered(started(), events.Stopped(reason="user", step=1)))
+    assert seen(stopped, is_held=True).status == "starting"
+    assert seen(stopped, is_held=False).status == "stopped"
+
+
+def test_ten_thousand_steps_keep_the_state_small() -> None:
+    def many() -> Iterator[AnyEvent]:
+        yield from numbered(started())
+        for n in range(10_000):
+            yield step(n, loss=10_000 - n).model_copy(update={"seq": n + 2, "at": 100.0 + n})
+
+    state = fold(many())
+    assert CURVE_POINTS / 2 <= len(state.curve) <= CURVE_POINTS
+    assert state.first is not None
+    assert state.last is not None
+    assert (state.first.step, state.last.step) == (0, 9_999)
+    assert [s for s, _ in state.curve] == sorted({s for s, _ in state.curve})
+
+
+def test_memory_stays_flat_over_ten_thousand_events() -> None:
+    state = RunState()
+    tracemalloc.start()
+    for n in range(10_000):
+        state = advance(state, step(n).model_copy(update={"seq": n + 1, "at": float(n)}))
+        if n == 1_000:
+            early, _ = tracemalloc.get_traced_memory()
+    late, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert late - early < 100_000
