@@ -19,7 +19,7 @@ from sftrun.facts.models import Catalog, Gpu, Prices
 
 STALE_DAYS: Final = 30
 SHIPPED: Final = "modal-2026-10-06.json"
-ACCOUNT_FILE: Final = "prices.json"
+ACCOUNT_FILE: Final = "rates.json"
 CPU_KEY: Final = "cpu_core"
 MEMORY_KEY: Final = "memory_gib"
 VOLUME_KEY: Final = "volume_gib_month"
@@ -93,6 +93,16 @@ def from_rates(rates: Mapping[str, Decimal], today: str) -> dict[str, Any]:
         VOLUME_KEY: "volume_gib_month_usd",
     }
     return found | {names[key]: str(hourly[key]) for key in special if key in hourly}
+
+
+def dump(rates: Mapping[str, Any]) -> str:
+    """The text of a file of rates."""
+    return json.dumps(rates, indent=2) + "\n"
+
+
+def document(catalog: Catalog, age: int) -> str:
+    """All GPUs and prices as one JSON document; USD are strings, so that no digit is lost."""
+    return json.dumps({"version": 1, "age_days": age} | catalog.model_dump(mode="json"), indent=2)
 
 
 def read_rates(path: Path) -> dict[str, Any]:

@@ -86,13 +86,16 @@ def _try(keys: Mapping[str, object], same: bool, recipe: Recipe, facts: Facts, p
 def _shrinking(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     """What makes a run smaller; True where it learns the same."""
     t = plan.trainer
-    less = {} if t.gradient_checkpointing else {"trainer.gradient_checkpointing": True}
+    less: dict[str, object] = {} if t.gradient_checkpointing else {"trainer.gradient_checkpointing": True}
     if less:
         yield less, True
     size, steps = t.per_device_train_batch_size, t.gradient_accumulation_steps
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
-        halved = {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}
+        halved: dict[str, object] = {
+            "trainer.per_device_train_batch_size": size,
+            "trainer.gradient_accumulation_steps": steps,
+        }
         yield halved, True
         yield {**less, **halved}, True
     if not t.optim.endswith("8bit"):

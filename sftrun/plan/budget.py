@@ -1,4 +1,4 @@
-"""A budget that holds: what to do about an estimate before a run starts, and how the money of a month adds up.  Pure."""
+"""A budget that holds: what to do about an estimate before a run starts, and how a month adds up.  Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from sftrun.facts.models import DataFacts, Facts, Gpu
 from sftrun.plan import cost, lengths, memory, roofline, time, workload
 from sftrun.plan.learning import Correction, Features, Observation, learn
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan, StageTime
-from sftrun.plan.setup import Setup
+from sftrun.plan.setup import Setup, bits_of, stack_of
 from sftrun.plan.time import Pace
 from sftrun.plan.workload import Workload
 from sftrun.recipe.models import Source
@@ -55,10 +55,16 @@ def estimate(
     reported = _reported(known, work)
     pace = time.pace(step, known.gpu, known.setup, constants, correction)
     if reported is not None and correction.kind != "same":
-        pace = _reported_pace(reported)
+        pace = _reported_pace(reported, known, work, facts, constants)
     priced = _cost(plan, facts, known, work, pace, correction, constants)
     note = reported.note if reported else ""
     return Estimate(fits, priced, is_declared=work.source == "declared", note=note)
+
+
+def priced(plan: Plan, facts: Facts, observed: tuple[Observation, ...] = ()) -> Plan:
+    """The plan with its estimate put in; what could not be estimated stays None."""
+    found = estimate(plan, facts, observed)
+    return plan.model_copy(update={"memory": found.memory, "cost": found.cost})
 
 
 def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
@@ -103,15 +109,20 @@ def data_facts(counted: DataFacts | None, source: Source) -> DataFacts | None:
 
 def features(plan: Plan, known: Inputs) -> Features:
     """What makes this run like another."""
+    return features_of(plan, known.setup.model.parameters, known.gpu.name, known.setup.gpus)
+
+
+def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Features:
+    """The same from a plan alone, with what the job reported of model and GPU."""
     return Features(
         identity=plan.identity,
-        parameters=known.setup.model.parameters,
-        stack=known.setup.stack,
-        gpu=known.gpu.name,
-        gpu_count=known.setup.gpus,
+        parameters=parameters,
+        stack=stack_of(plan.trainer),
+        gpu=gpu,
+        gpu_count=gpu_count,
         layout=workload.layout(plan.trainer),
         checkpointing=plan.trainer.gradient_checkpointing,
-        bits=known.setup.bits,
+        bits=bits_of(plan.quantization, plan.model),
     )
 
 
@@ -198,14 +209,22 @@ def _reported(known: Inputs, work: Workload) -> ReportedPace | None:
     for entry in calibrations.reported():
         same = all(getattr(entry, name) == getattr(trainer, name) for name in names)
         same = same and entry.gradient_checkpointing == trainer.gradient_checkpointing and known.setup.gpus == 1
-        same = same and entry.gpu == known.gpu.name and entry.load_in_4bit == (known.setup.bits == 4)
+        same = same and entry.load_in_4bit == (known.setup.bits == 4)
         size = abs(known.setup.model.parameters / entry.parameters - 1) < 0.01
         if same and size and abs(work.rows / entry.rows - 1) < 0.01:
             return entry
     return None
 
 
-def _reported_pace(entry: ReportedPace) -> Pace:
+def _reported_pace(entry: ReportedPace, known: Inputs, work: Workload, facts: Facts, constants: Calibration) -> Pace:
+    """The pace on the GPU of the report; on others as many times slower than computed as it was there."""
     seconds = entry.per_device_train_batch_size * entry.gradient_accumulation_steps / entry.samples_per_second
     words = f"{entry.source}: {entry.samples_per_second} samples/s ({entry.date})"
-    return Pace(seconds, seconds * time.REPORTED[0], seconds * time.REPORTED[1], words, is_whole_run=True)
+    there = catalog.find(facts.catalog, entry.gpu)
+    if there is None or there.name == known.gpu.name:
+        return Pace(seconds, seconds * time.REPORTED[0], seconds * time.REPORTED[1], words, is_whole_run=True)
+    computed = [roofline.step(known.setup, work.batch, work.accumulation, g, constants) for g in (known.gpu, there)]
+    seconds *= computed[0].seconds / computed[1].seconds
+    low, high = time.EXTRAPOLATED
+    words = f"extrapolated from an {entry.gpu} by compute and bandwidth; there {words}"
+    return Pace(seconds, seconds * low, seconds * high, words, is_whole_run=True)

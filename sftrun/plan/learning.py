@@ -55,7 +55,7 @@ class Correction:
 def learn(observations: tuple[Observation, ...], features: Features) -> Correction:
     """The median error of the same recipe's runs, else of its like, drawn towards 1 where runs are few."""
     usable = [o for o in observations if o.predicted_seconds > 0 and o.measured_seconds > 0]
-    same = [o for o in usable if o.features == features]
+    same = [o for o in usable if _is_same(o.features, features)]
     if same:
         return Correction(median(o.measured_seconds / o.predicted_seconds for o in same), len(same), "same")
     like = [o.measured_seconds / o.predicted_seconds for o in usable if alike(o.features, features)]
@@ -70,3 +70,7 @@ def alike(one: Features, other: Features) -> bool:
     exact = ("stack", "gpu", "gpu_count", "layout", "checkpointing", "bits")
     ratio = max(one.parameters, other.parameters) / max(min(one.parameters, other.parameters), 1)
     return ratio <= ALIKE_SIZE and all(getattr(one, name) == getattr(other, name) for name in exact)
+
+
+def _is_same(one: Features, other: Features) -> bool:
+    return (one.identity, one.gpu, one.gpu_count) == (other.identity, other.gpu, other.gpu_count)

@@ -27,11 +27,7 @@ class Setup:
 
     @property
     def stack(self) -> Stack:
-        if self.trainer.engine == "unsloth":
-            return "unsloth"
-        if self.trainer.compile_layers:
-            return "compiled"
-        return "liger" if self.trainer.use_liger_kernel else "eager"
+        return stack_of(self.trainer)
 
     @property
     def sharding(self) -> Sharding:
@@ -41,12 +37,7 @@ class Setup:
 
     @property
     def bits(self) -> int:
-        """Bits of a quantised weight; 16 or 32 where nothing is quantised."""
-        if self.quantization is not None and self.quantization.load_in_4bit:
-            return 4
-        if self.quantization is not None and self.quantization.load_in_8bit:
-            return 8
-        return 8 * BYTES[self.spec.dtype]
+        return bits_of(self.quantization, self.spec)
 
     @property
     def is_quantized(self) -> bool:
@@ -121,6 +112,24 @@ class Setup:
         if self.lora is None:
             return True
         return any(x.name in names for x in self.targets)
+
+
+def stack_of(trainer: TrainerSpec) -> Stack:
+    """The code that runs a step under these settings."""
+    if trainer.engine == "unsloth":
+        return "unsloth"
+    if trainer.compile_layers:
+        return "compiled"
+    return "liger" if trainer.use_liger_kernel else "eager"
+
+
+def bits_of(quantization: QuantizationSpec | None, spec: ModelSpec) -> int:
+    """Bits of a linear layer's weight."""
+    if quantization is not None and quantization.load_in_4bit:
+        return 4
+    if quantization is not None and quantization.load_in_8bit:
+        return 8
+    return 8 * BYTES[spec.dtype]
 
 
 def used(model: ModelFacts, linear: Linear) -> float:

@@ -1,0 +1,96 @@
+"""Fit the time model's constants to measured cells: multiplicative pattern search on the mean squared log error.
+
+Each stack is fitted by itself.  Constants start from the last calibration and are pulled weakly towards it, so that one
+which the cells say nothing about stays.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from cells import Cell
+
+from sftrun.facts.calibration import Calibration, StackConstants
+from sftrun.facts.models import Gpu
+from sftrun.plan import memory, roofline
+
+FREE = (
+    "matmul_efficiency",
+    "attention_efficiency",
+    "layer_traffic",
+    "adapter_traffic",
+    "dequantize_traffic",
+    "host_seconds_per_layer",
+    "host_seconds_quantized",
+    "host_seconds_per_step",
+    "host_recompute",
+)
+LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
+PULL = 2e-5
+
+
+def fit(stack: str, cells: Sequence[Cell], start: Calibration, gpu: Gpu) -> StackConstants:
+    """The constants of one stack."""
+    first = start.stacks[stack]
+    values = {name: getattr(first, name) for name in FREE}
+    anchor = dict(values)
+
+    def loss(candidate: dict[str, float]) -> float:
+        return _loss(cells, start, stack, candidate, anchor, gpu)
+
+    values = _search(values, loss)
+    fitted = first.model_copy(update=values)
+    errors = [abs(error) for error in time_errors(cells, _with(start, stack, fitted), gpu)]
+    compiling = [cell.first_seconds for cell in cells if cell.first_seconds]
+    return fitted.model_copy(
+        update={
+            "cells": len(cells),
+            "median_error": round(median(errors), 4),
+            "worst_error": round(max(errors), 4),
+            "compile_seconds": round(median(compiling), 1) if compiling else first.compile_seconds,
+        }
+    )
+
+
+def seconds(cell: Cell, calibration: Calibration, gpu: Gpu) -> float:
+    return roofline.step(cell.setup(), cell.measured_batch(), cell.accumulation, gpu, calibration).seconds
+
+
+def time_errors(cells: Sequence[Cell], calibration: Calibration, gpu: Gpu) -> list[float]:
+    return [seconds(cell, calibration, gpu) / cell.seconds - 1 for cell in cells]
+
+
+def memory_errors(cells: Sequence[Cell], gpu: Gpu) -> list[float]:
+    found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu)) for c in cells)
+    return [gb / cell.allocated_gb - 1 for gb, cell in zip(found, cells, strict=True)]
+
+
+def _with(start: Calibration, stack: str, constants: StackConstants) -> Calibration:
+    return start.model_copy(update={"stacks": {**start.stacks, stack: constants}})
+
+
+def _loss(
+    cells: Sequence[Cell], start: Calibration, stack: str, values: dict[str, float], anchor: dict[str, float], gpu: Gpu
+) -> float:
+    for name, (low, high) in LIMITS.items():
+        if not low <= values[name] <= high:
+            return math.inf
+    calibration = _with(start, stack, start.stacks[stack].model_copy(update=values))
+    errors = sum(math.log(seconds(cell, calibration, gpu) / cell.seconds) ** 2 for cell in cells)
+    pull = sum(math.log((values[name] + 1e-9) / (anchor[name] + 1e-9)) ** 2 for name in FREE)
+    return errors / len(cells) + PULL * pull
+
+
+def _search(values: dict[str, float], loss: Callable[[dict[str, float]], float]) -> dict[str, float]:
+    best, step = loss(values), 0.5
+    while step > 0.002:
+        improved = False
+        for name in values:
+            for factor in (1 + step, 1 / (1 + step)):
+                candidate: dict[str, Any] = {**values, name: values[name] * factor}
+                found = loss(candidate)
+                if found < best * (1 - 1e-6):
+                    values, best, improved = candidate, found, True
+        step = step if improved else step / 2
+    return {name: float(f"{value:.4g}") for name, value in values.items()}

@@ -1,0 +1,60 @@
+"""`sftrun costs`: what the ledger's runs have cost."""
+
+import datetime
+import sys
+from decimal import Decimal, InvalidOperation
+
+import click
+
+from sftrun.cli.options import format_option
+from sftrun.cli.prepare import settings
+from sftrun.errors import SftrunError
+from sftrun.report import costs as sums
+from sftrun.report.costs import By, Costs
+from sftrun.run.places import ledger_folder
+
+
+@click.command()
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="Runs from this day on (UTC).")
+@click.option("--by", type=click.Choice(("recipe", "tag", "gpu", "month")), default="recipe", show_default=True)
+@format_option()
+def command(since: datetime.datetime | None, by: By, form: str) -> int:
+    """Add up what runs have cost.
+
+    \b
+    Examples:
+      sftrun costs
+      sftrun costs --since 2026-11-01 --by month
+      sftrun costs --by tag --format json
+    """
+    today = datetime.datetime.now(datetime.UTC).date()
+    runs = sums.read(ledger_folder())
+    found = sums.costs(runs, by, since=since.date() if since else None, today=today, cap=month_cap())
+    if form == "json":
+        click.echo(found.model_dump_json(indent=2))
+    elif not found.runs:
+        click.echo(f"no runs in {ledger_folder()}" + (f" since {found.since}" if found.since else ""))
+    else:
+        _show(found)
+    return 0
+
+
+def month_cap() -> Decimal | None:
+    """`month_usd` under [budget] in sftrun.toml: what a calendar month's runs may cost together."""
+    said = settings().get("budget", {}).get("month_usd")
+    if said is None:
+        return None
+    try:
+        cap = Decimal(str(said))
+    except InvalidOperation:
+        cap = Decimal(-1)
+    if not cap.is_finite() or cap < 0:
+        raise SftrunError(f"`month_usd` of sftrun.toml is `{said}`, no amount", help='write for example "200.00"')
+    return cap
+
+
+def _show(found: Costs) -> None:
+    from sftrun.report.terminal_cost import costs
+    from sftrun.report.terminal_tables import console
+
+    console(sys.stdout).print(costs(found))

@@ -1,0 +1,79 @@
+"""`sftrun estimate-cost`: memory, time and money before anything is started."""
+
+import sys
+
+import click
+
+from sftrun.cli.options import complete_recipes, format_option, set_option
+from sftrun.cli.prepare import Prepared, must, prepare
+from sftrun.errors import UsageError
+from sftrun.facts import catalog
+from sftrun.facts.models import Facts
+from sftrun.plan.build import build
+from sftrun.plan.models import Plan
+from sftrun.recipe.models import Recipe
+from sftrun.report.estimates import Document, RecipeEstimate, asked_gpus, document, of_recipe
+from sftrun.report.observed import observations
+from sftrun.run.places import ledger_folder
+
+# what these say is the very answer of this command, not a reason to refuse one
+_OURS = {"G103", "C102"}
+
+
+@click.command()
+@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...", shell_complete=complete_recipes)
+@set_option
+@click.option("--gpu", metavar="all|LIST", help="GPUs to compare: all, or for example H100,H200:2.")
+@format_option()
+def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | None, form: str) -> int:
+    """Say what recipes will take in time, memory and money.
+
+    \b
+    Examples:
+      sftrun estimate-cost recipe.yaml
+      sftrun estimate-cost recipe.yaml --gpu all
+      sftrun estimate-cost recipe.yaml --set trainer.packing=true --gpu L4,A10,H100
+      sftrun estimate-cost recipes/*.yaml --format json
+    """
+    prepared = [prepare(file, overrides) for file in recipes]
+    found = document([_estimate(one, gpu) for one in prepared], _facts(prepared[0]))
+    if form == "json":
+        click.echo(found.model_dump_json(indent=2))
+    else:
+        _show(found)
+    return int(any(one.executor == "modal" and not _is_answered(one) for one in found.recipes))
+
+
+def _estimate(prepared: Prepared, gpu: str | None) -> RecipeEstimate:
+    facts, recipe = _facts(prepared), prepared.loaded.recipe
+    assert recipe is not None
+    wanted = asked_gpus(gpu, recipe, facts)
+    for name, _ in wanted:
+        if catalog.find(facts.catalog, name) is None:
+            known = ", ".join(one.name for one in facts.catalog.gpus)
+            raise UsageError(f"no GPU `{name}`", help=f"choose from {known}")
+
+    def plan_of(changed: Recipe) -> Plan:
+        return build(changed, facts, folders=prepared.loaded.folders)
+
+    seen = observations(ledger_folder(), facts.catalog)
+    return of_recipe(str(prepared.loaded.file), recipe, facts, plan_of, wanted, seen)
+
+
+def _facts(prepared: Prepared) -> Facts:
+    errors = [found for found in prepared.diagnostics if found.severity == "error" and found.code not in _OURS]
+    if errors or prepared.gathered is None:
+        must(prepared)
+    assert prepared.gathered is not None
+    return prepared.gathered.facts
+
+
+def _is_answered(one: RecipeEstimate) -> bool:
+    return any(offer.cost is not None for offer in one.offers)
+
+
+def _show(found: Document) -> None:
+    from sftrun.report.terminal_cost import estimates
+    from sftrun.report.terminal_tables import console
+
+    console(sys.stdout).print(estimates(found))

@@ -1,0 +1,215 @@
+"""What `estimate-cost` says, as values: one offer a GPU, the cheapest and the fastest, and what to change.  Pure.
+
+The form of `estimate-cost --format json`.  Schema: `schemas/estimate-v1.schema.json`.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal
+
+from sftrun.facts import catalog
+from sftrun.facts.models import Facts
+from sftrun.plan import advice, estimate, units
+from sftrun.plan.advice import Change, PlanOf
+from sftrun.plan.estimate import Estimate
+from sftrun.plan.learning import Observation
+from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
+from sftrun.recipe.models import Recipe
+from sftrun.strict import Strict
+
+
+class Offer(Strict):
+    """One GPU and count.  `usable` is false where it does not fit or can't run it; `why_not` says so."""
+
+    gpu: str
+    gpu_count: int
+    is_recipes_own: bool
+    usable: bool
+    why_not: str | None
+    seconds: float | None
+    usd: Decimal | None
+    memory: MemoryEstimate | None
+    cost: CostEstimate | None
+
+
+class Advice(Strict):
+    """A change of the recipe: keys with their values, the peak that it would have, and how many times less it takes."""
+
+    keys: dict[str, str]
+    same_result: bool
+    peak_gb: float
+    seconds: float | None
+    usd: Decimal | None
+    times: float | None
+
+
+class RecipeEstimate(Strict):
+    """One recipe on all GPUs asked for."""
+
+    file: str
+    name: str
+    model: str
+    executor: Literal["modal", "local"]
+    rows: int | None
+    rows_source: Literal["counted", "declared"] | None
+    steps: int | None
+    offers: tuple[Offer, ...]
+    cheapest: str | None
+    fastest: str | None
+    to_fit: tuple[Advice, ...]
+    to_save: Advice | None
+    note: str | None
+    missing: tuple[str, ...]
+
+
+class Document(Strict):
+    """Everything that one call says; the sum is over each recipe's own GPU."""
+
+    version: Literal[1] = 1
+    prices_date: str
+    prices_source: str
+    prices_age_days: int
+    recipes: tuple[RecipeEstimate, ...]
+    usd_low: Decimal
+    usd_high: Decimal
+    seconds: float
+
+
+def document(found: Sequence[RecipeEstimate], facts: Facts) -> Document:
+    """Several recipes and their sum."""
+    own = [offer for one in found for offer in one.offers if offer.is_recipes_own and offer.cost is not None]
+    prices = facts.catalog.prices
+    return Document(
+        prices_date=prices.date,
+        prices_source=prices.source,
+        prices_age_days=catalog.age_days(prices, facts.today),
+        recipes=tuple(found),
+        usd_low=sum((o.cost.usd_low for o in own if o.cost), Decimal(0)),
+        usd_high=sum((o.cost.usd_high for o in own if o.cost), Decimal(0)),
+        seconds=sum(o.seconds or 0.0 for o in own),
+    )
+
+
+def of_recipe(
+    file: str,
+    recipe: Recipe,
+    facts: Facts,
+    plan_of: PlanOf,
+    gpus: Sequence[tuple[str, int]],
+    observed: tuple[Observation, ...] = (),
+) -> RecipeEstimate:
+    """The recipe on its own GPU, or on those asked for."""
+    own = _own_gpu(recipe)
+    asked = tuple(gpus) or ((own,) if own is not None else ())
+    pairs: list[tuple[Offer | None, Estimate]] = [
+        _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu == own or not gpus) for gpu in asked
+    ] or [_local(plan_of(recipe), facts, observed)]
+    offers = tuple(offer for offer, _ in pairs if offer is not None)
+    first = next((one for offer, one in pairs if offer is not None and offer.is_recipes_own), pairs[0][1])
+    main = recipe if own is not None or not gpus else _on(recipe, asked[0])
+    best = advice.to_save(main, facts, plan_of, first) if first.cost is not None else None
+    unfit = first.memory is not None and not first.memory.fits
+    usable = [offer for offer in offers if offer.usable and offer.usd is not None]
+    plan = plan_of(main)
+    train = estimate.data_facts(facts.train, recipe.dataset.train)
+    return RecipeEstimate(
+        file=file,
+        name=recipe.name,
+        model=recipe.model.name_or_path,
+        executor=recipe.compute.executor,
+        rows=train.rows if train else None,
+        rows_source=train.source if train else None,
+        steps=next((o.cost.steps for o in offers if o.cost), plan.total_steps),
+        offers=offers,
+        cheapest=_label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
+        fastest=_label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
+        to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if unfit else (),
+        to_save=_advice(best[0], best[1]) if best else None,
+        note=first.note or None,
+        missing=first.missing,
+    )
+
+
+def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
+    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count."""
+    if text is None:
+        return ()
+    if text.lower() != "all":
+        return tuple(units.gpu_choices(tuple(part.strip() for part in text.split(",") if part.strip())))
+    own = _own_gpu(recipe)
+    counts = sorted({1, own[1] if own else 1})
+    return tuple((gpu.name, n) for gpu in facts.catalog.gpus for n in counts if n <= gpu.max_per_container)
+
+
+def _own_gpu(recipe: Recipe) -> tuple[str, int] | None:
+    choices = units.gpu_choices(recipe.compute.gpu)
+    return choices[0] if choices and recipe.compute.executor == "modal" else None
+
+
+def _on(recipe: Recipe, gpu: tuple[str, int]) -> Recipe:
+    return advice.changed(recipe, {"compute.gpu": f"{gpu[0]}:{gpu[1]}", "compute.executor": "modal"})
+
+
+def _offer(
+    recipe: Recipe,
+    facts: Facts,
+    plan_of: PlanOf,
+    gpu: tuple[str, int],
+    observed: tuple[Observation, ...],
+    *,
+    is_own: bool,
+) -> tuple[Offer | None, Estimate]:
+    plan = plan_of(_on(recipe, gpu))
+    found = estimate.estimate(plan, facts, observed)
+    why_not = _why_not(plan, facts, gpu, found)
+    return _filled(gpu[0], gpu[1], found, why_not, is_own=is_own), found
+
+
+def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple[Offer | None, Estimate]:
+    """This machine's GPU, if the catalog knows it; nothing is rented."""
+    found = estimate.estimate(plan, facts, observed)
+    if found.cost is None:
+        return None, found
+    return _filled(found.cost.gpu, found.cost.gpu_count, found, None, is_own=True), found
+
+
+def _filled(gpu: str, count: int, found: Estimate, why_not: str | None, *, is_own: bool) -> Offer:
+    return Offer(
+        gpu=gpu,
+        gpu_count=count,
+        is_recipes_own=is_own,
+        usable=why_not is None,
+        why_not=why_not,
+        seconds=estimate.seconds(found.cost) if found.cost else None,
+        usd=estimate.usd(found.cost) if found.cost else None,
+        memory=found.memory,
+        cost=found.cost,
+    )
+
+
+def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) -> str | None:
+    known = catalog.find(facts.catalog, gpu[0])
+    if known is None:
+        return "no such GPU"
+    if gpu[1] > known.max_per_container:
+        return f"at most {known.max_per_container} a container"
+    if not known.has_bf16 and (plan.trainer.bf16 or plan.model.dtype == "bfloat16"):
+        return "has no bf16"
+    if found.memory is not None and not found.memory.fits:
+        return "does not fit"
+    return None
+
+
+def _label(offer: Offer) -> str:
+    return offer.gpu if offer.gpu_count == 1 else f"{offer.gpu}:{offer.gpu_count}"
+
+
+def _advice(change: Change, times: float | None = None) -> Advice:
+    return Advice(
+        keys={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in change.keys},
+        same_result=change.same_result,
+        peak_gb=change.peak_gb,
+        seconds=change.seconds,
+        usd=change.usd,
+        times=round(times, 2) if times is not None else None,
+    )

@@ -1,0 +1,205 @@
+"""Estimates, prices and costs as tables for people."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sftrun.facts.models import Catalog
+from sftrun.report import words
+from sftrun.report.costs import Costs
+from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate
+
+_STALE: Final = 30
+_FRACTIONS: Final = {
+    2: "half",
+    3: "a third",
+    4: "a quarter",
+    5: "a fifth",
+    6: "a sixth",
+    7: "a seventh",
+    8: "an eighth",
+}
+_FRACTIONS_MORE: Final = {9: "a ninth", 10: "a tenth"}
+
+
+def estimates(found: Document) -> RenderableType:
+    """Every recipe, the sum of several, and the prices' date."""
+    parts: list[RenderableType] = [recipe(one) for one in found.recipes]
+    if len(found.recipes) > 1:
+        total = f"together {words.dollars(found.usd_low)} to {words.dollars(found.usd_high)}"
+        parts.append(Text(f"{total}, {words.duration(found.seconds)} one after another", style="bold"))
+    age = f"prices of {found.prices_date} ({found.prices_source}), {found.prices_age_days} days old"
+    warn = found.prices_age_days > _STALE
+    hint = "; `sftrun prices --refresh` takes your account's own" if warn else ""
+    parts.append(Text(age + hint, style="yellow" if warn else "dim"))
+    return Group(*parts)
+
+
+def recipe(one: RecipeEstimate) -> RenderableType:
+    """One recipe: its table, the details of one GPU, what to change."""
+    parts: list[RenderableType] = [_headline(one)]
+    if one.offers:
+        parts.append(_table(one))
+    chosen = next((o for o in one.offers if o.is_recipes_own), one.offers[0] if len(one.offers) == 1 else None)
+    if chosen is not None:
+        parts += _details(chosen)
+    parts += [Text(f"missing: {words}", style="yellow") for words in one.missing]
+    if one.note:
+        parts.append(Text(f"note: {one.note}", style="dim"))
+    parts += [Text(f"to fit: {_change(way)}: {way.peak_gb:.1f} GB") for way in one.to_fit]
+    if one.to_save is not None:
+        parts.append(_saving(one.to_save))
+    return Group(*parts, Text(""))
+
+
+def _headline(one: RecipeEstimate) -> Text:
+    line = Text().append(words.printable(one.name), style="bold").append(f"  {words.printable(one.model)}", style="dim")
+    rows = f"  {one.rows:,} rows ({one.rows_source})" if one.rows is not None else ""
+    steps = f", {one.steps:,} steps" if one.steps else ""
+    return line.append(rows + steps, style="dim")
+
+
+def _table(one: RecipeEstimate) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
+    table.add_column("GPU", no_wrap=True)
+    for name in ("peak GB", "a step", "tok/s", "time", "tries", "USD"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for offer in one.offers:
+        table.add_row(*_cells(offer), _remark(one, offer), style=None if offer.usable else "dim")
+    return table
+
+
+def _cells(offer: Offer) -> tuple[str, ...]:
+    memory = f"{offer.memory.peak_gb:.1f} of {offer.memory.capacity_gb:.0f}" if offer.memory else ""
+    if offer.cost is None or not offer.usable:
+        return label(offer), memory, "", "", "", "", ""
+    cost = offer.cost
+    money = f"{words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
+    pace = f"{cost.seconds_per_step:.3g} s"
+    speed = f"{cost.tokens_per_second:,.0f}"
+    return label(offer), memory, pace, speed, words.duration(offer.seconds or 0), str(cost.attempts), money
+
+
+def label(offer: Offer) -> str:
+    return offer.gpu if offer.gpu_count == 1 else f"{offer.gpu}:{offer.gpu_count}"
+
+
+def _remark(one: RecipeEstimate, offer: Offer) -> Text:
+    if offer.why_not:
+        return Text(offer.why_not, style="red")
+    marks = [name for name, best in (("cheapest", one.cheapest), ("fastest", one.fastest)) if best == label(offer)]
+    said = Text(", ".join(marks), style="green")
+    if offer.cost is not None and offer.cost.basis.startswith("extrapolated"):
+        said.append(", extrapolated" if marks else "extrapolated", style="dim")
+    return said
+
+
+def _details(offer: Offer) -> list[RenderableType]:
+    found: list[RenderableType] = [Text(f"on {label(offer)}", style="bold")]
+    if offer.memory is not None:
+        parts = (f"{part.name} {part.gb:.2f}" for part in offer.memory.parts if part.gb >= 0.005)
+        found += [Text(f"  memory  {' + '.join(parts)} = {offer.memory.peak_gb:.2f} GB"), _basis(offer.memory.basis)]
+    if offer.cost is not None:
+        found += [_stages(offer), Text(f"  money   {_money(offer)}"), _basis(offer.cost.basis)]
+    return found
+
+
+def _basis(text: str) -> Text:
+    return Text(f"          {text}", style="dim")
+
+
+def _stages(offer: Offer) -> Table:
+    assert offer.cost is not None
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(style="dim", overflow="fold")
+    for stage in offer.cost.stages:
+        if stage.high >= 0.5:
+            span = f"{words.duration(stage.low)} – {words.duration(stage.high)}"
+            table.add_row(f"  {stage.name.replace('_', ' ')}", span, stage.basis)
+    return table
+
+
+def _money(offer: Offer) -> str:
+    assert offer.cost is not None
+    cost = offer.cost
+    kinds = {"GPU": cost.usd_gpu, "CPU": cost.usd_cpu, "memory": cost.usd_memory, "storage": cost.usd_storage}
+    parts = " + ".join(f"{name} {words.dollars(usd)}" for name, usd in kinds.items() if usd)
+    return f"{parts or 'nothing is rented'} = {words.dollars(offer.usd or Decimal(0))}"
+
+
+def _saving(best: Advice) -> Text:
+    money = f", about {words.dollars(best.usd)}" if best.usd else ""
+    assert best.seconds is not None
+    part = _fraction(best.times or 1)
+    said = f"most to save: {_change(best)} would cut this to {part} ({words.duration(best.seconds)}{money})"
+    return Text(said if best.same_result else f"{said}; other rows share a step then", style="green")
+
+
+def _change(way: Advice) -> str:
+    return ", ".join(f"`{key}: {value}`" for key, value in way.keys.items())
+
+
+def _fraction(times: float) -> str:
+    known = _FRACTIONS | _FRACTIONS_MORE
+    whole = round(times)
+    return known[whole] if whole in known and abs(times - whole) < 0.25 else f"1/{times:.1f}"
+
+
+def prices(catalog: Catalog, age_days: int) -> RenderableType:
+    """All rates, by the second and by the hour."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
+    table.add_column("what", no_wrap=True)
+    for name in ("USD/s", "USD/h", "GB", "bf16 TFLOP/s", "GB/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for gpu in catalog.gpus:
+        names = ", ".join((gpu.name, *gpu.aliases))
+        sizes = (f"{gpu.memory_gb:g}", f"{gpu.bf16_tflops:g}" if gpu.has_bf16 else "fp16 only")
+        table.add_row(names, *_both(gpu.usd_per_second), *sizes, f"{gpu.memory_gb_per_second:g}")
+    rates = catalog.prices
+    table.add_row("a physical core", *_both(rates.cpu_core_usd_per_second))
+    table.add_row("a GiB of memory", *_both(rates.memory_gib_usd_per_second))
+    volume = f"Volumes: ${rates.volume_gib_month_usd:f} per GiB-month beyond {rates.volume_free_gib:g} GiB"
+    regions = ", ".join(
+        f"{'any other' if name == '*' else name} × {by}" for name, by in rates.region_multipliers.items()
+    )
+    warn = age_days > _STALE
+    dated = Text(f"of {rates.date}, {age_days} days old ({rates.source})", style="yellow" if warn else "dim")
+    return Group(table, Text(volume, style="dim"), Text(f"a region asked for: {regions}", style="dim"), dated)
+
+
+def _both(per_second: Decimal) -> tuple[str, str]:
+    return f"{per_second:.8f}".rstrip("0"), f"{per_second * 3600:.4f}"
+
+
+def costs(found: Costs) -> RenderableType:
+    """What runs have cost, by the key asked for."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
+    table.add_column(found.by, no_wrap=True)
+    for name in ("runs", "time", "USD", "estimated"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in found.groups:
+        table.add_row(
+            Text(words.printable(group.key)), *_sums(group.runs, group.seconds, group.usd, group.estimated_usd)
+        )
+    table.add_section()
+    table.add_row(Text("all", style="bold"), *_sums(found.runs, found.seconds, found.usd, None))
+    return Group(table, *_cap(found))
+
+
+def _sums(runs: int, seconds: float, usd: Decimal, estimated: Decimal | None) -> Iterable[str]:
+    return f"{runs:,}", words.duration(seconds), words.dollars(usd), words.dollars(estimated) if estimated else ""
+
+
+def _cap(found: Costs) -> list[Text]:
+    if found.month_cap_usd is None:
+        return []
+    said = f"this month {words.dollars(found.month_usd)} of {words.dollars(found.month_cap_usd)}"
+    return [Text(said, style="red" if found.month_usd > found.month_cap_usd else "dim")]
