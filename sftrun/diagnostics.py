@@ -48,3 +48,8 @@ class Diagnostic:
     span: Span | None = None
     fix: Fix | None = None
     notes: tuple[str, ...] = field(default=())
+
+
+def dotted(path: Path) -> str:
+    """`trainer.max_steps`, as `--set` takes it; a key with a dot in it is quoted."""
+    return ".".join(f'"{key}"' if "." in str(key) else str(key) for key in path)

@@ -5,7 +5,7 @@ Small constants on purpose: the catalog with memory and prices belongs to `facts
 
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 GPUS = (
     "T4",
@@ -63,7 +63,7 @@ def sft_config() -> dict[str, dict[str, list[str]]]:
     """The generated table of the locked TRL's SFTConfig: `fields`, each with the kinds that it takes."""
     import json
 
-    table = json.loads(resources.files("sftrun.recipe").joinpath("sftconfig.json").read_text("utf-8"))
+    table = json.loads(Path(__file__).with_name("sftconfig.json").read_text("utf-8"))
     return {"fields": table["fields"], "names": {"schedules": table["schedules"], "optimizers": table["optimizers"]}}
 
 

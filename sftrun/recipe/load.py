@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.recipe import problems, reading, tokens
+from sftrun.recipe import reading, tokens
 from sftrun.recipe.checks import check
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.source import Source
@@ -44,7 +44,7 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | bytes
     `overrides` are `a.b=yaml` as given to `--set`.  Never raises for what a file holds or lacks.
     """
     read = reading.read(str(file), overrides, text)
-    found = [problems.complete(one, read.source) for one in read.diagnostics]
+    found = _completed(read)
     found += tokens.find_all(read.source)
     recipe: Recipe | None = None
     if read.source.root is not None and not read.stop:
@@ -55,6 +55,15 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | bytes
     return Loaded(str(file), recipe, in_order(found, read.source), read.source, read.folders)
 
 
+def _completed(read: reading.Read) -> list[Diagnostic]:
+    if not read.diagnostics:
+        return []
+    # words are looked for only when there is something to say: a right recipe starts fast
+    from sftrun.recipe import problems
+
+    return [problems.complete(one, read.source) for one in read.diagnostics]
+
+
 def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
     """The recipe and everything that is wrong with it; with wrong values taken out, the rest is judged all the same."""
     assert read.source.root is not None
@@ -62,6 +71,8 @@ def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
+        from sftrun.recipe import problems
+
         found = problems.translate(error, read.source, read.broken)
         rest, holes = problems.without(values, error, read.source)
         with suppress(ValidationError):  # what is left may make no recipe; the first errors say enough
@@ -72,6 +83,6 @@ def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
 
 def in_order(found: list[Diagnostic], source: Source) -> tuple[Diagnostic, ...]:
     """The diagnostics in the order of the file, each once; those of other files behind."""
-    places = [(problems.place(source, one), one) for one in found]
+    places = [(source.place(one), one) for one in found]
     places.sort(key=lambda place: (place[0].file != source.file, place[0].file, place[0].line, place[0].column))
     return tuple(dict.fromkeys(one for _, one in places))

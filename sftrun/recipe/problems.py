@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sftrun.diagnostics import Diagnostic, Fix, Path, Span
+from sftrun.diagnostics import Diagnostic, Fix, Path, dotted
 from sftrun.recipe import kinds
 from sftrun.recipe.names import foreign, nearest
 from sftrun.recipe.source import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
@@ -295,13 +295,3 @@ def shown(node: Node | None) -> str:
     text = " ".join(node.text.split())
     text = text if len(text) <= 40 else text[:39] + "…"
     return f"`{text}`" if node.plain or not isinstance(node.value, str) else f'`"{text}"`'
-
-
-def dotted(path: Path) -> str:
-    """`trainer.max_steps`, as `--set` takes it."""
-    return ".".join(f'"{key}"' if "." in str(key) else str(key) for key in path)
-
-
-def place(source: Source, found: Diagnostic) -> Span:
-    """Where a diagnostic stands."""
-    return found.span or source.locate(found.at, found.on_key)

@@ -101,6 +101,10 @@ class Source:
             node = child
         return span
 
+    def place(self, found: Diagnostic) -> Span:
+        """Where a diagnostic stands."""
+        return found.span or self.locate(found.at, found.on_key)
+
     def _start(self) -> Span:
         assert self.root is not None
         at = self.root.span

@@ -51,7 +51,7 @@ class _Mark:
 
 
 def _one(found: Diagnostic, source: Source, pen: Pen, width: int) -> str:
-    span = found.span or source.locate(found.at, found.on_key)
+    span = source.place(found)
     marks = [_Mark(span, "", True)]
     marks += [_Mark(source.locate(path, True), label, False) for path, label in found.also]
     gutter = len(str(max(mark.span.line for mark in marks)))

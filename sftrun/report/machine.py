@@ -7,8 +7,7 @@ certain.
 import json
 from collections.abc import Iterable
 
-from sftrun.diagnostics import Diagnostic
-from sftrun.recipe.problems import dotted
+from sftrun.diagnostics import Diagnostic, dotted
 from sftrun.recipe.secrets import mask
 from sftrun.recipe.source import Source
 
@@ -27,7 +26,7 @@ def annotations(files: Iterable[Judged], *, strict: bool = False) -> str:
 
 def record(found: Diagnostic, source: Source, *, strict: bool = False) -> dict[str, object]:
     """One diagnostic as JSON has it."""
-    span = found.span or source.locate(found.at, found.on_key)
+    span = source.place(found)
     return {
         "code": found.code,
         "severity": "error" if strict else found.severity,
@@ -48,7 +47,7 @@ def _file(file: str, diagnostics: Iterable[Diagnostic], source: Source, strict: 
 
 
 def _annotation(found: Diagnostic, source: Source, strict: bool) -> str:
-    span = found.span or source.locate(found.at, found.on_key)
+    span = source.place(found)
     level = "error" if strict else found.severity
     places = {"file": span.file, "line": span.line, "col": span.column, "endLine": span.end_line}
     if span.end_line == span.line:
