@@ -158,9 +158,18 @@ def _outage(plane: "Plane", seconds: float = 2.0) -> None:
     plane.faults.append(Fault("*", Status.UNAVAILABLE, "outage", times=None, seconds=seconds, side="client"))
 
 
-def _commit_failure(plane: "Plane", times: int | None = 1, status: Status = Status.FAILED_PRECONDITION) -> None:
-    """Not a status that the client retries ninety times."""
-    plane.faults.append(Fault("VolumeCommit", status, "commit failed", times, side="container"))
+def _commit_failure(
+    plane: "Plane",
+    times: int | None = 1,
+    status: Status = Status.FAILED_PRECONDITION,
+    message: str = "commit failed",
+) -> None:
+    """Not a status that the client tries ninety times more."""
+    plane.faults.append(Fault("VolumeCommit", status, message, times, side="container"))
+
+
+def _volume_full(plane: "Plane") -> None:
+    _commit_failure(plane, None, Status.RESOURCE_EXHAUSTED, "Volume is full")
 
 
 def _bad_token(plane: "Plane") -> None:
@@ -212,6 +221,7 @@ CATALOGUE: dict[str, Callable[..., None]] = {
     "missing_call": Border("FunctionGetOutputs", Status.NOT_FOUND, "FunctionCall not found"),
     # storage
     "commit_failure": _commit_failure,
+    "volume_full": _volume_full,
     "upload_exists": Border("VolumePutFiles*", Status.ALREADY_EXISTS, "file already exists"),
     "upload_quota": Border("VolumePutFiles*", Status.RESOURCE_EXHAUSTED, "Volume is full"),
     "storage_5xx": _http("block", 500),

@@ -63,6 +63,7 @@ class Containers:
         finally:
             server.close()
             await server.wait_closed()
+            await self.volumes.release(task)
             await asyncio.to_thread(self._clean, task, folder, sockets)
 
     def interrupt(self, task: Task) -> None:

@@ -65,6 +65,12 @@ class Volumes:
         copy: WorkingCopy = task.volumes[volume_id]
         return copy
 
+    async def release(self, task: Task) -> None:
+        """Let a commit under way end before the container's folder goes; later ones are refused."""
+        for volume_id in list(task.volumes):
+            async with self.volumes[volume_id].lock:
+                del task.volumes[volume_id]
+
     async def VolumeGetOrCreate(
         self, request: api_pb2.VolumeGetOrCreateRequest, caller: Caller
     ) -> api_pb2.VolumeGetOrCreateResponse:
@@ -102,17 +108,16 @@ class Volumes:
         return None
 
     async def VolumeCommit(self, request: api_pb2.VolumeCommitRequest, caller: Caller) -> api_pb2.VolumeCommitResponse:
-        copy = self._copy_of(request.volume_id, caller)
+        await asyncio.sleep(self.world.settings.commit_delay_seconds)
         async with find(self.volumes, request.volume_id, "Volume").lock:
-            await asyncio.sleep(self.world.settings.commit_delay_seconds)
-            await asyncio.to_thread(copy.commit)
+            await asyncio.to_thread(self._copy_of(request.volume_id, caller).commit)
         return api_pb2.VolumeCommitResponse(skip_reload=True)
 
     async def VolumeReload(self, request: api_pb2.VolumeReloadRequest, caller: Caller) -> None:
         """Refused while the container has files of the Volume open, as the service does."""
-        copy = self._copy_of(request.volume_id, caller)
-        assert caller.task is not None
         async with find(self.volumes, request.volume_id, "Volume").lock:
+            copy = self._copy_of(request.volume_id, caller)
+            assert caller.task is not None
             if await asyncio.to_thread(copy.has_open_files, processes.of_task(caller.task.id)):
                 refuse(Status.FAILED_PRECONDITION, "there are open files preventing the operation")
             await asyncio.to_thread(copy.reload)

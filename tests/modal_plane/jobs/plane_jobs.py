@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import modal
@@ -92,6 +93,10 @@ def hold_with_child(path: str) -> None:
     Path(path).write_text(str(child.pid))
     sys.stdout.write("holding\n")
     child.wait()
+
+
+def counting(stop: int) -> Iterator[int]:
+    yield from range(stop)
 
 
 def fail(message: str) -> None:
