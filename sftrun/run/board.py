@@ -37,7 +37,10 @@ def next_key(run_id: str) -> str:
 
 
 def read(store: Store, run_id: str, after: int) -> list[str]:
-    """The lines with a `seq` above `after`, in order; empty where the board has been wiped."""
+    """The lines with a `seq` above `after`, in order.
+
+    A board that has been wiped (a Dict forgets what nobody touched for a week) has none of them, or not the first.
+    """
     lines: list[str] = []
     page = (after + 1) // PAGE
     while text := store.get(page_key(run_id, page)):
@@ -100,7 +103,8 @@ class Board:
             if self._page is None or self._page[0] != page:
                 self._put()
                 self._page = (page, self._before(page, seq_of(line)))
-            self._page[1].append(line)
+            if not self._page[1] or seq_of(self._page[1][-1]) < seq_of(line):  # a flush that failed comes again
+                self._page[1].append(line)
         if lines:
             self._put()
         with self._guard:

@@ -203,9 +203,10 @@ class Modal:
         how, said = modal_call.standing(known)
         if how == "unknown":
             raise modal.exception.ConnectionError("no answer")
-        _take(folder, known)
+        _take(folder, known, has_ended=how == "ended")
         look.holder = Holder(0, "modal", known.user, known.started) if how == "pending" else None
         if how == "ended" and said and known.said is None:
+            known = modal_call.read(folder) or known
             modal_call.write(folder, known.model_copy(update={"said": redacted(said)}))
         if look.silent_since is not None:
             _say("connected to Modal again")
@@ -217,19 +218,19 @@ class Modal:
                 raise error
         if look.silent_since is None:
             look.silent_since = time.monotonic()
-            _say(
-                f"Modal can't be reached ({redacted(str(error)) or type(error).__name__}); the run goes on"
-            )
+            _say(f"Modal can't be reached ({redacted(str(error)) or type(error).__name__}); the run goes on")
         look.holder = look.holder or Holder(0, "modal", "?", time.time())
 
 
-def _take(folder: RunFolder, known: Remote) -> None:
-    """Append to events.jsonl what is new on the board, or on the Volume where the board has been wiped."""
+def _take(folder: RunFolder, known: Remote, *, has_ended: bool) -> None:
+    """Append to events.jsonl what is new on the board; the Volume's record fills a gap, and has the last word."""
     with exclusive(folder.path / "sync-lock"):
         after = _last_seq(folder)
         lines = board.read(modal_call.board(), folder.id, after)
-        if not lines or board.seq_of(lines[0]) != after + 1:
+        has_gap = bool(lines) and board.seq_of(lines[0]) != after + 1
+        if has_gap or (has_ended and not lines and not known.settled):
             lines = _from_volume(known, after) or lines
+            modal_call.write(folder, known.model_copy(update={"settled": has_ended}))
         if lines:
             with folder.events.open("a", encoding="utf-8") as file:
                 file.write("".join(f"{line}\n" for line in lines))

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 import modal
@@ -29,7 +30,8 @@ class Remote(Strict):
     started: float
     user: str
     preparing: bool = False
-    said: str | None = None
+    settled: bool = False  # the Volume's record has been read after the end
+    said: str | None = None  # Modal's own word where the call ended with an exception
 
 
 def write(folder: RunFolder, remote: Remote) -> None:
@@ -72,8 +74,9 @@ def followed(folder: RunFolder, remote: Remote, run_id: str) -> Remote:
     return moved
 
 
+@cache
 def board() -> "modal.Dict":
-    """The Dict of all runs' boards."""
+    """The Dict of all runs' boards; one handle, so that a look costs one call."""
     return modal.Dict.from_name(BOARD, create_if_missing=True)
 
 

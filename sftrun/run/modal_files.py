@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 import modal
-from modal.volume import FileEntryType
 
 from sftrun.errors import SftrunError
 from sftrun.run.files import make_folder, translated
@@ -50,7 +49,7 @@ def listing(volume: modal.Volume, folder: str) -> Iterator[tuple[str, int]]:
     """(path on the Volume, bytes) of each file below a folder; none where it is missing."""
     try:
         for entry in volume.iterdir(f"/{folder}", recursive=True):
-            if entry.type is FileEntryType.FILE:
+            if entry.type.name == "FILE":
                 yield entry.path.lstrip("/"), entry.size
     except (modal.exception.NotFoundError, FileNotFoundError):
         return

@@ -18,7 +18,7 @@ from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job.entry import supervise
-from sftrun.run.board import Board, next_key
+from sftrun.run.board import Board, next_key, read, seq_of
 from sftrun.strict import Strict
 
 COMMIT_TRIES = 4
@@ -46,6 +46,7 @@ def execute(text: str) -> int:
     """Run or resume the job of an `Order`; the exit code of the supervisor."""
     order = Order.model_validate_json(text)
     record = Path(order.job.record_dir)
+    recover(record, read(_dict(order), order.job.run_id, _last_seq(record)))
     board = Board(_dict(order), order.job.run_id, lambda: _ask_to_stop(record))
     volumes = [modal.Volume.from_name(name, environment_name=order.environment) for name in order.volumes]
     try:
@@ -60,6 +61,14 @@ def execute(text: str) -> int:
             raise NextAttemptError(f"run {order.job.run_id} goes on in a new container")
         case "done":
             return code
+
+
+def recover(record: Path, lines: list[str]) -> None:
+    """Put what an earlier attempt posted and could not commit at the record's end: watchers have seen it."""
+    expected = _last_seq(record) + 1
+    if lines and seq_of(lines[0]) == expected:
+        with (record / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
 
 
 def prepare(text: str, function_id: str) -> str:
@@ -108,9 +117,15 @@ def _failed_here_before(seen: list[AnyEvent]) -> bool:
     return not any(isinstance(event, events.Checkpoint) for event in between)
 
 
+def _last_seq(record: Path) -> int:
+    seen = _events(record)
+    return seen[-1].seq if seen else 0
+
+
 def _events(record: Path) -> list[AnyEvent]:
     found: list[AnyEvent] = []
-    for line in (record / "events.jsonl").read_bytes().splitlines():
+    file = record / "events.jsonl"
+    for line in file.read_bytes().splitlines() if file.exists() else ():
         with suppress(ValueError):
             found.append(events.parse(line))
     return found

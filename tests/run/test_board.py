@@ -1,0 +1,82 @@
+"""What a job posts, a watcher reads: all of it, once, in order, over pages and attempts."""
+
+import json
+import threading
+
+from sftrun.run.board import PAGE, Board, page_key, read, stop_key
+
+
+class Memory(dict[str, str]):
+    """A store that refuses the first `failures` puts."""
+
+    failures = 0
+
+    def put(self, key: str, value: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("down")
+        self[key] = value
+
+
+def line(seq: int) -> str:
+    return json.dumps({"seq": seq, "kind": "note"})
+
+
+def posted(store: Memory, first: int, last: int) -> None:
+    board = Board(store, "r", lambda: None)
+    for seq in range(first, last + 1):
+        board.post(line(seq))
+    board.close()
+
+
+def test_all_lines_come_back_in_order_over_several_pages() -> None:
+    store = Memory()
+    posted(store, 1, 3 * PAGE)
+    assert read(store, "r", 0) == [line(seq) for seq in range(1, 3 * PAGE + 1)]
+
+
+def test_a_watcher_gets_only_what_is_new() -> None:
+    store = Memory()
+    posted(store, 1, PAGE + 5)
+    assert read(store, "r", PAGE + 3) == [line(PAGE + 4), line(PAGE + 5)]
+    assert read(store, "r", PAGE + 5) == []
+
+
+def test_a_new_attempt_goes_on_with_the_page_of_the_last() -> None:
+    store = Memory()
+    posted(store, 1, 10)
+    posted(store, 11, 12)
+    assert read(store, "r", 0) == [line(seq) for seq in range(1, 13)]
+
+
+def test_lines_that_an_attempt_lost_are_replaced_by_those_of_the_next() -> None:
+    store = Memory()
+    posted(store, 1, 10)
+    posted(store, 8, 9)  # seq 8 to 10 were never committed
+    assert read(store, "r", 0) == [line(seq) for seq in range(1, 10)]
+
+
+def test_a_store_that_does_not_answer_loses_nothing() -> None:
+    store = Memory()
+    store.failures = 1
+    posted(store, 1, 5)
+    assert read(store, "r", 0) == [line(seq) for seq in range(1, 6)]
+
+
+def test_a_wiped_board_says_nothing() -> None:
+    assert read(Memory(), "r", 7) == []
+    assert page_key("r", 0) == "r/0"
+
+
+def test_a_stop_asked_for_is_heard_once() -> None:
+    store = Memory({stop_key("r"): "user"})
+    heard, calls = threading.Event(), []
+
+    def on_stop() -> None:
+        calls.append(1)
+        heard.set()
+
+    board = Board(store, "r", on_stop)
+    assert heard.wait(10)
+    board.close()
+    assert calls == [1]

@@ -1,0 +1,49 @@
+"""What an attempt's end means to Modal, and what an attempt before left on the board."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sftrun.contract import events
+from sftrun.contract.events import AnyEvent
+from sftrun.run.remote import recover, verdict
+
+CHECKPOINT = events.Checkpoint(step=5, path="/c", seconds=0.1)
+
+
+def failed(kind: str) -> AnyEvent:
+    return events.Failed.model_validate({"failure": kind, "stage": "train", "message": "m"})
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ([events.Finished(step=9, train_loss=1.0, output_dir="/o")], "done"),
+        ([events.Stopped(reason="user", step=3)], "done"),
+        ([events.Stopped(reason="budget", step=3)], "done"),
+        ([events.Stopped(reason="timeout", step=3)], "again"),
+        ([events.Stopped(reason="preempted", step=3)], "taken"),
+        ([failed("killed")], "again"),
+        ([failed("out_of_memory")], "done"),
+        ([failed("data")], "done"),
+        ([failed("killed"), failed("killed")], "done"),
+        ([failed("killed"), CHECKPOINT, failed("killed")], "again"),
+        ([], "done"),
+    ],
+)
+def test_an_end_is_the_end_unless_a_new_container_helps(seen: list[AnyEvent], said: str) -> None:
+    assert verdict(seen) == said
+
+
+def test_what_was_posted_and_not_committed_comes_back_into_the_record(tmp_path: Path) -> None:
+    line = events.dump(events.Note(seq=1, message="one"))
+    (tmp_path / "events.jsonl").write_text(line + "\n")
+    recover(tmp_path, [events.dump(events.Note(seq=2, message="two"))])
+    numbers = [json.loads(each)["seq"] for each in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert numbers == [1, 2]
+
+
+def test_lines_that_do_not_follow_the_record_are_left_alone(tmp_path: Path) -> None:
+    recover(tmp_path, [events.dump(events.Note(seq=5, message="five"))])
+    assert not (tmp_path / "events.jsonl").exists()
