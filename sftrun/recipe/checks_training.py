@@ -153,7 +153,7 @@ def duration(recipe: Recipe) -> Iterator[Diagnostic]:
             f"`max_steps: {trainer.max_steps}` and `num_train_epochs: {trainer.num_train_epochs:g}` can't both hold",
             at=("trainer", "max_steps"),
             also=((("trainer", "num_train_epochs"), "epochs here"),),
-            help="keep one of the two",
+            help="keep one of the two; `num_train_epochs: null` takes an inherited one out",
         )
     if trainer.warmup_steps is not None and trainer.warmup_ratio is not None:
         yield Diagnostic(
@@ -161,7 +161,7 @@ def duration(recipe: Recipe) -> Iterator[Diagnostic]:
             "`warmup_steps` and `warmup_ratio` say the same thing twice",
             at=("trainer", "warmup_ratio"),
             also=((("trainer", "warmup_steps"), "steps here"),),
-            help="keep one of the two",
+            help="keep one of the two; `warmup_ratio: null` takes an inherited one out",
         )
     elif trainer.warmup_steps and trainer.max_steps is not None and trainer.warmup_steps >= trainer.max_steps:
         yield Diagnostic(
@@ -271,7 +271,7 @@ def remote_code(recipe: Recipe) -> Iterator[Diagnostic]:
     if model.trust_remote_code and is_hub and not known.COMMIT.fullmatch(model.revision or ""):
         yield Diagnostic(
             "S102",
-            f"runs whatever code {model.name_or_path} holds on the day",
+            f"`trust_remote_code` runs whatever code {model.name_or_path} holds on the day",
             at=("model", "trust_remote_code"),
             severity="warning",
             help="pin a commit you have read: `revision: <40 hex digits>`",

@@ -196,7 +196,7 @@ class Budget(Strict):
     """Money."""
 
     max_usd: Annotated[Decimal, Field(gt=0)] | None = Field(
-        None, description="Refuse to start above it; stop with a checkpoint when it is reached."
+        None, description="Refuse to start above it; stop with a checkpoint when it is reached.", examples=[20.0]
     )
 
 

@@ -60,7 +60,10 @@ def complete(found: Diagnostic, source: Source) -> Diagnostic:
         return found
     node = source.find(found.at)
     word = node.text if isinstance(node, ScalarNode) else ""
-    meant = _bool_word(word, kinds.kind_at(found.at), found.at)
+    kind = kinds.kind_at(found.at)
+    if kind is not None and not kinds.choices(kind) and not kinds.takes(kind, bool) and not kinds.takes(kind, str):
+        return replace(found, help=kinds.usual(found.at) or "write a number")
+    meant = _bool_word(word, kind, found.at)
     return replace(found, help=f"write `{meant}`", fix=Fix(found.span, meant))
 
 
@@ -130,11 +133,9 @@ def unknown_key(path: Path, source: Source) -> Diagnostic:
     *above, key = path
     section, word = tuple(above), str(key)
     known = kinds.fields_of(kinds.section_at(section))
-    near = nearest(word, known, 0.8)
-    other = foreign(word)
-    if near is None and other is not None:
+    near, other = nearest(word, known), foreign(word)
+    if other is not None and (near is None or nearest(word, known, 0.99) is None):
         return _foreign_key(path, other, source)
-    near = near or nearest(word, known)
     where = f" in `{dotted(section)}`" if section else ""
     if near is not None:
         return Diagnostic(
@@ -187,9 +188,9 @@ def _meant(path: Path) -> Path:
     *above, key = path
     other = foreign(str(key))
     near = nearest(str(key), kinds.fields_of(kinds.section_at(tuple(above))))
-    if near is not None:
-        return (*above, near)
-    return tuple(other.split(".")) if other is not None and not other.startswith("(") else ()
+    if other is not None and not other.startswith("("):
+        return tuple(other.split("."))
+    return (*above, near) if near is not None else ()
 
 
 def _wrong_value(path: Path, types: set[str], source: Source) -> Diagnostic:

@@ -123,7 +123,7 @@ class _Reading:
             self._broken_base("R113", message, base.span, "copy the keys of the lowest bases into one file")
             return root
         if not FilePath(name).exists():
-            message = f"there is no recipe `{base.value}` to extend in {folder.resolve()}"
+            message = f"there is no file `{base.value}` to extend"
             self._broken_base("R111", message, base.span, "correct the file name, relative to this recipe")
             return root
         below = self.chain(name, None, chain)
@@ -200,7 +200,7 @@ class _Reading:
             return root
         parsed, node = parse(match[2], OPTION, any_node=True)
         shift = match.start(2)
-        self.found += [_moved(one, line, shift) for one in parsed.diagnostics]
+        self.found += [_moved(one, line, shift, tuple(keys)) for one in parsed.diagnostics]
         if node is None:
             if not parsed.diagnostics:
                 node = ScalarNode(Span(OPTION, 1, 1, 1, 1), None)
@@ -245,8 +245,9 @@ def _moved_span(span: Span, line: int, column: int) -> Span:
     )
 
 
-def _moved(found: Diagnostic, line: int, column: int) -> Diagnostic:
-    return replace(found, span=_moved_span(found.span, line, column) if found.span else None, fix=None)
+def _moved(found: Diagnostic, line: int, column: int, keys: Path) -> Diagnostic:
+    span = _moved_span(found.span, line, column) if found.span else None
+    return replace(found, at=(*keys, *found.at), span=span, fix=None)
 
 
 def _move_all(node: Node, line: int, column: int) -> None:

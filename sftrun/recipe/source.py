@@ -144,7 +144,8 @@ def parse(text: str, file: str, *, any_node: bool = False) -> tuple[Parsed, Node
     if not isinstance(root, MapNode):
         what = "a list" if isinstance(root, ListNode) else f"the text {_short(root.text)}"
         message = f"a recipe is a mapping of keys to values, but this file holds {what}"
-        return Parsed(None, (*found, Diagnostic("Y112", message, span=_first_line(root.span)))), root
+        place = _first_line(root.span)
+        return Parsed(None, (*found, Diagnostic("Y112", message, span=place, help="write `key: value` lines"))), root
     return Parsed(root, found, frozenset(building.broken)), root
 
 
@@ -180,10 +181,10 @@ class _Building:
             root = self._node(first, events, ()) if first is not None else None
             self._second_document(events)
         except _TooDeep as error:
-            self._say("Y110", f"nested deeper than {MAX_DEPTH} levels", self._at(error.mark))
+            self._too_deep(self._at(error.mark))
             return None
         except RecursionError:  # pragma: no cover - the depth is bounded above
-            self._say("Y110", f"nested deeper than {MAX_DEPTH} levels", Span(self.file, 1, 1, 1, 1))
+            self._too_deep(Span(self.file, 1, 1, 1, 1))
             return None
         except ReaderError as error:
             self._character(error)
@@ -196,6 +197,12 @@ class _Building:
             self._say("Y101", f"this is not YAML: {_first(str(error))}", Span(self.file, 1, 1, 1, 1))
             return None
         return root
+
+    def _too_deep(self, span: Span) -> None:
+        if self.nodes > MAX_NODES:
+            self._say("Y110", f"more than {MAX_NODES:,} values", span, help="keep data in files of its own")
+        else:
+            self._say("Y110", f"nested deeper than {MAX_DEPTH} levels", span, help="no key of a recipe nests this deep")
 
     def _events(self) -> Iterator[Any]:
         yaml = YAML(typ="safe", pure=True)
@@ -351,6 +358,8 @@ class _Building:
 
     def _syntax(self, error: MarkedYAMLError) -> None:
         mark = error.problem_mark or error.context_mark
+        if any(sign in str(error.problem) for sign in _UNCLOSED) and error.context_mark is not None:
+            mark = error.context_mark  # where it was opened says more than where the reader gave up
         span = self._at(mark) if mark is not None else Span(self.file, 1, 1, 1, 1)
         problem = str(error.problem or error.context or "it can't be read")
         if "'\\t'" in problem:
@@ -460,6 +469,7 @@ def _plain_words(problem: str, context: str) -> tuple[str, str | None]:
     return f"this is not YAML: {_first(problem)}", None
 
 
+_UNCLOSED = ("expected ',' or ']'", "expected ',' or '}'", "found unexpected end of stream")
 # ruamel's words -> ours, the first that occurs
 _SYNTAX = (
     ("mapping values are not allowed", "a second `:` in one value", "quote the value, or start a new line"),

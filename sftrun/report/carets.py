@@ -102,30 +102,43 @@ def _excerpt(marks: list[_Mark], source: Source, gutter: int, severity: str, pen
         return []
     bar = pen("blue", f"{' ' * gutter} |")
     out, last = [bar], None
-    for mark in shown:
-        number = mark.span.line
-        text, under = _underlined(lines[number - 1], mark, severity, pen, width - gutter - 3)
+    for number, below in _by_line(shown, lines, width - gutter - 3):
         if last is not None and number > last + 1:
             out.append(pen("blue", "..."))
-        if number != last:
-            out.append(f"{pen('blue', f'{number:>{gutter}} |')} {text}".rstrip())
-        out.append(f"{bar} {under}")
+        text, unders = _underlined(lines[number - 1], below, severity, pen, width - gutter - 3)
+        out.append(f"{pen('blue', f'{number:>{gutter}} |')} {text}".rstrip())
+        out += [f"{bar} {under}" for under in unders]
         last = number
     return out
 
 
-def _underlined(line: str, mark: _Mark, severity: str, pen: Pen, room: int) -> tuple[str, str]:
+def _by_line(marks: list[_Mark], lines: list[str], room: int) -> list[tuple[int, list[_Mark]]]:
+    """Marks of one line together, unless the line is so long that they can't be seen at once."""
+    groups: list[tuple[int, list[_Mark]]] = []
+    for mark in marks:
+        number = mark.span.line
+        fits = columns(lines[number - 1].rstrip()) <= room
+        if groups and groups[-1][0] == number and fits:
+            groups[-1][1].append(mark)
+        else:
+            groups.append((number, [mark]))
+    return groups
+
+
+def _underlined(line: str, marks: list[_Mark], severity: str, pen: Pen, room: int) -> tuple[str, list[str]]:
     """The line, cut to a window around the place if it is too long, and what goes below it."""
     line = "".join(_visible(letter) for letter in mask(line))
-    start = min(mark.span.column - 1, len(line))
-    end = mark.span.end_column - 1 if mark.span.end_line == mark.span.line else len(line.rstrip())
-    end = max(min(end, len(line)), start + 1)
-    line, start, end = _window(line, start, end, room)
-    sign = "^" if mark.first else "-"
-    length = max(columns(line[start:end]), 1)
-    style = severity if mark.first else "blue"
-    under = " " * columns(line[:start]) + pen(style, sign * length)
-    return line.rstrip(), under + (f" {pen(style, mark.label)}" if mark.label else "")
+    unders = []
+    for mark in marks:
+        start = min(mark.span.column - 1, len(line))
+        end = mark.span.end_column - 1 if mark.span.end_line == mark.span.line else len(line.rstrip())
+        end = max(min(end, len(line)), start + 1)
+        shown, start, end = _window(line, start, end, room)
+        sign, style = ("^", severity) if mark.first else ("-", "blue")
+        length = max(columns(shown[start:end]), 1)
+        label = f" {pen(style, mark.label)}" if mark.label else ""
+        unders.append(" " * columns(shown[:start]) + pen(style, sign * length) + label)
+    return shown.rstrip(), unders
 
 
 def _window(line: str, start: int, end: int, room: int) -> tuple[str, int, int]:

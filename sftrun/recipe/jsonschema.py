@@ -1,0 +1,131 @@
+"""The recipe's JSON Schema (draft 2020-12), for editors: completion, hover and red lines while one types.
+
+Made from the models and written to `schemas/recipe-v1.schema.json`, which a test keeps in step.  It says what a schema
+can say: keys, types, words and bounds; what needs more than one key is `validate`'s.
+"""
+
+import json
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from sftrun.recipe import known
+from sftrun.recipe.models import Recipe
+
+ID = "https://raw.githubusercontent.com/sftrun/sftrun/main/schemas/recipe-v1.schema.json"
+_SECTIONS = {"model": "Model", "dataset": "Dataset", "output": "Output"}
+_WORDS: dict[str, str] = {
+    "auto": "decided when the plan is made, and shown with its reason",
+    "all-linear": "every linear layer but the head",
+    "nf4": "normal float, 4 bits",
+    "fp4": "float, 4 bits",
+    "sdpa": "torch's scaled dot product attention",
+    "eager": "plain attention, slow; some models ask for it",
+    "flash_attention_2": "Ampere and later",
+    "flash_attention_3": "Hopper: H100, H200",
+    "varlen": "torch's own variable-length attention",
+    "messages": "rows with a list of role and content",
+    "prompt_completion": "rows with prompt and completion",
+    "instruction": "rows with instruction, input and output (Alpaca)",
+    "text": "rows of plain text",
+    "trl": "TRL's SFTTrainer",
+    "unsloth": "Unsloth, on one GPU",
+    "modal": "a container on Modal",
+    "local": "this machine",
+    "lora_only": "biases of layers with an adapter",
+}
+
+
+def schema() -> dict[str, Any]:
+    """The schema as data."""
+    made = Recipe.model_json_schema(mode="validation", schema_generator=_Generator)
+    defs = made.pop("$defs")
+    made["properties"] = {
+        **dict(list(made["properties"].items())[:3]),
+        "extends": {
+            "type": "string",
+            "description": "A recipe beside this one; mappings merge key by key, lists and scalars replace.",
+            "examples": ["base.yaml"],
+        },
+        **dict(list(made["properties"].items())[3:]),
+    }
+    # what is required may stand in a base
+    needed = {name: defs[kind].pop("required") for name, kind in _SECTIONS.items()}
+    below = {name: {"required": keys} for name, keys in needed.items()}
+    made["if"], made["else"] = {"required": ["extends"]}, {"required": made.pop("required"), "properties": below}
+    made["required"] = ["version"]
+    for source in ("train", "eval"):
+        _short_form(defs["Dataset"]["properties"], source)
+    _suggestions(defs)
+    whole: dict[str, Any] = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": ID,
+        "title": "sftrun recipe, version 1",
+    }
+    cleaned: dict[str, Any] = _tidy({**whole, **{k: v for k, v in made.items() if k != "title"}, "$defs": defs})
+    return cleaned
+
+
+def text() -> str:
+    """The schema as the file has it."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+class _Generator(GenerateJsonSchema):
+    """pydantic's generator, with null allowed everywhere (it means absent) and words explained."""
+
+    def decimal_schema(self, schema: Any) -> dict[str, Any]:
+        bounds = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+        return {"type": "number", **{name: float(schema[key]) for key, name in bounds.items() if key in schema}}
+
+
+def _short_form(properties: dict[str, Any], name: str) -> None:
+    """`train: file.jsonl` is short for `train: {path: file.jsonl}`."""
+    was = properties[name]
+    kept = {key: was.pop(key) for key in ("description", "default") if key in was}
+    choices = was.pop("anyOf", [was] if was else [])
+    text = {"type": "string", "description": "Short for path.", "examples": ["data/train.jsonl"]}
+    properties[name] = {**kept, "anyOf": [text, *choices]}
+
+
+def _suggestions(defs: dict[str, Any]) -> None:
+    """Names that are checked by `validate` and that an editor may offer."""
+    trainer, compute = defs["Trainer"]["properties"], defs["Compute"]["properties"]
+    trainer["lr_scheduler_type"]["examples"] = known.sft_config()["names"]["schedules"]
+    trainer["optim"]["examples"] = known.sft_config()["names"]["optimizers"]
+    compute["gpu"]["examples"] = [*known.GPUS, "H100:8", "none"]
+
+
+def _tidy(node: Any, *, is_names: bool = False) -> Any:
+    """No generated titles, and null beside every type, since null and absent mean the same."""
+    if isinstance(node, list):
+        return [_tidy(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    if not is_names and isinstance(node.get("title"), str) and "$schema" not in node:
+        node = {key: value for key, value in node.items() if key != "title"}
+    out = {
+        key: _tidy(value, is_names=key in ("properties", "$defs"))
+        for key, value in node.items()
+        if is_names or key != "default" or not (value is None or isinstance(value, dict))
+    }
+    if "enum" in out and not is_names and all(isinstance(word, str) for word in out["enum"]):
+        out["markdownEnumDescriptions"] = [_WORDS.get(word, word) for word in out["enum"]]
+    return _nullable(out) if "properties" in out and out.get("type") == "object" else out
+
+
+def _nullable(node: dict[str, Any]) -> dict[str, Any]:
+    """null and an absent key mean the same, so null is allowed wherever a value is."""
+    properties = {name: child if name == "version" else _or_null(child) for name, child in node["properties"].items()}
+    return {**node, "properties": properties}
+
+
+def _or_null(child: dict[str, Any]) -> dict[str, Any]:
+    if any(part.get("type") == "null" for part in child.get("anyOf", ())):
+        return child
+    if "anyOf" in child:
+        return {**child, "anyOf": [*child["anyOf"], {"type": "null"}]}
+    notes = {key: child[key] for key in ("description", "default", "examples", "deprecated") if key in child}
+    rule = {key: value for key, value in child.items() if key not in notes}
+    allowed: dict[str, Any] = {"anyOf": [rule, {"type": "null"}]}
+    return notes | allowed

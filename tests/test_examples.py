@@ -1,0 +1,78 @@
+"""Examples collect themselves: every file below tests/examples is a test, and every code has one.
+
+`bad/NAME.yaml` has its exact expected text beside it in `NAME.txt`, and what else stands on the command line in
+`NAME.args`.  After a change on purpose, `python tests/test_examples.py` writes the texts anew: read the diff.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sftrun.cli.validate import judge
+from sftrun.recipe.codes import TABLE
+from sftrun.recipe.load import load
+from sftrun.report.carets import render
+
+HERE = Path(__file__).parent / "examples"
+BAD = sorted((HERE / "bad").glob("*.yaml"))
+GOOD = sorted((HERE / "good").glob("*.yaml"))
+# codes of files that can't be kept in a repository; `tests/recipe/test_source.py` makes them
+MADE_BY_TESTS = {"Y109", "Y116"}
+
+
+def said_about(file: Path) -> str:
+    """What `validate` prints about an example, as seen from its folder."""
+    args = file.with_suffix(".args")
+    overrides = tuple(args.read_text("utf-8").splitlines()[1::2]) if args.exists() else ()
+    before = Path.cwd()
+    os.chdir(file.parent)
+    try:
+        loaded, diagnostics = judge(file.name, overrides, None, offline=True)
+    finally:
+        os.chdir(before)
+    return render(diagnostics, loaded.source, colour=False) + "\n"
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_bad_example_is_told_so_in_exactly_these_words(file: Path) -> None:
+    said = said_about(file)
+
+    assert said == file.with_suffix(".txt").read_text("utf-8")
+    assert f"[{file.stem.partition('-')[0]}]" in said
+
+
+@pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
+def test_no_line_of_a_message_is_wider_than_eighty_columns(file: Path) -> None:
+    from sftrun.report.carets import columns
+
+    assert [line for line in said_about(file).splitlines() if columns(line) > 80] == []
+
+
+@pytest.mark.parametrize("file", GOOD, ids=lambda file: file.stem)
+def test_good_example_is_accepted_without_a_word(file: Path) -> None:
+    loaded = load(file)
+
+    assert [found.message for found in loaded.diagnostics] == []
+    assert loaded.recipe is not None
+
+
+def test_every_code_of_the_table_has_a_bad_example() -> None:
+    shown = {file.stem.partition("-")[0] for file in BAD}
+
+    assert set(TABLE) - shown - MADE_BY_TESTS == set()
+
+
+def test_every_example_is_named_after_a_code_of_the_table() -> None:
+    assert {file.stem.partition("-")[0] for file in BAD} <= set(TABLE)
+
+
+def test_no_expected_text_is_left_without_its_example() -> None:
+    texts = {file.stem for file in (HERE / "bad").glob("*.txt")}
+
+    assert texts - {file.stem for file in BAD} == set()
+
+
+if __name__ == "__main__":
+    for example in BAD:
+        example.with_suffix(".txt").write_text(said_about(example), "utf-8")
