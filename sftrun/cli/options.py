@@ -30,11 +30,11 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids and recipe names of the ledger."""
-    from sftrun.run.ledger import Ledger
     from sftrun.run.listing import rows
+    from sftrun.run.places import ledger_folder
 
     try:
-        listed = rows(Ledger.open())
+        listed = rows(ledger_folder())
     except Exception:  # a Tab never prints an error
         return []
     names = {row.name: f"latest is {row.status}" for row in reversed(listed) if row.name}

@@ -16,7 +16,6 @@ from sftrun.errors import RunFailed
 from sftrun.run.files import translated
 
 ANSWERER = (sys.executable, "-m", "sftrun.job.answer")
-_TAIL_LINES = 8
 
 
 def ask(job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float) -> Iterator[Sequence[str]]:
@@ -47,9 +46,13 @@ def _exchange(process: "subprocess.Popen[str]", prompt: str, said: Path) -> Sequ
         return (str(answer["base"]), str(answer["tuned"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         process.kill()
-        raise RunFailed(_why(said), help="the lines above are the model's own") from error
+        process.wait()
+        raise RunFailed(
+            f"the model gave no answer: {_last_line(said)}", help="`sftrun doctor` looks at this machine"
+        ) from error
 
 
-def _why(said: Path) -> str:
-    lines = said.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
-    return "the model gave no answer" + "".join(f"\n  | {line}" for line in lines)
+def _last_line(said: Path) -> str:
+    """What went wrong: the answerer's last line on stderr."""
+    lines = said.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "its process was killed"

@@ -26,11 +26,11 @@ from sftrun.run.files import make_folder, translated, write_atomic
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.lock import Holder, holder
 from sftrun.run.processes import kill_session
+from sftrun.run.pull import MARKER
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 SUPERVISOR = (sys.executable, "-m", "sftrun.job.entry")
 INSTALL = "pip install 'sftrun[local]'"
-MARKER = "sftrun.json"  # the job writes it last
 _POLL_SECONDS = 0.02
 _TAIL_LINES = 5
 _KILL_SECONDS = 5.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from sftrun.errors import SftrunError
 from sftrun.run.files import make_folder, sync_folder, translated
 
-MARKER = "sftrun.json"
+MARKER = "sftrun.json"  # names the run whose adapter stands in a folder; the job writes it last
 
 
 def pull(target: Path, fill: Callable[[Path], None]) -> None:

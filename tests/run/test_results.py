@@ -1,0 +1,91 @@
+"""`generate` and `pull`: what a run has made."""
+
+import json
+import subprocess
+
+import pytest
+from cli_runs import Place
+
+
+@pytest.fixture
+def finished(place: Place) -> Place:
+    assert place.sftrun("apply", "r.yaml").returncode == 0
+    return place
+
+
+def test_generate_shows_base_and_tuned_side_by_side(finished: Place) -> None:
+    said = finished.sftrun("generate", "tryout", "say this", "and that").stdout
+    assert "prompt: say this" in said
+    assert any(line.split() == ["hm", "SAY", "THIS"] for line in said.splitlines())
+    assert any(line.split() == ["hm", "AND", "THAT"] for line in said.splitlines())
+
+
+def test_generate_answers_in_json(finished: Place) -> None:
+    said = finished.sftrun("generate", "tryout", "hi there", "--format", "json", "--max-new-tokens", "2")
+    assert json.loads(said.stdout) == {"prompt": "hi there", "base": "hm", "tuned": "HI"}
+
+
+def test_generate_reads_prompts_from_a_pipe(finished: Place) -> None:
+    said = subprocess.run(
+        finished.command("generate", "tryout", "--format", "json"),
+        cwd=finished.path,
+        env=finished.environment(),
+        input="one\n\ntwo\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line)["tuned"] for line in said.stdout.splitlines()] == ["ONE", "TWO"]
+
+
+def test_generate_says_why_the_model_is_silent(finished: Place) -> None:
+    said = finished.sftrun("generate", "tryout", "hi", FAKE_DIE="1")
+    assert said.returncode == 3
+    assert "error: the model gave no answer: the weights are gone" in said.stderr
+
+
+def test_generate_of_a_run_that_has_not_finished(place: Place) -> None:
+    place.sftrun("apply", "r.yaml", FAKE_FAIL_AT="7")
+    said = place.sftrun("generate", "tryout", "hi")
+    assert said.returncode == 1
+    assert "there is no adapter in" in said.stderr
+
+
+def test_an_adapter_that_another_run_has_replaced_is_not_taken_for_ones_own(finished: Place) -> None:
+    first = finished.run.name
+    finished.sftrun("apply", "r.yaml", "--force")
+    said = finished.sftrun("pull", first, "out")
+    assert said.returncode == 1
+    assert f"not that of run {first}" in said.stderr
+    assert not (finished.path / "out").exists()
+
+
+def test_pull_copies_adapter_and_report(finished: Place) -> None:
+    said = finished.sftrun("pull", "tryout", "deep/out")
+    assert said.returncode == 0, said.stderr
+    out = finished.path / "deep" / "out"
+    assert (out / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert json.loads((out / "report.json").read_text())["status"] == "finished"
+    assert [entry.name for entry in out.parent.iterdir()] == ["out"]
+
+
+def test_pull_replaces_an_earlier_pull(finished: Place) -> None:
+    finished.sftrun("pull", "tryout", "out")
+    (finished.path / "out" / "report.json").unlink()
+    assert finished.sftrun("pull", "tryout", "out").returncode == 0
+    assert (finished.path / "out" / "report.json").exists()
+
+
+def test_pull_leaves_a_foreign_folder_alone(finished: Place) -> None:
+    (finished.path / "mine").mkdir()
+    (finished.path / "mine" / "thesis.txt").write_text("years of work")
+    said = finished.sftrun("pull", "tryout", "mine")
+    assert said.returncode == 1
+    assert "`mine` holds something else already" in said.stderr
+    assert [entry.name for entry in (finished.path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_pull_onto_a_file(finished: Place) -> None:
+    said = finished.sftrun("pull", "tryout", "r.yaml")
+    assert said.returncode == 1
+    assert "`r.yaml` is no folder" in said.stderr
