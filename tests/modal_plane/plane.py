@@ -11,8 +11,8 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -85,6 +85,8 @@ class Plane:
         self.router = self._containers.router = Router(world, services, token)
         self._site = Site(world, self.blobs, contents, self.volumes.folder, lambda: self.router.faults)
         self.thread = LoopThread()
+        self._wires: list[Wire] = []
+        self._cuts = self._silences = 0
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -194,18 +196,18 @@ class Plane:
         return self._each(call_id, lambda task: self.scheduler.end(task, why))
 
     def cut_wire(self, seconds: float | None = None) -> None:
-        """Break the clients' connections and refuse new ones; for ever, if no time is given, until `mend_wire`."""
+        """Break the clients' connections and refuse new ones, for so long or until `mend_wire`."""
         self.thread.do(self._cut())
         if seconds is not None:
-            self.thread.later(seconds, self._mend)
+            self.thread.later(seconds, partial(self._mend, self._cuts))
 
     def mend_wire(self) -> None:
-        self.thread.do(self._mend())
+        self.thread.do(self._mend(self._cuts))
 
     def go_silent(self, seconds: float) -> None:
         """Accept, and answer nobody for so long: a hanging network rather than a broken one."""
         self.thread.do(self._silence())
-        self.thread.later(seconds, self._speak)
+        self.thread.later(seconds, partial(self._speak, self._silences))
 
     def expire(self, call_id: str) -> None:
         """Forget the result of a call."""
@@ -242,7 +244,8 @@ class Plane:
         self._serving.cancel()
         await asyncio.gather(self._serving, return_exceptions=True)
         await self.scheduler.close()
-        await self._cut()
+        for wire in self._wires:
+            await wire.close()
         await self._site.close()
         self._server.close()
         await self._server.wait_closed()
@@ -253,20 +256,25 @@ class Plane:
             self.bugs.append(f"the scheduler stopped: {error!r}")
 
     async def _cut(self) -> None:
-        await asyncio.gather(*(wire.cut() for wire in self._wires))
-
-    async def _mend(self) -> None:
+        self._cuts += 1
         for wire in self._wires:
-            with suppress(OSError):
+            await wire.cut()
+
+    async def _mend(self, cut: int) -> None:
+        """Unless it was cut again meanwhile: the longer cut holds."""
+        if cut == self._cuts:
+            for wire in self._wires:
                 await wire.open()
 
     async def _silence(self) -> None:
+        self._silences += 1
         for wire in self._wires:
             wire.silence()
 
-    async def _speak(self) -> None:
-        for wire in self._wires:
-            wire.resume()
+    async def _speak(self, silence: int) -> None:
+        if silence == self._silences:
+            for wire in self._wires:
+                wire.resume()
 
     def _each(self, call_id: str, act: Callable[[Task], None]) -> int:
         def on_all() -> int:

@@ -4,6 +4,7 @@ Clients connect here; containers do not (theirs is a unix socket), so a cut hits
 """
 
 import asyncio
+import socket
 from contextlib import suppress
 
 CHUNK = 1 << 16
@@ -15,23 +16,34 @@ class Wire:
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
         self._server: asyncio.Server | None = None
+        self._held: socket.socket | None = None
         self._pumps: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self.port = 0
 
     async def open(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port or self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        """Listen; does nothing when it does already."""
+        if self._server is None:
+            self._held = self._held or _bound(port)
+            self.port = self._held.getsockname()[1]
+            self._server = await asyncio.start_server(self._connected, sock=self._held)
+            self._held = None
 
     async def cut(self) -> None:
         """Break each connection and refuse new ones until `open`."""
         if self._server:
             self._server.close()
             self._server = None
+            self._held = _bound(self.port)  # bound and not listening: connections are refused, the port stays ours
         for pump in list(self._pumps):
             pump.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
+
+    async def close(self) -> None:
+        await self.cut()
+        if self._held:
+            self._held.close()
 
     def silence(self) -> None:
         """Keep connections open and let nothing through until `resume`."""
@@ -70,3 +82,11 @@ class Wire:
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()
+
+
+def _bound(port: int) -> socket.socket:
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    held.setblocking(False)
+    return held
