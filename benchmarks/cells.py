@@ -63,6 +63,7 @@ class Shape:
 
 # 0.1 to 8 B parameters; the named ones have the widths of models that people tune
 SHAPES = {
+    "tiny": Shape(128, 256, 2, 4, 4, 128),
     "0.1b": Shape(768, 2048, 12, 12, 12, 32000, True),
     "0.5b": Shape(896, 4864, 24, 14, 2, 151936, True),
     "1b": Shape(2048, 8192, 16, 32, 8, 128256, True),
@@ -103,7 +104,8 @@ class Cell:
     @property
     def name(self) -> str:
         bits = "NF4 once" if self.dequantize else "NF4" if self.bits == 4 else "bf16"
-        how = f"{self.shape} {self.stack} {bits} {self.layout} {self.batch}×{self.accumulation}×{self.max_length} r{self.rank}"
+        batch = f"{self.batch}×{self.accumulation}×{self.max_length}"
+        how = f"{self.shape} {self.stack} {bits} {self.layout} {batch} r{self.rank}"
         return how + (" ckpt" if self.checkpointing else "")
 
     def setup(self) -> Setup:
@@ -120,7 +122,7 @@ class Cell:
             dequantize=self.dequantize,
             optim=self.optim,
         )
-        attention = "sdpa" if self.layout == "padded" or self.stack == "unsloth" else "varlen"
+        attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen"
         return Setup(
             model=SHAPES[self.shape].facts(),
             spec=ModelSpec(name_or_path="random", attn_implementation=attention),

@@ -1,0 +1,277 @@
+"""Training speed on this machine's GPU: `python benchmarks/throughput.py` prints a table, one process a row.
+
+Random weights, rows of FACTS-like lengths (lognormal), TRL's SFTTrainer with the product's own modules.  Only real tokens
+count, and only after the first steps: those compile.  `--rows NAME …` chooses, `--json FILE` keeps the figures.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+ROOF = 790e12  # FLOP/s of an 8192³ bf16 product, measured on an H200
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    title: str
+    shape: str = "phi3-mini"
+    ours: bool = True  # fused LoRA products, varlen attention
+    compiled: bool = True
+    attention: str = "varlen"
+    dequantised: bool = True
+    checkpointing: bool = False
+    packed: bool = True
+    padded: bool = False
+    batch: int = 16
+    accumulation: int = 1
+    max_length: int = 2048
+    multiple: int = 0
+    graphs: bool = False
+    workers: int = 2
+    rank: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    optimiser: str = "adamw_torch_fused"
+    quantised: bool = True
+    steps: int = 12
+    warm: int = 4
+    profile: str = ""
+
+
+A_PHI = Row(
+    "script A's way, padded 4 x 2", ours=False, compiled=False, attention="sdpa", dequantised=False, checkpointing=True,
+    packed=False, padded=True, batch=4, accumulation=2, optimiser="adamw_8bit", steps=6, warm=2,
+)  # fmt: skip
+EIGHT = Row("8 rows a step, padding-free", packed=False, batch=8, multiple=256, graphs=True, steps=80, warm=40)
+ROWS = {
+    "script-a": A_PHI,
+    "prototype": Row("prototype: PEFT's products, layers compiled, 16 x 2048", ours=False, dequantised=False),
+    "packed": Row("packed 12 x 2048", batch=12, multiple=12 * 2048),
+    "packed-nf4": Row("packed 12 x 2048, NF4 kept", batch=12, multiple=12 * 2048, dequantised=False),
+    "rows8": EIGHT,
+    "rows8-nf4": replace(EIGHT, title="8 rows a step, NF4 kept", dequantised=False),
+    "checkpointing": Row("packed 8 x 2048, checkpointing, NF4 kept", batch=8, multiple=8 * 2048, checkpointing=True, dequantised=False),
+    "qwen-script-a": replace(A_PHI, title="script A as written, 4 x 4 padded", shape="qwen2.5-0.5b", accumulation=4, rank=32, alpha=64, dropout=0.05, max_length=1024),
+    "qwen": Row("packed 32 x 1024", shape="qwen2.5-0.5b", batch=32, max_length=1024, multiple=32 * 1024, rank=32, alpha=64),
+    "14b": Row("packed 16 x 2048, checkpointing", shape="14b", checkpointing=True, dequantised=False, multiple=16 * 2048, steps=6, warm=3),
+    "32b": Row("packed 16 x 2048, checkpointing", shape="32b", checkpointing=True, dequantised=False, multiple=16 * 2048, steps=5, warm=3),
+}  # fmt: skip
+
+
+def row_lengths(count: int, longest: int, mean: float = 169.0) -> list[int]:
+    """Lognormal, cut at `longest` and at 1,900 as in the census data; the same numbers each time."""
+    draw = random.Random(3407)
+    sigma = 0.8
+    return [min(int(draw.lognormvariate(math.log(mean) - sigma**2 / 2, sigma)) + 8, longest, 1900) for _ in range(count)]
+
+
+def measure(row: Row, device: str) -> dict[str, Any]:
+    """Train `row.steps` steps; figures from those after `row.warm`."""
+    import torch
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    import random_model
+
+    from sftrun.job import attention, speed
+
+    attention.register()
+    torch.set_float32_matmul_precision("high")
+    began = time.perf_counter()
+    model = random_model.build(
+        row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device
+    )
+    trainer, seen = _trainer(row, model)
+    if row.attention == attention.NAME:
+        trainer.data_collator = _bounds(row, trainer.data_collator)
+    trainer.data_collator = _Counting(trainer.data_collator)
+    prepared = speed.prepare(
+        trainer.model,
+        compile_layers=row.compiled,
+        dequantize=row.dequantised,
+        checkpointing=row.checkpointing and row.compiled,
+        fuse_lora=row.ours,
+        record_graphs=row.graphs,
+    )
+    clock = _clock(row)
+    trainer.add_callback(clock)
+    ready = time.perf_counter() - began
+    losses = trainer.train()
+    return _figures(row, clock, seen, ready, losses.training_loss) | {"notes": prepared.notes}
+
+
+def _bounds(row: Row, inner: Any) -> Any:
+    from sftrun.job import attention
+
+    return attention.BoundsCollator(inner, 16, 1024) if row.graphs else attention.BoundsCollator(inner)
+
+
+def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
+    import torch
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    per_step = row.batch * row.accumulation
+    needed = (row.steps + 2) * per_step * (row.max_length // 165 + 1 if row.packed else 1)
+    draw = random.Random(1)
+    vocabulary = model.config.vocab_size
+    rows = [[draw.randrange(2, vocabulary) for _ in range(n)] for n in row_lengths(needed, row.max_length)]
+    config = SFTConfig(
+        output_dir=tempfile.mkdtemp(),
+        per_device_train_batch_size=row.batch,
+        gradient_accumulation_steps=row.accumulation,
+        max_steps=row.steps,
+        max_length=row.max_length if row.packed or row.padded else None,
+        packing=row.packed,
+        padding_free=not row.padded,
+        pad_to_multiple_of=row.multiple or None,
+        bf16=True,
+        optim=row.optimiser,
+        gradient_checkpointing=row.checkpointing and not row.compiled,
+        logging_steps=10,
+        save_strategy="no",
+        report_to="none",
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_num_workers=row.workers,
+        dataloader_persistent_workers=row.workers > 0,
+        disable_tqdm=True,
+    )
+    seen: list[tuple[int, int]] = []
+
+    class Counted(SFTTrainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append(tuple(inputs.pop("counted")))
+            return super().compute_loss(model, inputs, *args, **kwargs)
+
+    data = Dataset.from_dict({"input_ids": rows})
+    return Counted(model=model, args=config, train_dataset=data, processing_class=_tokenizer()), seen
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
+
+
+class _Counting:
+    """A collator that notes a batch's tokens and rows in it (filling left out)."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(self, rows: Any) -> Any:
+        lengths = [n for row in rows for n in row.get("seq_lengths", [len(row["input_ids"])])]
+        return self.inner(rows) | {"counted": [sum(lengths), len(lengths)]}
+
+
+def _clock(row: Row) -> Any:
+    import torch
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        """Times between step ends; the GPU is waited for at the first and the last alone."""
+
+        def __init__(self) -> None:
+            self.ends: list[float] = []
+            self.profiler: Any = None
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step in (row.warm, row.steps) and torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.ends.append(time.perf_counter())
+            if row.profile and state.global_step == row.steps - 2:
+                from torch.profiler import ProfilerActivity, profile
+
+                self.profiler = profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA])
+                self.profiler.__enter__()
+            if self.profiler is not None and state.global_step == row.steps - 1:
+                torch.cuda.synchronize()
+                self.profiler.__exit__(None, None, None)
+                table = self.profiler.key_averages().table(sort_by="self_device_time_total", row_limit=60, max_name_column_width=110)
+                Path(row.profile).write_text(table)
+                self.profiler = None
+
+    return Clock()
+
+
+def _figures(row: Row, clock: Any, seen: list[tuple[int, int]], ready: float, loss: float) -> dict[str, Any]:
+    import random_model
+    import torch
+
+    first, last = row.warm, row.steps - (3 if row.profile else 0)
+    seconds = clock.ends[last - 1] - clock.ends[first - 1]
+    batches = seen[first * row.accumulation : last * row.accumulation]
+    tokens, rows = sum(t for t, _ in batches), sum(r for _, r in batches)
+    return {
+        "tokens_per_second": round(tokens / seconds),
+        "rows_per_second": round(rows / seconds, 1),
+        "tokens_per_step": round(tokens / (last - first)),
+        "seconds_per_step": round(seconds / (last - first), 4),
+        "mfu": round(tokens / seconds * random_model.work_per_token(row.shape) / ROOF, 3),
+        "peak_gb": round(torch.cuda.max_memory_allocated() / 1e9, 1) if torch.cuda.is_available() else None,
+        "first_steps_seconds": [round(b - a, 2) for a, b in zip(clock.ends, clock.ends[1:], strict=False)][: row.warm],
+        "ready_seconds": round(ready, 1),
+        "loss": round(loss, 4),
+    }
+
+
+def run_apart(name: str, row: Row, limit: float, device: str) -> dict[str, Any]:
+    """Measure in a process of its own, so that one row's failure is not another's."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as answer:
+        command = [sys.executable, __file__, "--one", json.dumps(asdict(row)), "--json", answer.name, "--device", device]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+        began = time.perf_counter()
+        try:
+            done = subprocess.run(command, timeout=limit, env=environment, capture_output=True, text=True)
+            error = done.stderr[-3000:] if done.returncode else ""
+        except subprocess.TimeoutExpired as late:
+            error = f"not done in {limit:.0f} s: {(late.stderr or b'')[-2000:]!r}"
+        text = Path(answer.name).read_text()
+    figures = json.loads(text) if text else {"error": error}
+    return {"name": name, "wall_seconds": round(time.perf_counter() - began, 1)} | asdict(row) | figures
+
+
+def line(result: dict[str, Any]) -> str:
+    if "error" in result:
+        return f"{result['name']:<24} failed: {result['error'].strip().splitlines()[-1][:200]}"
+    return (
+        f"{result['name']:<24} {result['title'][:48]:<48} {result['tokens_per_second']:>8,} tok/s {result['rows_per_second']:>7} rows/s"
+        f" {result['mfu']:>6.1%} {result['peak_gb']} GB  {result['tokens_per_step']} tok/step  loss {result['loss']}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="*", default=[name for name in ROWS if name not in ("14b", "32b")], choices=list(ROWS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--limit", type=float, default=600, help="seconds a row may take")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        options.json.write_text(json.dumps(measure(Row(**json.loads(options.one)), options.device)))
+        return 0
+    results = []
+    for name in options.rows:
+        results.append(run_apart(name, ROWS[name], options.limit, options.device))
+        print(line(results[-1]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

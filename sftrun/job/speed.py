@@ -1,0 +1,120 @@
+"""Make a LoRA model fast, once it and its trainer stand: few large products, compiled layers, cheap checkpoints.
+
+`prepare` changes how a step is computed, never what: names, weights and what is saved stay PEFT's and transformers'.
+  1. LoRA's small products ride in the frozen weights' large ones, siblings together (`lora_linear`).
+  2. NF4 weights are dequantised once (`dequantize`) or for each product (`nf4`).
+  3. Each decoder layer is compiled.  All layers share one compiled graph, and a batch's size is marked dynamic: it is
+     compiled once, not for each size.  The whole model (`torch_compile=True`) breaks in TRL's fused LM head.
+  4. Checkpointing is the compiler's: a layer keeps its input alone and the backward graph holds only what it needs
+     again, so the layer's last product is not repeated, as it is by transformers' `gradient_checkpointing`.
+
+`undo` gives the plain layers back: generation after training runs on those.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from sftrun.job import attention, graphs, lora_linear
+
+
+@dataclass
+class Prepared:
+    """What `prepare` did; `notes` are sentences for the run's events."""
+
+    layers: list[nn.Module]
+    groups: list[lora_linear.LoraGroup] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    compiled: bool = False
+
+
+def prepare(
+    model: Any,
+    *,
+    compile_layers: bool,
+    dequantize: bool,
+    checkpointing: bool = False,
+    fuse_lora: bool = True,
+    record_graphs: bool = False,
+) -> Prepared:
+    """Speed up `trainer.model`; call it after SFTTrainer is made (TRL casts the adapter there) and before `train`.
+
+    With `compile_layers`, `checkpointing` takes the place of SFTConfig's `gradient_checkpointing`, which must be off.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    prepared = Prepared(layers=list(decoder_layers(base)))
+    if base.config._attn_implementation == attention.NAME:
+        attention.install(base)
+    if fuse_lora:
+        _fuse(prepared, base, dequantize)
+    if compile_layers:
+        _compile(prepared, checkpointing)
+    _refresh_before_forward(prepared, base.base_model, record_graphs)
+    return prepared
+
+
+def decoder_layers(model: Any) -> Iterator[nn.Module]:
+    """The blocks that transformers itself keeps whole (`_no_split_modules`), in order."""
+    names = set(model._no_split_modules or ())
+    return (module for module in model.modules() if type(module).__name__ in names)
+
+
+def _fuse(prepared: Prepared, base: Any, dequantize: bool) -> None:
+    for layer in prepared.layers:
+        prepared.groups += lora_linear.install(layer, dense=dequantize)
+    kind = "dequantised once" if dequantize else "dequantised for each product"
+    count = sum(len(group.members) for group in prepared.groups)
+    prepared.notes.append(f"{count} LoRA projections in {len(prepared.groups)} products, frozen weights {kind}")
+
+
+def _refresh_before_forward(prepared: Prepared, backbone: nn.Module, record_graphs: bool) -> None:
+    def before() -> None:
+        refresh(prepared.groups)
+
+    if record_graphs:
+        backbone.forward = graphs.GraphedBackbone(backbone, before)
+        prepared.notes.append("steps are recorded as CUDA graphs, one for each rounded number of tokens")
+    else:
+        backbone.register_forward_pre_hook(lambda *_: before())
+
+
+def refresh(groups: list[lora_linear.LoraGroup]) -> None:
+    """Put the step's B into the matrices that hold them beside the frozen weights."""
+    pairs = [pair for group in groups for pair in group.stale()]
+    if pairs:
+        with torch.no_grad():
+            torch._foreach_copy_([slot for slot, _ in pairs], [weight for _, weight in pairs])
+
+
+def undo(prepared: Prepared) -> None:
+    """Take compiled code off the layers, for generation and for what else has shapes of its own."""
+    for layer in prepared.layers:
+        layer._compiled_call_impl = None
+    prepared.compiled = False
+
+
+def _compile(prepared: Prepared, checkpointing: bool) -> None:
+    if checkpointing:
+        # 0: a compiled graph (here, a layer) keeps nothing but its inputs for the backward pass
+        torch._functorch.config.activation_memory_budget = 0.0
+    for layer in prepared.layers:
+        layer.compile()
+        layer._compiled_call_impl = _mark_dynamic_then(layer._compiled_call_impl)
+    prepared.compiled = True
+    prepared.notes.append(f"{len(prepared.layers)} decoder layers compiled; the first steps are slow")
+
+
+def _mark_dynamic_then(call: Any) -> Any:
+    """The compiled call, told that the number of tokens varies (dimension 1 of what a layer gets)."""
+
+    def marked(hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        for tensor in tree_leaves((hidden, args, kwargs)):
+            if isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.shape[1] == hidden.shape[1]:
+                torch._dynamo.maybe_mark_dynamic(tensor, 1)
+        return call(hidden, *args, **kwargs)
+
+    return marked
