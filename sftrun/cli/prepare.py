@@ -7,6 +7,7 @@ needs a plan calls `must`, which shows them and ends.
 import os
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sftrun.diagnostics import Diagnostic
@@ -14,6 +15,7 @@ from sftrun.errors import RecipeRejected, SftrunError
 from sftrun.facts.gather import Gathered, Wanted, World, gather
 from sftrun.plan.build import build
 from sftrun.plan.checks import check
+from sftrun.plan.estimate import priced
 from sftrun.plan.models import Plan
 from sftrun.recipe.load import Loaded, in_order, load
 from sftrun.recipe.models import Recipe, Source
@@ -46,8 +48,9 @@ def examine(loaded: Loaded, *, offline: bool = True) -> Prepared:
     if loaded.recipe is None:
         return Prepared(loaded, None, None, loaded.diagnostics)
     gathered = gather(wanted(loaded.recipe, loaded.folders), World(ledger_folder(), offline, own_prices()))
-    plan = build(loaded.recipe, gathered.facts, folders=loaded.folders)
-    found = (*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems, plan))
+    plan_of = partial(build, facts=gathered.facts, folders=loaded.folders)
+    plan = priced(plan_of(loaded.recipe), gathered.facts)
+    found = (*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems, plan, plan_of))
     return Prepared(loaded, gathered, plan, in_order(list(found), loaded.source))
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import Facts
+from sftrun.plan import checks_cost
+from sftrun.plan.advice import PlanOf
+from sftrun.plan.checks_model import check_model
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 
@@ -13,9 +16,14 @@ _NO_FAULT = {"unreachable", "unknown"}
 _CODES = {"model.name_or_path": "M101", "dataset.train.path": "D101", "dataset.eval.path": "D101"}
 
 
-def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem], plan: Plan) -> Iterator[Diagnostic]:
-    """Every diagnostic that model, data, GPU and money give rise to."""
+def check(
+    recipe: Recipe, facts: Facts, problems: Mapping[str, Problem], plan: Plan, plan_of: PlanOf
+) -> Iterator[Diagnostic]:
+    """Every diagnostic that model, data, GPU and money give rise to; `plan_of` plans a changed recipe, for advice."""
     yield from _missing(problems)
+    if facts.model is not None:
+        yield from check_model(recipe, facts.model)
+    yield from checks_cost.check(plan, facts, plan_of)
 
 
 def _missing(problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:

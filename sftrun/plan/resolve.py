@@ -36,6 +36,14 @@ class Decisions:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """A value for gradient checkpointing, and its reason: it takes a plan's memory to know."""
+
+    value: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Device:
     """What the job will find: a GPU of the catalog (or this machine's), or none."""
 
@@ -161,8 +169,13 @@ def samples(recipe: Recipe) -> SampleSpec:
     return SampleSpec(**recipe.samples.model_dump())
 
 
-def trainer(recipe: Recipe, device: Device, kernel: Attention, said: Decisions, steps: int | None) -> TrainerSpec:
-    """TRL's arguments with every `auto` decided.  `steps` is the length of the run where it is known."""
+def trainer(
+    recipe: Recipe, device: Device, kernel: Attention, said: Decisions, steps: int | None, checkpointing: Chosen | None
+) -> TrainerSpec:
+    """TRL's arguments with every `auto` decided.
+
+    `steps` is the length of the run where it is known, `checkpointing` what memory allows where that was looked at.
+    """
     t = recipe.trainer
     bf16, fp16 = _precision(recipe, device, said)
     varlen = kernel == "varlen" and device.has_varlen
@@ -186,7 +199,7 @@ def trainer(recipe: Recipe, device: Device, kernel: Attention, said: Decisions, 
         weight_decay=t.weight_decay,
         max_grad_norm=t.max_grad_norm,
         optim=_optim(recipe, device, said),
-        gradient_checkpointing=_checkpointing(recipe, device, said),
+        gradient_checkpointing=_checkpointing(recipe, device, said, checkpointing),
         use_liger_kernel=_liger(recipe, device, compiled, said),
         compile_layers=compiled,
         bf16=bf16,
@@ -256,13 +269,14 @@ def _optim(recipe: Recipe, device: Device, said: Decisions) -> str:
     return plain
 
 
-def _checkpointing(recipe: Recipe, device: Device, said: Decisions) -> bool:
+def _checkpointing(recipe: Recipe, device: Device, said: Decisions, chosen: Chosen | None) -> bool:
     wanted = recipe.trainer.gradient_checkpointing
     if wanted != "auto":
         return wanted
-    if device.is_gpu:
-        said.say("trainer.gradient_checkpointing", True, "memory without it is not known: the safe choice")
-    return device.is_gpu
+    if chosen is not None and device.is_gpu:
+        said.say("trainer.gradient_checkpointing", chosen.value, chosen.reason)
+        return chosen.value
+    return False
 
 
 def _liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bool:

@@ -65,10 +65,13 @@ def execute(text: str) -> int:
 
 def recover(record: Path, lines: list[str]) -> None:
     """Put what an earlier attempt posted and could not commit at the record's end: watchers have seen it."""
-    expected = _last_seq(record) + 1
-    if lines and seq_of(lines[0]) == expected:
-        with (record / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+    if not lines or seq_of(lines[0]) != _last_seq(record) + 1:
+        return
+    record.mkdir(parents=True, exist_ok=True)
+    with (record / "events.jsonl").open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)  # a torn last line is no line
+        file.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def prepare(text: str, function_id: str) -> str:
