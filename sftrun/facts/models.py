@@ -82,10 +82,21 @@ class ModelFacts(Strict):
     bytes_on_disk: int = 0
 
 
+class RowFault(Strict):
+    """Something wrong with one row: `line` of `file` (of .json and .parquet: the entry's number), and what."""
+
+    file: str
+    line: int
+    message: str
+    kind: Literal["syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "border"]
+
+
 class DataFacts(Strict):
     """One data source as read: counted where the files can be read, declared where they can't.
 
-    Token figures are after cutting at `max_length`; percentiles before it.
+    Token figures are after cutting at `max_length`; `percentiles` (50, 90, 99, 100) and `length_counts` (tokens, rows)
+    before it.  `learnt_tokens` are those that give a loss.  Without a tokenizer in reach they are None and 0, and
+    `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
     """
 
     source: Literal["counted", "declared"]
@@ -100,6 +111,19 @@ class DataFacts(Strict):
     rows_nothing_learnt: int = 0
     bytes: int = 0
     sha256: str | None = None
+    columns: tuple[str, ...] = ()
+    max_length: int | None = None
+    length_for_99_percent: int | None = None
+    no_lengths: str | None = None
+    rows_broken: int = 0
+    rows_misshapen: int = 0
+    rows_duplicate: int = 0
+    rows_in_train: int = 0
+    rows_roles_out_of_order: int = 0
+    rows_unrenderable: int = 0
+    rows_border_merged: int = 0
+    template_asks: bool = True
+    faults: tuple[RowFault, ...] = ()
 
 
 class Gpu(Strict):

@@ -1,0 +1,178 @@
+"""Data files -> facts: rows, lengths, what is cut, what is learnt, what is wrong; streamed, in parallel, remembered.
+
+Two processes share a file by stretches of bytes; what comes back is 24 bytes a row.  Facts are kept by content (files,
+tokenizer, settings), so that a second look at unchanged data reads one small file.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import accumulate
+from multiprocessing import get_context
+from pathlib import Path
+
+from sftrun.contract.formats import COLUMNS, detect
+from sftrun.contract.jobspec import DataFormat
+from sftrun.facts import data_cache, data_tally, tokens
+from sftrun.facts.data_labels import Labeller, Labelling
+from sftrun.facts.data_rows import Row, Stretch, read, stretches
+from sftrun.facts.data_summary import Counted, overlapping, summed
+from sftrun.facts.data_tally import Tally, Work, tally_with
+from sftrun.facts.files import SUFFIXES
+from sftrun.facts.model_headers import Problem
+from sftrun.facts.models import DataFacts, Files
+from sftrun.facts.tokens import Tokens
+from sftrun.facts.tokens_pieces import Disagreement
+
+WORTH_TWO_PROCESSES = 8_000_000
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a recipe says of its data: `auto` is decided by the first row's columns, None by the form."""
+
+    format: DataFormat | None = None
+    instruction_template: str = "alpaca"
+    max_length: int = 1024
+    completion_only: bool | None = None
+    assistant_only: bool | None = None
+
+
+def data_facts(
+    train: Files,
+    evaluation: Files | None,
+    wish: Wish,
+    tokenizer_folder: Path | None,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> tuple[DataFacts | Problem, DataFacts | Problem | None]:
+    """Facts of the training rows and of the validation rows; `progress` hears (bytes done, bytes in all)."""
+    first = count(train, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
+    if evaluation is None or isinstance(first, Problem):
+        return (first if isinstance(first, Problem) else first.facts), None
+    second = count(evaluation, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
+    return first.facts, second if isinstance(second, Problem) else overlapping(second, first)
+
+
+def count(
+    files: Files,
+    wish: Wish,
+    tokenizer_folder: Path | None,
+    *,
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Counted | Problem:
+    """One source."""
+    paths = [Path(path) for path in files.paths]
+    refused = next((problem for path in paths if (problem := _refused(path)) is not None), None)
+    if refused is not None:
+        return refused
+    found = tokens.load(tokenizer_folder)
+    try:
+        how, columns = _decided(wish, paths)
+        key = data_cache.key(files, how, found)
+        known = data_cache.load(cache_dir, key)
+        if known is None:
+            known = _counted(files, how, columns, found, progress, processes)
+            data_cache.store(cache_dir, key, known)
+        return known
+    except OSError as error:
+        return Problem("missing", f"`{error.filename}` can't be read: {error.strerror}", "check its permissions")
+
+
+def first_row(paths: Sequence[Path]) -> Row:
+    """The first whole row; empty if there is none."""
+    for path in paths:
+        for stretch in stretches(path):
+            for _, row in read(stretch):
+                if isinstance(row, dict):
+                    return row
+    return {}
+
+
+def labelling(wish: Wish, form: DataFormat) -> Labelling:
+    """A wish with everything decided."""
+    return Labelling(
+        form,
+        wish.instruction_template,
+        wish.max_length,
+        wish.completion_only is not False,
+        wish.assistant_only is not False,
+    )
+
+
+def _decided(wish: Wish, paths: Sequence[Path]) -> tuple[Labelling | None, tuple[str, ...]]:
+    columns = tuple(str(column) for column in first_row(paths))
+    form = wish.format or detect(columns)
+    missing = form is None or not set(COLUMNS[form]) <= set(columns)
+    return (None if form is None or missing else labelling(wish, form)), columns
+
+
+def _refused(path: Path) -> Problem | None:
+    if path.suffix.lower() not in SUFFIXES:
+        return Problem("unsafe", f"`{path}` is no kind of data that can be read", f"use one of {', '.join(SUFFIXES)}")
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        return Problem("unknown", f"`{path}` needs `pyarrow` to be looked into", "run `pip install pyarrow`")
+    return None
+
+
+def _counted(
+    files: Files,
+    how: Labelling | None,
+    columns: tuple[str, ...],
+    found: Tokens | Problem,
+    progress: Progress | None,
+    processes: int | None,
+) -> Counted:
+    size = sum(Path(path).stat().st_size for path in files.paths)
+    if how is None:
+        rows = 1 if columns else 0
+        facts = DataFacts(source="counted", format=None, rows=rows, columns=columns, bytes=size, sha256=files.sha256)
+        return Counted(facts)
+    folder = found.folder if isinstance(found, Tokens) else None
+    parts = [stretch for path in files.paths for stretch in stretches(Path(path))]
+    try:
+        tallies = list(_tallies(parts, Work(how, folder), found, size, progress, processes))
+    except Disagreement:
+        slow = Work(how, folder, whole_texts=True)
+        tallies = list(_tallies(parts, slow, tokens.load(folder), size, progress, processes))
+    return _sized(summed(parts, tallies, files, how, columns, found), size)
+
+
+def _sized(counted: Counted, size: int) -> Counted:
+    return replace(counted, facts=counted.facts.model_copy(update={"bytes": size}))
+
+
+def _tallies(
+    parts: Sequence[Stretch],
+    work: Work,
+    found: Tokens | Problem,
+    size: int,
+    progress: Progress | None,
+    processes: int | None,
+) -> Iterator[Tally]:
+    done = list(accumulate((part.end or 0) - part.begin for part in parts))
+    wanted = min(processes or os.cpu_count() or 1, len(parts), 8)
+    for number, result in enumerate(_results(parts, work, found, wanted if size >= WORTH_TWO_PROCESSES else 1)):
+        if progress is not None:
+            progress(done[number] if done[number] > 0 else size, size)
+        yield result
+
+
+def _results(parts: Sequence[Stretch], work: Work, found: Tokens | Problem, processes: int) -> Iterator[Tally]:
+    if processes < 2:
+        if isinstance(found, Tokens) and work.whole_texts:
+            found.without_pieces()
+        labeller = Labeller(work.how, found) if isinstance(found, Tokens) else None
+        yield from (tally_with(part, work, labeller) for part in parts)
+        return
+    # each process has one core: threads inside them would only wait for each other
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with ProcessPoolExecutor(processes, get_context("spawn"), data_tally.prepare, (work,)) as pool:
+        yield from pool.map(data_tally.tally, parts)
