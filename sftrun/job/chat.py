@@ -49,7 +49,7 @@ def require_template(tokenizer: Any) -> None:
         raise JobFailure(
             "data",
             "the rows are conversations and the model's tokenizer has no chat template",
-            "use a model that has one (often named Instruct), set `trainer.extra.chat_template_path`, or another `dataset.format`",
+            "use a model that has one (often named Instruct), or set `trainer.extra.chat_template_path`",
         )
 
 
@@ -80,7 +80,7 @@ def _by_marks(tokenizer: Any, messages: Messages, tools: Any, template: str) -> 
 
 
 def _by_rendering(tokenizer: Any, messages: Messages, tools: Any) -> Tokenized:
-    """Labels on what each assistant turn adds to the rendered text; only the last turn where earlier ones are re-written."""
+    """Labels on what each assistant turn adds to the text; on the last alone where a template rewrites earlier ones."""
     text = _render(tokenizer, messages, tools)
     spans = [
         _span(tokenizer, messages, tools, at, text) for at, turn in enumerate(messages) if turn["role"] == "assistant"

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 from sftrun.contract.events import Failed, FailureKind, StageName
+from sftrun.job.failures import LESS_MEMORY
 
 TAIL_BYTES = 16_384
 TAIL_LINES = 20
@@ -42,15 +43,14 @@ def count_oom_kills() -> int:
 
 
 def _reason(code: int, tail: tuple[str, ...], oom_kills: int, gpus: int) -> tuple[FailureKind, str, str]:
-    less = "lower `trainer.per_device_train_batch_size` or `trainer.max_length`, or set `trainer.gradient_checkpointing: true`"
     text = "\n".join(tail)
     if any(word in text for word in OUT_OF_MEMORY_WORDS):
-        return "out_of_memory", f"the {'GPU' if gpus else 'machine'} ran out of memory", less
+        return "out_of_memory", f"the {'GPU' if gpus else 'machine'} ran out of memory", LESS_MEMORY
     if code == -signal.SIGKILL and oom_kills:
         return (
             "out_of_memory",
             "the kernel killed the worker: the machine's memory is used up",
-            f"raise `compute.memory`, or {less}",
+            f"raise `compute.memory`, or {LESS_MEMORY}",
         )
     if code == -signal.SIGKILL:
         return (

@@ -21,7 +21,7 @@ _DISK_WORDS = (
     "Disk quota exceeded",
 )
 _WRITE_WORDS = ("PytorchStreamWriter failed", "unexpected pos")
-_LESS = (
+LESS_MEMORY = (
     "lower `trainer.per_device_train_batch_size` or `trainer.max_length`, or set `trainer.gradient_checkpointing: true`"
 )
 
@@ -56,9 +56,9 @@ def _out_of_memory(error: BaseException) -> JobFailure | None:
     if type(error).__name__ == "OutOfMemoryError":
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         wanted = f" (it wanted {asked[1]} more)" if asked else ""
-        return JobFailure("out_of_memory", f"the GPU ran out of memory{wanted}", _LESS)
+        return JobFailure("out_of_memory", f"the GPU ran out of memory{wanted}", LESS_MEMORY)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return JobFailure("out_of_memory", "the machine ran out of memory", f"raise `compute.memory`, or {_LESS}")
+        return JobFailure("out_of_memory", "the machine ran out of memory", f"raise `compute.memory`, or {LESS_MEMORY}")
     return None
 
 

@@ -19,7 +19,7 @@ WAIT_SECONDS = 10.0  # an orphaned worker is killed by the kernel at once; its G
 
 
 def acquire(record_dir: Path, wait_seconds: float = WAIT_SECONDS) -> int:
-    """The descriptor that holds the lock; raises RunBusy with the holder's name, OSError if the folder can't be written."""
+    """The descriptor that holds the lock; RunBusy with the holder's name, OSError where nothing can be written."""
     descriptor = os.open(record_dir / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _wait(descriptor, record_dir, wait_seconds)

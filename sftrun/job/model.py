@@ -11,7 +11,7 @@ from typing import Any
 from sftrun import builtin
 from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec
 from sftrun.job import arguments
-from sftrun.job.failures import JobFailure, translate
+from sftrun.job.failures import DENIED, JobFailure, translate
 
 
 def locate(model: ModelSpec) -> str:
@@ -34,7 +34,7 @@ def has_gpu() -> bool:
 
 
 def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any:
-    """The tokenizer with a padding and an end token; `extra` is `trainer.extra` (eos_token, pad_token, chat template)."""
+    """The tokenizer with a padding and an end token; `extra` is `trainer.extra` (eos_token, pad_token, a template)."""
     from transformers import AutoTokenizer
 
     name, extra = locate(model), extra or {}
@@ -84,6 +84,19 @@ def load_model(model: ModelSpec, quantization: QuantizationSpec | None) -> Any:
     loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
     _keep_trainable(loaded)
     return loaded
+
+
+def load_tuned(spec: JobSpec, base: Any) -> Any:
+    """The result of a run: its adapter on `base`, or the model that it saved."""
+    if spec.lora is None:
+        return load_model(
+            spec.model.model_copy(update={"name_or_path": spec.output_dir, "revision": None}), spec.quantization
+        )
+    from peft import PeftModel
+
+    if not (Path(spec.output_dir) / "adapter_model.safetensors").is_file():
+        raise JobFailure("model", f"{spec.output_dir} holds no adapter_model.safetensors", "train it to the end first")
+    return _loading(f"the adapter {spec.output_dir}", lambda: PeftModel.from_pretrained(base, spec.output_dir))
 
 
 def lora_config(lora: LoraSpec) -> Any:
@@ -148,6 +161,10 @@ def _loading(what: str, load: Callable[[], Any]) -> Any:
         return load()
     except Exception as error:
         failure = translate(error)
+        if isinstance(error, OSError) and error.errno in DENIED:
+            raise JobFailure(
+                "model", f"can't read {error.filename}: {DENIED[error.errno]}", "check its rights"
+            ) from error
         if failure.kind != "error":
             raise failure from error
         raise JobFailure(

@@ -1,11 +1,12 @@
 """The folder that a run ends in, as the supervisor knows it: `sftrun.json` names the run whose adapter stands there."""
 
 import json
+import os
 from pathlib import Path
 from typing import TypedDict
 
 from sftrun.contract.events import Finished
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.jobspec import DataFormat, JobSpec
 
 MARKER = "sftrun.json"
 
@@ -19,6 +20,7 @@ class OutputMarker(TypedDict):
     base_model: str
     revision: str | None
     adapter: bool
+    format: DataFormat
     step: int
     train_loss: float
     memory_gb: float
@@ -31,6 +33,18 @@ def read_marker(folder: str | Path) -> OutputMarker | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and "run_id" in found else None
+
+
+def require_writable(spec: JobSpec) -> None:
+    """Try the folders that the run will write to, before it costs anything; raises OSError with the folder's name."""
+    for folder in (Path(spec.checkpoints_dir), Path(spec.output_dir).parent):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".sftrun-probe-{os.getpid()}"
+        try:
+            probe.write_bytes(b"")
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror, str(folder)) from None
+        probe.unlink()
 
 
 def finished_before(spec: JobSpec) -> Finished | None:

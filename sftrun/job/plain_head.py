@@ -1,15 +1,15 @@
 """TRL's loss head in plain torch, for a machine without a GPU.
 
-TRL computes log-probabilities straight from the hidden states by a Triton kernel, and has no other way: on a CPU it ends
-in an AttributeError (torch's CPU build brings no Triton) or in the kernel's own refusal.  The same figures need a dozen lines
-here; they hold all logits at once, which a small model on a CPU can afford.
+TRL computes log-probabilities straight from the hidden states by a Triton kernel, and has no other way: on a CPU it
+ends in an AttributeError (torch's CPU build brings no Triton) or in the kernel's own refusal.  The same figures need a
+dozen lines here; they hold all logits at once, which a small model on a CPU can afford.
 """
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import linear
 from trl.trainer import utils
 
 
@@ -28,8 +28,8 @@ class PlainLogProbs:
         logit_scale: float = 1.0,
         outputs: tuple[str, ...] = (),
     ) -> tuple[Tensor | None, ...]:
-        """Per token: log-probability, entropy, log of the summed squares, mean logit, whether the target is the first."""
-        logits = F.linear(hidden.to(weight.dtype), weight, bias).float() * logit_scale
+        """Per token: log-probability, entropy, log of the summed squares, mean logit, is it the likeliest."""
+        logits = linear(hidden.to(weight.dtype), weight, bias).float() * logit_scale
         if softcap is not None:
             logits = softcap * torch.tanh(logits / softcap)
         logits = logits / temperature

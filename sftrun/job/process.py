@@ -92,6 +92,9 @@ def environment(spec: JobSpec, writing: int) -> dict[str, str]:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
     if spec.gpu_count == 0:
         env["CUDA_VISIBLE_DEVICES"] = ""
+        if not spec.trainer.compile_layers:
+            # bitsandbytes decorates with torch.compile: a second of imports, and a C++ compiler at the first step
+            env.setdefault("TORCHDYNAMO_DISABLE", "1")
     if not needs_hub(spec):
         env["HF_HUB_OFFLINE"] = "1"
     return env

@@ -47,7 +47,7 @@ class Record:
         self.seq = self.past.last_seq
 
     def append(self, event: AnyEvent, at: float) -> tuple[AnyEvent, str]:
-        """The event with its number and time, and its line; raises OSError, with no half line left, if it can't be kept."""
+        """The event with its number and time, and its line; raises OSError, leaving no half line."""
         event = event.model_copy(update={"seq": self.seq + 1, "at": at})
         line = events.dump(event)
         self._write((line + "\n").encode(), durable=isinstance(event, DURABLE))

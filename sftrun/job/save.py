@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.events import Finished
+from sftrun.contract.jobspec import DataFormat, JobSpec
 from sftrun.job.output import MARKER, OutputMarker, read_marker
 
 CARD = """---
@@ -30,15 +31,14 @@ CODE_MODEL = """from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained("PATH")"""
 
 
-def save(spec: JobSpec, model: Any, tokenizer: Any, step: int, train_loss: float, memory_gb: float) -> str | None:
-    """Write adapter (or model), tokenizer, card and marker; returns where a foreign folder was moved, if one stood there."""
+def save(spec: JobSpec, model: Any, tokenizer: Any, marker: OutputMarker) -> str | None:
+    """Write adapter (or model), tokenizer, card and marker; returns where what stood there was moved, if foreign."""
     output = Path(spec.output_dir)
     partial = output.with_name(f"{output.name}.partial-{spec.run_id}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(str(partial))
     tokenizer.save_pretrained(str(partial))
-    marker = _marker(spec, step, train_loss, memory_gb)
     (partial / "README.md").write_text(card(marker))
     (partial / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
     _flush_tree(partial)
@@ -60,7 +60,8 @@ def card(marker: OutputMarker) -> str:
     )
 
 
-def _marker(spec: JobSpec, step: int, train_loss: float, memory_gb: float) -> OutputMarker:
+def marker(spec: JobSpec, form: DataFormat, end: Finished) -> OutputMarker:
+    """What `sftrun.json` says of a run that ended so."""
     return {
         "version": 1,
         "run_id": spec.run_id,
@@ -68,9 +69,10 @@ def _marker(spec: JobSpec, step: int, train_loss: float, memory_gb: float) -> Ou
         "base_model": spec.model.name_or_path,
         "revision": spec.model.revision,
         "adapter": spec.lora is not None,
-        "step": step,
-        "train_loss": train_loss,
-        "memory_gb": memory_gb,
+        "format": form,
+        "step": end.step,
+        "train_loss": end.train_loss,
+        "memory_gb": end.memory_gb,
     }
 
 

@@ -20,7 +20,8 @@ from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stop
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import death, process, stopping
 from sftrun.job.limits import Limits
-from sftrun.job.output import finished_before
+from sftrun.job.failures import translate
+from sftrun.job.output import finished_before, require_writable
 from sftrun.job.process import Worker
 from sftrun.job.record import DURABLE, Record, parse_line, spent
 
@@ -58,7 +59,7 @@ class Supervisor:
         """Start, watch, explain.  Never raises for what the worker or the disk does."""
         try:
             self._greet()
-            if not self._settled_before():
+            if not self._settled_before() and not self._is_blocked():
                 self._attempt()
         except OSError as error:
             return self._lost_the_disk(error)
@@ -78,6 +79,15 @@ class Supervisor:
         elif reason := self.limits.due(0.0):
             self._end(Stopped(reason=reason, step=self.step, checkpoint=self.checkpoint))
         return self.last is not None
+
+    def _is_blocked(self) -> bool:
+        """Whether a folder can't be written: better said now than after hours of training."""
+        try:
+            require_writable(self.spec)
+        except OSError as error:
+            failure = translate(error)
+            self._end(Failed(failure="disk", stage="start", message=failure.message, help=failure.help))
+        return self._ended()
 
     def _attempt(self) -> None:
         self._keep(Stage(name="start", detail="loading the libraries"))

@@ -1,7 +1,7 @@
 """Rows -> token ids and labels: what is learnt is decided, and counted, here.
 
 The same as TRL would do row by row (`SFTTrainer._prepare_dataset`), with three differences: rows go to the tokenizer in
-batches (a data set of 190,000 rows in seconds, while a GPU waits and costs); rows with nothing to learn are said and not
+batches (a data set of 190,000 rows in seconds, while a GPU waits and costs); rows with nothing to learn are said, not
 silently dropped; and without generation marks in a chat template the assistant's turns are found in the rendered text.
 
 A label is the token's id, or -100 where nothing is learnt.  A row's first label never counts: nothing predicts it.
@@ -86,7 +86,8 @@ def remarks(rows: Rows, train: Learnable, longest: int) -> Iterator[str]:
         yield f"{train.cut} of {len(rows)} rows were cut at `trainer.max_length` {longest}"
     if len(train.dropped) > DROPPED_SHARE_WORTH_SAYING * len(rows):
         first = rows.places[train.dropped[0]]
-        yield f"{len(train.dropped)} of {len(rows)} rows have nothing to learn from and are left out (the first: {first})"
+        count = f"{len(train.dropped)} of {len(rows)} rows"
+        yield f"{count} have nothing to learn from and are left out (the first: {first})"
 
 
 def _nothing_to_learn(rows: Rows, longest: int) -> JobFailure:
@@ -146,6 +147,6 @@ def ended(text: str, tokenizer: Any) -> str:
 
 
 def mask_prompt(ids: Sequence[int], prompt: Sequence[int]) -> list[int]:
-    """Labels from where prompt and whole part: tokens may merge across the border, and then the merged one is learnt."""
+    """Labels from where prompt and whole part: where tokens merge across the border, the merged one is learnt."""
     border = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
     return [IGNORED] * border + list(ids[border:])

@@ -5,9 +5,12 @@
 Started by the supervisor (`entry`), once for each GPU.  Exit codes are the supervisor's: 0, 3, 4.
 """
 
+import gc
+
 from sftrun.job.process import guard
 
 if __name__ == "__main__":
+    gc.disable()  # the libraries' imports make a million objects and no garbage: a quarter of their time
     guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
 
 import os
@@ -19,7 +22,7 @@ from typing import Any, Literal
 
 from sftrun.contract import events
 from sftrun.contract.events import StageName
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.jobspec import DataFormat, JobSpec
 from sftrun.job import checkpoints, stopping
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
@@ -56,7 +59,7 @@ class Work:
             self.channel.note(remark, is_warning=True)
 
         self._enter("model", spec.model.name_or_path)
-        from sftrun.job import build
+        from sftrun.job import build, callbacks
 
         trainer, watcher = build.trainer(spec, self.channel, tokenizer, train, evaluation)
         total_steps = build.total_steps(trainer)
@@ -67,6 +70,8 @@ class Work:
             )
         )
 
+        gc.freeze()  # what stands now stays: collecting it again and again would be in vain
+        gc.enable()
         self._sample("before", trainer.model, tokenizer, rows.format)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
@@ -89,7 +94,11 @@ class Work:
         self._sample("after", trainer.model, tokenizer, rows.format)
 
         self._enter("save", spec.output_dir)
-        return self._save(trainer, tokenizer, step, train_loss)
+        end = events.Finished(
+            step=step, train_loss=train_loss, output_dir=spec.output_dir, memory_gb=callbacks.peak_memory_gb()
+        )
+        self._save(trainer, tokenizer, rows.format, end)
+        return end
 
     def _find_checkpoint(self) -> None:
         found = checkpoints.find(self.spec.checkpoints_dir, self.spec.run_id)
@@ -134,7 +143,7 @@ class Work:
         if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
             raise JobStopped
 
-    def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: Any) -> None:
+    def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: DataFormat) -> None:
         wanted = self.spec.samples
         if not wanted.prompts or self.channel.rank != 0:
             return
@@ -155,18 +164,16 @@ class Work:
         for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
             self.channel.say(events.Sample(when=when, index=index, prompt=prompt, text=text))
 
-    def _save(self, trainer: Any, tokenizer: Any, step: int, train_loss: float) -> events.Finished:
-        from sftrun.job import callbacks, save
+    def _save(self, trainer: Any, tokenizer: Any, form: DataFormat, end: events.Finished) -> None:
+        from sftrun.job import save
 
-        memory_gb = callbacks.peak_memory_gb()
         if trainer.is_world_process_zero():
-            moved = save.save(self.spec, trainer.model, tokenizer, step, train_loss, memory_gb)
+            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, form, end))
             if moved is not None:
                 self.channel.note(
-                    f"files that were no run's stood in the output folder: they are in {moved}", is_warning=True
+                    f"no run's files stood in the output folder: they are in {moved} now", is_warning=True
                 )
         trainer.accelerator.wait_for_everyone()
-        return events.Finished(step=step, train_loss=train_loss, output_dir=self.spec.output_dir, memory_gb=memory_gb)
 
 
 def main(job_file: str) -> int:

@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record
 
 from sftrun.contract import events
 from sftrun.contract.events import Failed, Finished, Note, Started, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
+from tests.job import tiny
+from tests.job.runs import Run, at_step, curve, record
 
 pytestmark = pytest.mark.slow
 
