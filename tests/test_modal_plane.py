@@ -232,7 +232,7 @@ def test_a_container_that_exits_is_a_crash(plane: Plane, spawn: Spawn) -> None:
 
 
 def test_a_container_that_stands_still_is_replaced(plane: Plane, spawn: Spawn) -> None:
-    plane.settings.heartbeat_interval_seconds, plane.settings.heartbeat_timeout_seconds = 0.2, 0.5
+    plane.settings.heartbeat_interval_seconds, plane.settings.heartbeat_timeout_seconds = 0.5, 1.5
     call = spawn(jobs.count_up, 6, 2, 3)
     holds(plane)
     os.kill(plane.working()[0].pid, signal.SIGSTOP)
@@ -244,6 +244,14 @@ def test_a_cluster_gives_each_node_its_rank_and_returns_that_of_rank_0(spawn: Sp
     call = spawn(modal.clustered(size=2)(jobs.cluster), str(tmp_path), gpu="H100:8", volumes={})
     assert call.get(timeout=WAIT) == [0, 2]
     assert sorted(path.name for path in tmp_path.glob("rank-*")) == ["rank-0", "rank-1"]
+
+
+def test_a_part_of_a_volume_is_mounted_read_only(plane: Plane, client: modal.Client, spawn: Spawn) -> None:
+    (plane.volume("checkpoints") / "sub").mkdir()
+    (plane.volume("checkpoints") / "sub/in.txt").write_text("in")
+    part = volume(client).with_mount_options(read_only=True, sub_path="sub")
+    said = spawn(jobs.try_to_write, "/mnt/part", volumes={"/mnt/part": part}).get(timeout=WAIT)
+    assert said == "['in.txt'] Read-only file system"
 
 
 def test_without_a_mount_namespace_volumes_are_links(

@@ -131,6 +131,15 @@ def test_logs_are_streamed_while_they_come_and_fetched_afterwards(plane: Plane, 
     assert list(call.logs.fetch(since=begun)) == []
 
 
+def test_a_progress_bar_is_logged_line_by_line(plane: Plane, spawn: Spawn) -> None:
+    call = spawn(jobs.talk)
+    call.get(timeout=WAIT)
+    plane.wait_until(lambda: "end" in plane.output())
+    assert [line.text for line in plane.world.logs if line.call_id == call.object_id] == [
+        "über\n", "\n", " 1%\r", " 2%\r\n", "end",
+    ]  # fmt: skip
+
+
 def test_a_dict_and_a_queue_carry_progress(client: modal.Client, spawn: Spawn) -> None:
     spawn(jobs.report, "run-1", 3).get(timeout=WAIT)
     progress = modal.Dict.from_name("progress", client=client)

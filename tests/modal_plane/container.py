@@ -5,8 +5,10 @@ a fresh HOME, an environment that holds only what its image and Secrets say, and
 """
 
 import asyncio
+import codecs
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +31,8 @@ from .volumes import Volumes
 from .wire import Router
 
 LAUNCH = Path(__file__).with_name("launch.py")
+LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
+PIPE_SECONDS = 5.0
 KILLED = -signal.SIGKILL
 CODE_ROOT = "root"  # Modal mounts source code below /root and starts there
 
@@ -58,6 +62,7 @@ class Containers:
         server = Server([self.router.servable(task)])
         try:
             await server.start(path=str(sockets / "plane.sock"))
+            await asyncio.sleep(self.world.settings.start_seconds)
             plan = await asyncio.to_thread(self._prepare, task, folder, sockets / "plane.sock")
             return await self._process(task, plan)
         finally:
@@ -84,7 +89,7 @@ class Containers:
         process = await asyncio.create_subprocess_exec(
             *plan, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
         )
-        task.pid, task.started_at, task.seen_at = process.pid, time.time(), time.monotonic()
+        task.pid, task.started_at = process.pid, time.time()
         assert process.stdout
         assert process.stderr
         pumps = [self._tell(task, process.stdout, STDOUT), self._tell(task, process.stderr, STDERR)]
@@ -93,16 +98,17 @@ class Containers:
             self.kill(task)
         code = await process.wait()
         processes.kill_all(task.id, task.pid)  # grandchildren would keep the pipes open
-        await said
+        with suppress(TimeoutError):  # somebody may have cleared its environment and hold them still
+            await asyncio.wait_for(said, PIPE_SECONDS)
         return code
 
     async def _tell(self, task: Task, stream: asyncio.StreamReader, source: int) -> None:
         """Whole lines, also those that a progress bar ends with a carriage return."""
-        rest = ""
+        decoder, rest = codecs.getincrementaldecoder("utf-8")("replace"), ""
         while data := await stream.read(1 << 16):
-            *lines, rest = (rest + data.decode(errors="replace")).replace("\r", "\r\n").split("\n")
+            *lines, rest = LINE_END.split(rest + decoder.decode(data))
             for line in lines:
-                self.world.log(line + ("" if line.endswith("\r") else "\n"), source, app_id=task.app.id, task=task)
+                self.world.log(line, source, app_id=task.app.id, task=task)
         if rest:
             self.world.log(rest, source, app_id=task.app.id, task=task)
 

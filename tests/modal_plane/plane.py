@@ -108,6 +108,7 @@ class Plane:
             "MODAL_TOKEN_ID": self.token[0],
             "MODAL_TOKEN_SECRET": self.token[1],
             "MODAL_ENVIRONMENT": self.settings.environment,
+            "MODAL_DISABLE_API_PROXY": "1",
             "MODAL_CONFIG_PATH": str(self.folder / "no-modal.toml"),
         }
 

@@ -238,7 +238,7 @@ class Scheduler:
     def _end_what_fell_silent(self) -> None:
         late = time.monotonic() - self.world.settings.heartbeat_timeout_seconds
         for task in self.world.running_tasks():
-            if task.started_at and task.seen_at + self.world.settings.heartbeat_interval_seconds < late:
+            if task.seen_at and task.seen_at + self.world.settings.heartbeat_interval_seconds < late:
                 self.end(task, "silent")
         for app in self.world.apps.values():
             if not app.is_disconnected and app.seen_at < late:

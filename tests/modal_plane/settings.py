@@ -25,6 +25,8 @@ class Settings:
     heartbeat_timeout_seconds: float = 60.0
     heartbeat_interval_seconds: float = 15.0
     idle_seconds: float = 2.0
+    start_seconds: float = 0.0
+    """From the decision to start a container to its process: fetching the image."""
     commit_delay_seconds: float = 0.0
 
     gpu_delay_seconds: dict[str, float] = field(default_factory=dict)

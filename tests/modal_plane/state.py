@@ -180,7 +180,7 @@ class Task:
     is_stopping: bool = False
     is_idle: bool = False
     is_polling: bool = False
-    seen_at: float = field(default_factory=time.monotonic)
+    seen_at: float = 0.0  # monotonic; 0 before its first heartbeat
     cancelling: set[str] = field(default_factory=set)
     failure: api_pb2.GenericResult | None = None
     cluster_ip: str = ""

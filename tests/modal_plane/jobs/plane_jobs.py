@@ -23,6 +23,11 @@ def echo(value: object) -> object:
     return value
 
 
+def talk() -> None:
+    """Lines, a progress bar, and an end without a newline."""
+    sys.stdout.write("über\n\n 1%\r 2%\r\nend")
+
+
 def seen() -> dict[str, object]:
     """What a container finds around itself."""
     return {
@@ -31,6 +36,14 @@ def seen() -> dict[str, object]:
         "volume": sorted(path.name for path in DATA.iterdir()) if DATA.exists() else None,
         "modules": sorted(path.name for path in Path.cwd().glob("*.py")),
     }
+
+
+def try_to_write(path: str) -> str:
+    try:
+        Path(path, "new.txt").write_text("new")
+    except OSError as error:
+        return f"{sorted(each.name for each in Path(path).iterdir())} {error.strerror}"
+    return "written"
 
 
 def listing(folder: str) -> list[str]:
