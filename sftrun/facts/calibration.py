@@ -37,7 +37,7 @@ class StackConstants(Strict):
 
 
 class Calibration(Strict):
-    """Constants by stack (eager, liger, compiled, unsloth), with what they were fitted to."""
+    """Constants by stack (eager, fused, liger, compiled, unsloth), with what they were fitted to."""
 
     date: str
     gpu: str

@@ -117,7 +117,7 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
     return Features(
         identity=plan.identity,
         parameters=parameters,
-        stack=stack_of(plan.trainer),
+        stack=stack_of(plan.trainer, plan.model),
         gpu=gpu,
         gpu_count=gpu_count,
         layout=workload.layout(plan.trainer),

@@ -139,7 +139,7 @@ def layer_bytes_per_token(setup: Setup) -> float:
 
 def _inputs_bytes(setup: Setup, inner: float) -> float:
     a, hidden = setup.activation_bytes, setup.model.hidden_size
-    inputs = hidden * setup.trains(_ATTENTION_INPUTS) + hidden * setup.trains(_MLP_INPUTS)
+    inputs: float = hidden * setup.trains(_ATTENTION_INPUTS) + hidden * setup.trains(_MLP_INPUTS)
     inputs += inner * (setup.trains(_MLP_OUTPUTS) or setup.stack == "eager")
     if setup.lora is None:
         return a * inputs

@@ -9,7 +9,7 @@ from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, Train
 from sftrun.facts.models import Linear, ModelFacts
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
-Stack = Literal["eager", "liger", "compiled", "unsloth"]
+Stack = Literal["eager", "fused", "liger", "compiled", "unsloth"]
 Sharding = Literal["one", "ddp", "fsdp"]
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
@@ -27,7 +27,7 @@ class Setup:
 
     @property
     def stack(self) -> Stack:
-        return stack_of(self.trainer)
+        return stack_of(self.trainer, self.spec)
 
     @property
     def sharding(self) -> Sharding:
@@ -114,13 +114,15 @@ class Setup:
         return any(x.name in names for x in self.targets)
 
 
-def stack_of(trainer: TrainerSpec) -> Stack:
-    """The code that runs a step under these settings."""
+def stack_of(trainer: TrainerSpec, spec: ModelSpec) -> Stack:
+    """The code that runs a step under these settings: `fused` has LoRA's products joined, but layers not compiled."""
     if trainer.engine == "unsloth":
         return "unsloth"
     if trainer.compile_layers:
         return "compiled"
-    return "liger" if trainer.use_liger_kernel else "eager"
+    if trainer.use_liger_kernel:
+        return "liger"
+    return "fused" if spec.attn_implementation == "varlen" or trainer.dequantize else "eager"
 
 
 def bits_of(quantization: QuantizationSpec | None, spec: ModelSpec) -> int:

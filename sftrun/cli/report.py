@@ -1,0 +1,39 @@
+"""`sftrun report`: a run's report, for people, for machines, or as a page to forward."""
+
+from pathlib import Path
+
+import click
+
+from sftrun.cli.options import format_option, run_argument
+
+
+@click.command()
+@run_argument
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one self-contained HTML page.")
+@format_option()
+def command(run: str, html: Path | None, form: str) -> int:
+    """Write a run's report: time, memory and money against the estimate, losses, samples before and after.
+
+    \b
+    Examples:
+      sftrun report quickstart
+      sftrun report quickstart --html report.html
+      sftrun report 3f2a --format json
+    """
+    from sftrun.cli.watching import keep_report, open_run, show
+    from sftrun.run.execute import load
+
+    folder, backend = open_run(run)
+    summary = keep_report(folder, load(folder, backend))
+    if html is not None:
+        from sftrun.report.html import curves, page
+        from sftrun.run.files import write_atomic
+        from sftrun.run.tail import Tail
+
+        write_atomic(html, page(summary, folder.plan(), curves(Tail(folder.events).read())))
+        click.echo(f"wrote {html}", err=True)
+    if form == "json":
+        click.echo(summary.model_dump_json(indent=2))
+    elif html is None:
+        show(summary)
+    return 0
