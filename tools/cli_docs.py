@@ -23,7 +23,7 @@ the working folder, or where `SFTRUN_HOME` says. Progress goes to stdout, errors
 """
 CODES = {
     0: "Done, or nothing to do; the recipe is valid",
-    1: "Something outside this program is wrong: a recipe, a folder, a name, a package; the message says what and where",
+    1: "Something outside this program is wrong: a recipe, a folder, a name; the message says what and where",
     70: "A bug of sftrun's; the message says where the traceback is",
     130: "A second Ctrl-C",
 }

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from dataclasses import asdict
 
 import click
 
@@ -28,7 +27,7 @@ def command(limit: int, form: str) -> int:
     root = ledger_folder()
     listed = rows(root)
     if form == "json":
-        click.echo(json.dumps({"runs": [asdict(row) for row in listed[:limit]], "count": len(listed)}, indent=2))
+        click.echo(json.dumps({"runs": [row._asdict() for row in listed[:limit]], "count": len(listed)}, indent=2))
     elif not listed:
         click.echo(f"no runs in {root} yet; `sftrun apply recipes/quickstart.yaml` makes the first")
     else:

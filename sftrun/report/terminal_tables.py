@@ -79,7 +79,8 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
     costs = any(row.executor == "modal" for row in rows)
     if costs:
         table.add_column("spent", justify="right", no_wrap=True)
-    table.add_column("model", overflow="ellipsis", no_wrap=True)
+    # the one column that gives way in a narrow terminal: a column may shrink, its text may not wrap
+    table.add_column("model")
     for row in rows:
         table.add_row(
             row.id,
@@ -89,7 +90,7 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
             f"{row.step}/{row.total_steps}" if row.total_steps else "",
             words.loss(row.loss) if row.loss is not None else "",
             *([_spent(row)] if costs else []),
-            Text(words.printable(row.problem or row.model)),
+            Text(words.printable(row.problem or row.model), no_wrap=True, overflow="ellipsis"),
         )
     return table
 

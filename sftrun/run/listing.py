@@ -9,9 +9,8 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sftrun.errors import LedgerError, RunNotFound
 from sftrun.run.files import write_atomic
@@ -24,9 +23,11 @@ _ENDED = ("finished", "stopped", "failed")
 Stamp = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One run in a list.  `status` is that of `run.state`, or `damaged` with what is wrong in `problem`."""
+class Row(NamedTuple):
+    """One run in a list; a tuple, as ten thousand of them are made at once.
+
+    `status` is that of `run.state`, or `damaged` with what is wrong in `problem`.
+    """
 
     id: str
     name: str = ""
@@ -47,13 +48,13 @@ def rows(root: Path) -> list[Row]:
     known = _read_index(root)
     fresh: dict[str, tuple[Stamp, Row]] = {}
     for run_id in _ids(runs):
-        stamp = _stamp(runs / run_id)
+        stamp = _stamp(f"{runs}/{run_id}")
         old = known.get(run_id)
         fresh[run_id] = old if old is not None and old[0] == stamp else (stamp, _read_row(runs / run_id))
     ended = {run_id: kept for run_id, kept in fresh.items() if kept[1].status in _ENDED}
     if ended != known:
         _write_index(root, ended)
-    listed = [_with_life(runs / run_id, row) for run_id, (_, row) in fresh.items()]
+    listed = [row if row.status in _ENDED else _with_life(runs / row.id, row) for _, row in fresh.values()]
     return sorted(listed, key=lambda row: (-row.created, row.id))
 
 
@@ -92,9 +93,8 @@ def _ids(runs: Path) -> list[str]:
         ) from error
 
 
-def _stamp(folder: Path) -> Stamp:
-    path = str(folder)
-    return (*_size_and_time(f"{path}/run.json"), *_size_and_time(f"{path}/events.jsonl"))
+def _stamp(folder: str) -> Stamp:
+    return (*_size_and_time(f"{folder}/run.json"), *_size_and_time(f"{folder}/events.jsonl"))
 
 
 def _size_and_time(path: str) -> tuple[int, int]:
@@ -150,14 +150,14 @@ def _with_events(row: Row, events: list[dict[str, Any]]) -> Row:
         return row
     last = events[0]
     ended = last["kind"] in _ENDED
-    row = replace(row, status=last["kind"] if ended else "running")
+    row = row._replace(status=last["kind"] if ended else "running")
     if ended:
         step = int(last.get("step", 0))
-        row = replace(row, spent_usd=str(last.get("spent_usd", "0")), step=step, total_steps=step)
+        row = row._replace(spent_usd=str(last.get("spent_usd", "0")), step=step, total_steps=step)
     logged = events[-1]
     if logged["kind"] == "step":
         at, total, loss = int(logged["step"]), int(logged["total_steps"]), float(logged["loss"])
-        row = replace(row, step=row.step or at, total_steps=total, loss=loss)
+        row = row._replace(step=row.step or at, total_steps=total, loss=loss)
     return row
 
 
@@ -167,7 +167,7 @@ def _with_life(folder: Path, row: Row) -> Row:
         return row
     if row.executor != "local" or holder(folder / "lock") is not None:
         return row
-    return replace(row, status="lost")
+    return row._replace(status="lost")
 
 
 def _read_index(root: Path) -> dict[str, tuple[Stamp, Row]]:
@@ -175,13 +175,13 @@ def _read_index(root: Path) -> dict[str, tuple[Stamp, Row]]:
         data = json.loads((root / "index.json").read_bytes())
         if data["format"] != _FORMAT:
             return {}
-        return {i: ((a, b, c, d), Row(i, *values)) for i, (a, b, c, d), values in data["rows"]}
+        return {i: (tuple(stamp), Row(i, *values)) for i, stamp, values in data["rows"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def _write_index(root: Path, fresh: dict[str, tuple[Stamp, Row]]) -> None:
-    entries = [[i, stamp, list(asdict(row).values())[1:]] for i, (stamp, row) in fresh.items()]
+    entries = [[i, stamp, row[1:]] for i, (stamp, row) in fresh.items()]
     with suppress(LedgerError):  # a ledger that can't be written can still be read
         write_atomic(
             root / "index.json", json.dumps({"format": _FORMAT, "rows": entries}, separators=(",", ":")), durable=False

@@ -1,0 +1,224 @@
+"""What a person sees, as text, in a narrow and in a wide terminal.
+
+The expected screens are in `snapshots/`; SFTRUN_WRITE_SNAPSHOTS=1 writes them anew.
+"""
+
+import io
+import os
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from rich.console import Console, RenderableType
+
+from sftrun.contract import events
+from sftrun.contract.events import AnyEvent
+from sftrun.plan.models import Plan
+from sftrun.report import words
+from sftrun.report.progress import Lines
+from sftrun.report.summary import Compared, Failure, Report, report
+from sftrun.report.terminal import LiveView, sparkline
+from sftrun.report.terminal_tables import run_summary, runs_table, side_by_side
+from sftrun.run.ledger import Manifest
+from sftrun.run.listing import Row
+from sftrun.run.state import RunState, advance, fold
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+WIDTHS = pytest.mark.parametrize("width", [80, 200])
+
+
+def course(until: str = "finished") -> list[AnyEvent]:
+    """A run's events, up to the first of a kind."""
+    started = events.Started(run_id="3f2a9c01de", attempt=1, host="h", pid=1, device="NVIDIA H200", gpu_count=1)
+    said: list[AnyEvent] = [
+        started,
+        events.Stage(name="data"),
+        events.DataReady(format="instruction", rows=450, eval_rows=50, tokens=32_110, learnt_tokens=12_003),
+        events.Stage(name="model"),
+        events.ModelReady(parameters=3_456_789, trainable_parameters=123_456, total_steps=60),
+        events.Stage(name="samples_before"),
+        events.Sample(when="before", index=0, prompt="a pod for nginx", text="the the the"),
+        events.Stage(name="train"),
+    ]
+    said += [
+        events.Step(
+            step=n,
+            total_steps=60,
+            epoch=n / 60,
+            loss=3 / n**0.5,
+            learning_rate=2e-4 * (1 - n / 61),
+            tokens_per_second=12_345,
+            seconds_per_step=0.5,
+            memory_gb=1.25,
+        )
+        for n in range(10, 61, 10)
+    ]
+    said += [
+        events.Evaluated(step=60, loss=0.41, rows=50),
+        events.Stage(name="samples_after"),
+        events.Sample(
+            when="after", index=0, prompt="a pod for nginx", text="apiVersion: v1\nkind: Pod\nmetadata:\n  name: x"
+        ),
+        events.Stage(name="save"),
+        events.Finished(
+            step=60, train_loss=0.7, output_dir="/vol/out/quick", memory_gb=1.31, spent_usd=Decimal("0.42")
+        ),
+    ]
+    numbered = [event.model_copy(update={"seq": i + 1, "at": 1000.0 + 2 * i}) for i, event in enumerate(said)]
+    kinds = [event.kind for event in numbered]
+    return numbered[: kinds.index(until) + 1]
+
+
+def made(state: RunState) -> Report:
+    manifest = Manifest(
+        id="3f2a9c01de",
+        name="quickstart",
+        identity="i",
+        generation=1,
+        created=1.0,
+        user="u",
+        host="h",
+        executor="modal",
+        model="builtin:tiny",
+        recipe_file="/r.yaml",
+    )
+    no_estimate = cast(Plan, SimpleNamespace(cost=None, memory=None))
+    return report(manifest, no_estimate, state, "/vol/out/quick")
+
+
+def screen(content: RenderableType, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
+    console.print(content)
+    assert isinstance(console.file, io.StringIO)
+    return "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())
+
+
+def agrees(name: str, text: str) -> None:
+    path = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("SFTRUN_WRITE_SNAPSHOTS"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@WIDTHS
+def test_the_live_view(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    view = LiveView(console, "quickstart 3f2a9c01de", Decimal("0.01"), clock=lambda: 1040.0)
+    state = RunState()
+    for event in course()[:13]:
+        state = advance(state, event)
+        view.heard(event, state)
+    agrees(f"live-{width}", screen(view.render(), width))
+
+
+@WIDTHS
+def test_the_summary_of_a_finished_run(width: int) -> None:
+    summary = made(fold(course())).model_copy(
+        update={
+            "estimates": (
+                Compared(what="seconds", low=30, high=60, actual=44),
+                Compared(what="usd", low=0.3, high=0.5, actual=0.42),
+            )
+        }
+    )
+    agrees(f"summary-{width}", screen(run_summary(summary), width))
+
+
+def test_the_summary_of_a_failed_run() -> None:
+    failure = Failure(
+        failure="out_of_memory",
+        stage="train",
+        message="CUDA is out of memory",
+        help="smaller batch",
+        tail=("a", "b\x1b[2J"),
+    )
+    state = fold(course("step"))
+    summary = made(state).model_copy(update={"status": "failed", "failure": failure})
+    agrees("failed-80", screen(run_summary(summary), 80))
+
+
+@WIDTHS
+def test_the_list_of_runs(width: int) -> None:
+    listed = [
+        Row("3f2a9c01de", "quickstart", "finished", 1000.0, "local", "builtin:tiny", 60, 60, 0.41, "0"),
+        Row(
+            "99aabbccdd",
+            "phi3-census",
+            "running",
+            100.0,
+            "modal",
+            "unsloth/Phi-3-mini-4k-instruct",
+            7,
+            900,
+            1.5,
+            "1.25",
+        ),
+        Row("0000000000", problem="run.json is missing"),
+    ]
+    agrees(f"runs-{width}", screen(runs_table(listed, 90_000.0), width))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    long = [("p" * 300, "b " * 200, "日本語" * 100)]
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(side_by_side(long))
+    assert isinstance(console.file, io.StringIO)
+    from rich.cells import cell_len
+
+    assert max(cell_len(line) for line in console.file.getvalue().splitlines()) <= width
+
+
+def test_markup_in_an_answer_is_only_text() -> None:
+    assert "[bold]x[/bold]" in screen(side_by_side([("[red]p", "[bold]x[/bold]", None)]), 80)
+
+
+def test_plain_lines_are_few_in_a_long_run() -> None:
+    out = io.StringIO()
+    lines, state = Lines(out), RunState()
+    for n in range(10_000):
+        step = events.Step(
+            seq=n + 1, at=n * 0.01, step=n + 1, total_steps=10_000, epoch=0, loss=1.0, learning_rate=1e-4
+        )
+        state = advance(state, step)
+        lines.heard(step, state)
+    assert 45 <= len(out.getvalue().splitlines()) <= 55
+
+
+def test_a_sparkline_of_many_values_has_the_width_asked_for() -> None:
+    line = sparkline([float(1000 - n) for n in range(1000)], 20)
+    assert len(line) == 20
+    assert (line[0], line[-1]) == ("█", "▁")
+
+
+def test_a_flat_curve_is_flat() -> None:
+    assert set(sparkline([2.0] * 5, 10)) == {"▁"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\x1b[2Jb", "a�[2Jb"), ("a\rb\x07", "a�b�"), ("x\u202ey", "x�y"), ("日本 🚀\n\tok", "日本 🚀\n\tok")],
+)
+def test_control_characters_are_shown_not_obeyed(text: str, shown: str) -> None:
+    assert words.printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3599, "59:59"), (3723, "1:02:03")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert words.clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [("0", "$0.00"), ("0.0123", "$0.0123"), ("0.42", "$0.42"), ("1234.5", "$1,234.50")]
+)
+def test_dollars(amount: str, text: str) -> None:
+    assert words.dollars(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.0, "3.000"), (0.0123, "0.0123"), (12.345, "12.35"), (5e6, "5.000e+06")])
+def test_loss(value: float, text: str) -> None:
+    assert words.loss(value) == text
