@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe.checks_compute import COMPUTE
 from sftrun.recipe.checks_data import DATA
+from sftrun.recipe.checks_names import NAMES
 from sftrun.recipe.checks_paths import PATHS
 from sftrun.recipe.checks_training import TRAINING
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
-ALL: tuple[Check, ...] = (*TRAINING, *DATA, *COMPUTE, *PATHS)
+ALL: tuple[Check, ...] = (*TRAINING, *NAMES, *DATA, *COMPUTE, *PATHS)
 
 # keys whose absence a check speaks of
 _RESTS_ON: dict[str, tuple[Path, ...]] = {

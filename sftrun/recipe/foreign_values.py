@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sftrun.recipe.source import is_bool_word, resolve
+from sftrun.recipe.nodes import is_bool_word, resolve
 
 
 @dataclass

@@ -14,7 +14,8 @@ from sftrun.recipe.foreign_values import SPECIAL, Draft, flow, scalar
 from sftrun.recipe.known import OBJECT_NAME, sft_config
 from sftrun.recipe.models import Trainer
 from sftrun.recipe.names import foreign
-from sftrun.recipe.source import ListNode, MapNode, Node, ScalarNode, is_bool_word, is_true_word, parse
+from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, is_bool_word, is_true_word
+from sftrun.recipe.source import parse
 
 SECTIONS = ("model", "quantization", "lora", "dataset", "trainer", "compute", "volumes", "output", "samples")
 

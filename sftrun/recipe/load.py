@@ -15,7 +15,7 @@ from sftrun.diagnostics import Diagnostic
 from sftrun.recipe import reading, tokens
 from sftrun.recipe.checks import check
 from sftrun.recipe.models import Recipe
-from sftrun.recipe.source import Source
+from sftrun.recipe.nodes import Source
 
 
 @dataclass(frozen=True)

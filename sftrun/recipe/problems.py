@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sftrun.diagnostics import Diagnostic, Fix, Path, dotted
 from sftrun.recipe import kinds
 from sftrun.recipe.names import foreign, nearest
-from sftrun.recipe.source import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
+from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
 
 _RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
 _FORM = {"string_pattern_mismatch", "string_too_short"}

@@ -1,22 +1,20 @@
 """Files -> one tree: `extends` chains, `--set`, and the short form of data sources."""
 
-import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
 
 from sftrun.diagnostics import Diagnostic, Path, Span
 from sftrun.recipe import versions
-from sftrun.recipe.source import MAX_BYTES, ListNode, MapNode, Node, ScalarNode, Source, child_of, parse
+from sftrun.recipe.merging import expand_sources, merge, too_large
+from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, Source
+from sftrun.recipe.overrides import OPTION, override
+from sftrun.recipe.source import MAX_BYTES, parse
 
-OPTION = "--set"
 STDIN = "<stdin>"
 MAX_CHAIN = 16
 RELATIVE: tuple[Path, ...] = (("model", "name_or_path"), ("dataset", "train", "path"), ("dataset", "eval", "path"))
-_SOURCES: tuple[Path, ...] = (("dataset", "train"), ("dataset", "eval"))
 _MONEY: Path = ("budget", "max_usd")
-_OVERRIDE = re.compile(r'((?:"[^"]*"|[^"=\s])+)=(.*)', re.DOTALL)
-_KEY = re.compile(r'"([^"]*)"|([^."]+)')
 
 Plain = bool | int | float | str | Decimal | None | tuple["Plain", ...] | dict[str, "Plain"]
 
@@ -37,12 +35,16 @@ def read(file: str, overrides: tuple[str, ...], text: str | bytes | None) -> Rea
     reading = _Reading(STDIN if file == "-" else file)
     root = reading.chain(reading.file, text, ())
     if root is not None:
-        root = reading.override(root, overrides)
-        _expand_sources(root)
+        if overrides:
+            reading.texts[OPTION] = "\n".join(overrides)
+        done = override(root, overrides)
+        root = done.root
+        reading.found += done.found
+        reading.broken |= done.broken
+        expand_sources(root)
     source = Source(reading.file, reading.texts, root)
-    done = Read(source, reading.found, reading.broken, stop=root is None or reading.stop)
-    done.folders = _folders(source, root)
-    return done
+    stop = root is None or reading.stop
+    return Read(source, reading.found, reading.broken, _folders(source, root), stop)
 
 
 def values_of(node: Node, path: Path = ()) -> Plain:
@@ -57,17 +59,6 @@ def values_of(node: Node, path: Path = ()) -> Plain:
     return node.value
 
 
-def merge(base: Node, over: Node) -> Node:
-    """`over` on top of `base`: mappings key by key, everything else replaces."""
-    if not (isinstance(base, MapNode) and isinstance(over, MapNode)):
-        return over
-    items, keys = dict(base.items), dict(base.keys)
-    for key, child in over.items.items():
-        items[key] = merge(items[key], child) if key in items else child
-        keys[key] = over.keys[key]
-    return MapNode(over.span, items, keys)
-
-
 class _Reading:
     def __init__(self, file: str) -> None:
         self.file = file
@@ -80,7 +71,7 @@ class _Reading:
         """The tree of a file on top of its bases; None if there is nothing to judge."""
         if given is not None and len(given) > MAX_BYTES:
             self.texts[file] = ""
-            self.found.append(_too_large(file))
+            self.found.append(too_large(file))
             return None
         text = self._text_of(file) if given is None else given
         text = self._decoded(file, text) if isinstance(text, bytes) else text
@@ -130,7 +121,7 @@ class _Reading:
         if below is None:
             self.stop = True
             return root
-        _expand_sources(below)
+        expand_sources(below)
         merged = merge(below, root)
         assert isinstance(merged, MapNode)
         return merged
@@ -156,7 +147,7 @@ class _Reading:
             return self._unreadable(file, f"`{file}` can't be read: {reason.lower()}")
         if len(data) > MAX_BYTES:
             self.texts[file] = ""
-            self.found.append(_too_large(file))
+            self.found.append(too_large(file))
             return None
         return self._decoded(file, data)
 
@@ -177,97 +168,6 @@ class _Reading:
         self.texts.setdefault(file, "")
         self.found.append(Diagnostic("Y116", message, span=Span(file, 1, 1, 1, 1), help="check the file name"))
         return None
-
-    def override(self, root: MapNode, overrides: tuple[str, ...]) -> MapNode:
-        """The tree with each `a.b=yaml` put in its place."""
-        self.texts.update({OPTION: "\n".join(overrides)} if overrides else {})
-        line = 1
-        for option in overrides:
-            root = self._set(root, option, line)
-            line += option.count("\n") + 1
-        return root
-
-    def _set(self, root: MapNode, option: str, line: int) -> MapNode:
-        whole = Span(OPTION, line, 1, line, len(option.split("\n")[0]) + 1)
-        match = _OVERRIDE.fullmatch(option)
-        keys = [quoted or plain for quoted, plain in _KEY.findall(match[1])] if match else []
-        if match is None or not keys:
-            message = f"`{option}` is not an override"
-            self.found.append(Diagnostic("R110", message, span=whole, help="write --set trainer.max_steps=60"))
-            return root
-        if len(match[2]) > MAX_BYTES:
-            self.found.append(_too_large(OPTION))
-            return root
-        parsed, node = parse(match[2], OPTION, any_node=True)
-        shift = match.start(2)
-        self.found += [_moved(one, line, shift, tuple(keys)) for one in parsed.diagnostics]
-        if node is None:
-            if not parsed.diagnostics:
-                node = ScalarNode(Span(OPTION, 1, 1, 1, 1), None)
-            else:
-                self.broken.add(tuple(keys))
-                return root
-        self.broken |= {(*keys, *path) for path in parsed.broken}
-        _move_all(node, line, shift)
-        return self._placed(root, keys, node, Span(OPTION, line, 1, line, match.end(1) + 1), whole)
-
-    def _placed(self, root: MapNode, keys: list[str], node: Node, key: Span, whole: Span) -> MapNode:
-        _expand_sources(root)
-        nested: Node = node
-        for name in reversed(keys):
-            nested = MapNode(whole, {name: nested}, {name: key})
-        for depth in range(1, len(keys)):
-            there = _find(root, tuple(keys[:depth]))
-            if isinstance(there, ListNode):
-                message = f"`{'.'.join(keys[:depth])}` is a list, and only a whole list can be set"
-                self.found.append(Diagnostic("R110", message, span=key, help=f"--set {'.'.join(keys[:depth])}=[…]"))
-                return root
-        merged = merge(root, nested)
-        assert isinstance(merged, MapNode)
-        # the file's own place stays the recipe's
-        return MapNode(root.span, merged.items, merged.keys)
-
-
-def _find(node: Node, path: Path) -> Node | None:
-    there: Node | None = node
-    for key in path:
-        there = child_of(there, key) if there is not None else None
-    return there
-
-
-def _moved_span(span: Span, line: int, column: int) -> Span:
-    return Span(
-        span.file,
-        span.line + line - 1,
-        span.column + (column if span.line == 1 else 0),
-        span.end_line + line - 1,
-        span.end_column + (column if span.end_line == 1 else 0),
-    )
-
-
-def _moved(found: Diagnostic, line: int, column: int, keys: Path) -> Diagnostic:
-    span = _moved_span(found.span, line, column) if found.span else None
-    return replace(found, at=(*keys, *found.at), span=span, fix=None)
-
-
-def _move_all(node: Node, line: int, column: int) -> None:
-    node.span = _moved_span(node.span, line, column)
-    if isinstance(node, MapNode):
-        node.keys = {key: _moved_span(span, line, column) for key, span in node.keys.items()}
-        for child in node.items.values():
-            _move_all(child, line, column)
-    elif isinstance(node, ListNode):
-        for child in node.items:
-            _move_all(child, line, column)
-
-
-def _expand_sources(root: MapNode) -> None:
-    """`train: file.jsonl` is short for `train: {path: file.jsonl}`; the synthetic key stands where the text does."""
-    for section, name in _SOURCES:
-        parent = root.items.get(str(section))
-        short = parent.items.get(str(name)) if isinstance(parent, MapNode) else None
-        if isinstance(parent, MapNode) and isinstance(short, ScalarNode) and isinstance(short.value, str):
-            parent.items[str(name)] = MapNode(short.span, {"path": short}, {"path": short.span})
 
 
 def _folders(source: Source, root: MapNode | None) -> dict[str, str]:
@@ -295,9 +195,3 @@ def _real(file: str) -> str:
         return str(FilePath(file).resolve())
     except (OSError, RuntimeError, ValueError):
         return file
-
-
-def _too_large(file: str) -> Diagnostic:
-    message = f"the file is larger than {MAX_BYTES // 1024} KiB, which no recipe needs"
-    help = "keep data in files of its own and name them in `dataset`"
-    return Diagnostic("Y109", message, span=Span(file, 1, 1, 1, 1), help=help)

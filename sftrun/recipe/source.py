@@ -5,9 +5,8 @@ they turn into values, nothing is ever constructed from a tag, and depth, size a
 anything.  Scalars follow YAML 1.2's core schema, except that `2e-4` is the number that its author meant.
 """
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -17,55 +16,12 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import Scanner
 
 from sftrun.diagnostics import Diagnostic, Fix, Path, Span
-
-Scalar = bool | int | float | str | None
+from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, is_bool_word, is_odd_number, resolve
+from sftrun.recipe.yaml_words import at, first_line, short, wrong_character, wrong_syntax
 
 MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 32
-
-_NULLS = {"", "~", "null", "Null", "NULL"}
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-# what PyYAML and other YAML 1.1 readers take for a bool, and YAML 1.2 for a string
-_TRUE_WORDS = {"yes", "Yes", "YES", "on", "On", "ON"}
-_FALSE_WORDS = {"no", "No", "NO", "off", "Off", "OFF"}
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)$")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$")
-# read as different numbers, or as none, by different YAML readers
-_ODD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|0[xob][0-9a-fA-F_]+|0[0-9]+|[1-9][0-9]*(_[0-9]+)+(\.[0-9]*)?)$")
-_MAX_DIGITS = 18
-BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-
-
-@dataclass(slots=True)
-class ScalarNode:
-    """A word, number or text; `plain` if it was written without quotes."""
-
-    span: Span
-    value: Scalar
-    text: str = ""
-    plain: bool = True
-
-
-@dataclass(slots=True)
-class ListNode:
-    """A sequence."""
-
-    span: Span
-    items: list["Node"] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class MapNode:
-    """A mapping; `keys` says where each key stands."""
-
-    span: Span
-    items: dict[str, "Node"] = field(default_factory=dict)
-    keys: dict[str, Span] = field(default_factory=dict)
-
-
-Node = ScalarNode | ListNode | MapNode
 
 
 @dataclass(frozen=True)
@@ -75,61 +31,6 @@ class Parsed:
     root: MapNode | None
     diagnostics: tuple[Diagnostic, ...] = ()
     broken: frozenset[Path] = frozenset()
-
-
-@dataclass(frozen=True)
-class Source:
-    """The merged tree of a recipe, and the text of every file that it came from."""
-
-    file: str
-    texts: dict[str, str]
-    root: MapNode | None = None
-
-    def locate(self, path: Path, on_key: bool = False) -> Span:
-        """Where `path` stands; the deepest key on the way to it that does, if it is not written."""
-        node: Node | None = self.root
-        if node is None:
-            return Span(self.file, 1, 1, 1, 1)
-        span, parent = self._start(), None
-        for depth, key in enumerate(path):
-            child = child_of(node, key) if node is not None else None
-            if child is None:
-                return parent or span
-            parent = node.keys.get(str(key)) if isinstance(node, MapNode) else child.span
-            last = depth == len(path) - 1
-            span = (parent or child.span) if last and on_key else child.span
-            node = child
-        return span
-
-    def place(self, found: Diagnostic) -> Span:
-        """Where a diagnostic stands."""
-        return found.span or self.locate(found.at, found.on_key)
-
-    def _start(self) -> Span:
-        assert self.root is not None
-        at = self.root.span
-        first = next(iter(self.root.keys.values()), None)
-        return first if first is not None and first.file == at.file else Span(at.file, at.line, at.column, at.line, 1)
-
-    def find(self, path: Path) -> Node | None:
-        """The node at `path`, or None where nothing is written."""
-        node: Node | None = self.root
-        for key in path:
-            node = child_of(node, key) if node is not None else None
-        return node
-
-    def lines(self, file: str) -> list[str]:
-        """The lines of a file, as the spans count them."""
-        return BREAK.split(self.texts.get(file, ""))
-
-
-def child_of(node: Node, key: str | int) -> Node | None:
-    """The node below `node` at `key`, if there is one."""
-    if isinstance(node, MapNode):
-        return node.items.get(str(key))
-    if isinstance(node, ListNode) and isinstance(key, int):
-        return node.items[key] if 0 <= key < len(node.items) else None
-    return None
 
 
 def parse(text: str, file: str, *, any_node: bool = False) -> tuple[Parsed, Node | None]:
@@ -142,7 +43,7 @@ def parse(text: str, file: str, *, any_node: bool = False) -> tuple[Parsed, Node
     if root is None or (isinstance(root, ScalarNode) and root.value is None):
         return Parsed(None, (*found, _whole(file, "Y111", "the file is empty", "start with `version: 1`"))), None
     if not isinstance(root, MapNode):
-        what = "a list" if isinstance(root, ListNode) else f"the text {_short(root.text)}"
+        what = "a list" if isinstance(root, ListNode) else f"the text {short(root.text)}"
         message = f"a recipe is a mapping of keys to values, but this file holds {what}"
         place = _first_line(root.span)
         return Parsed(None, (*found, Diagnostic("Y112", message, span=place, help="write `key: value` lines"))), root
@@ -172,7 +73,6 @@ class _Building:
         self.found: list[Diagnostic] = []
         self.broken: set[Path] = set()
         self.nodes = 0
-        self.lines: list[str] | None = None
 
     def run(self) -> Node | None:
         try:
@@ -181,20 +81,20 @@ class _Building:
             root = self._node(first, events, ()) if first is not None else None
             self._second_document(events)
         except _TooDeep as error:
-            self._too_deep(self._at(error.mark))
+            self._too_deep(at(error.mark, self.text, self.file))
             return None
         except RecursionError:  # pragma: no cover - the depth is bounded above
             self._too_deep(Span(self.file, 1, 1, 1, 1))
             return None
         except ReaderError as error:
-            self._character(error)
+            self.found.append(wrong_character(error, self.text, self.file))
             return None
         except MarkedYAMLError as error:
-            self._syntax(error)
+            self.found.append(wrong_syntax(error, self.text, self.file))
             return None
         except (YAMLError, ValueError, IndexError, AttributeError, TypeError, AssertionError) as error:
             # ruamel answers some broken input with Python's own errors
-            self._say("Y101", f"this is not YAML: {_first(str(error))}", Span(self.file, 1, 1, 1, 1))
+            self._say("Y101", f"this is not YAML: {first_line(str(error))}", Span(self.file, 1, 1, 1, 1))
             return None
         return root
 
@@ -288,7 +188,7 @@ class _Building:
             return None
         if event.anchor is not None:
             self._anchor(event, path)
-        if plain and (text in _NULLS or not isinstance(resolve(text), str) or is_bool_word(text)):
+        if plain and (not isinstance(resolve(text), str) or is_bool_word(text)):
             self._say(
                 "Y113",
                 f"a key must be a word, but YAML readers take `{text}` for another kind of value",
@@ -309,10 +209,10 @@ class _Building:
             self._say("Y104", f"`{text}` is a bool to some YAML readers and a word to others", span, at=path)
             self.broken.add(path)
             return ScalarNode(span, text, text)
-        if _ODD_NUMBER.match(text) or (_INT.match(text) and len(text) > _MAX_DIGITS):
+        if is_odd_number(text):
             self._say(
                 "Y115",
-                f"`{_short(text)}` is not the same number to every YAML reader",
+                f"`{short(text)}` is not the same number to every YAML reader",
                 span,
                 at=path,
                 help="write a plain decimal number, or quote it if a text is meant",
@@ -342,45 +242,19 @@ class _Building:
         tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
         mark = event.start_mark
         span = Span(self.file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
-        self._say("Y114", f"the tag `{_short(tag)}` is not part of a recipe", span, at=path, help="take it out")
+        self._say("Y114", f"the tag `{short(tag)}` is not part of a recipe", span, at=path, help="take it out")
         self.broken.add(path)
 
     def _duplicate(self, key: str, span: Span, path: Path) -> None:
         self._say(
             "Y102",
-            f"the key `{_short(key)}` stands here a second time",
+            f"the key `{short(key)}` stands here a second time",
             span,
             at=path,
             help="keep one of the two",
             also=((path, "first here"),),
         )
         self.broken.add(path)
-
-    def _syntax(self, error: MarkedYAMLError) -> None:
-        mark = error.problem_mark or error.context_mark
-        if any(sign in str(error.problem) for sign in _UNCLOSED) and error.context_mark is not None:
-            mark = error.context_mark  # where it was opened says more than where the reader gave up
-        span = self._at(mark) if mark is not None else Span(self.file, 1, 1, 1, 1)
-        problem = str(error.problem or error.context or "it can't be read")
-        if "'\\t'" in problem:
-            self._say("Y103", "a tab, where YAML takes spaces alone", span, help="replace the tab by spaces")
-            return
-        if "found undefined alias" in problem:  # pragma: no cover - only composers say so
-            self._say("Y105", problem, span)
-            return
-        message, help = _plain_words(problem, str(error.context or ""))
-        self._say("Y101", message, span, help=help)
-
-    def _character(self, error: ReaderError) -> None:
-        before = BREAK.split(self.text[: error.position])
-        line, column = len(before), len(before[-1]) + 1
-        code = error.character if isinstance(error.character, int) else ord(str(error.character)[0])
-        self._say(
-            "Y117",
-            f"the control character U+{code:04X} can't stand in YAML",
-            Span(self.file, line, column, line, column + 1),
-            help="delete it",
-        )
 
     def _say(
         self,
@@ -395,16 +269,6 @@ class _Building:
     ) -> None:
         self.found.append(Diagnostic(code, message, at=at, span=span, help=help, also=also, fix=fix))
 
-    def _at(self, mark: Any) -> Span:
-        if self.lines is None:
-            self.lines = BREAK.split(self.text)
-        # the end of the text is shown behind the last line that holds something
-        line, column = mark.line, mark.column
-        while line > 0 and (line >= len(self.lines) or not self.lines[line].strip()):
-            line -= 1
-            column = len(self.lines[line].rstrip()) if line < len(self.lines) else 0
-        return Span(self.file, line + 1, column + 1, line + 1, column + 2)
-
     def _span(self, event: Any) -> Span:
         return self._join(event, event)
 
@@ -414,31 +278,6 @@ class _Building:
 
 
 _QUIET = {"StreamStartEvent", "StreamEndEvent", "DocumentEndEvent"}
-
-
-def resolve(text: str) -> Scalar:
-    """The value of a plain scalar: null, bool, int, float, or the text itself."""
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
-    if _INT.match(text) and len(text) <= _MAX_DIGITS:
-        return int(text)
-    if _FLOAT.match(text):
-        return float(text)
-    if _INFINITE.match(text):
-        return float(text.replace(".", "").lower())
-    return text
-
-
-def is_bool_word(text: str) -> bool:
-    """Whether YAML 1.1 reads the word as a bool and YAML 1.2 does not."""
-    return text in _TRUE_WORDS or text in _FALSE_WORDS
-
-
-def is_true_word(text: str) -> bool:
-    """Whether a bool word means true."""
-    return text in _TRUE_WORDS
 
 
 def _is_plain(event: Any) -> bool:
@@ -451,39 +290,3 @@ def _whole(file: str, code: str, message: str, help: str) -> Diagnostic:
 
 def _first_line(span: Span) -> Span:
     return Span(span.file, span.line, span.column, span.line, span.column + 1) if span.end_line > span.line else span
-
-
-def _first(text: str) -> str:
-    return (BREAK.split(text) or [""])[0][:100]
-
-
-def _short(text: str, limit: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def _plain_words(problem: str, context: str) -> tuple[str, str | None]:
-    for part, message, help in _SYNTAX:
-        if part in problem or part in context:
-            return message, help
-    return f"this is not YAML: {_first(problem)}", None
-
-
-_UNCLOSED = ("expected ',' or ']'", "expected ',' or '}'", "found unexpected end of stream")
-# ruamel's words -> ours, the first that occurs
-_SYNTAX = (
-    ("mapping values are not allowed", "a second `:` in one value", "quote the value, or start a new line"),
-    (
-        "expected <block end>",
-        "this line fits no level of indentation above it",
-        "line it up with the keys of its section",
-    ),
-    ("expected ',' or ']'", "this list is never closed", "add `]`"),
-    ("expected ',' or '}'", "this mapping is never closed", "add `}`"),
-    ("could not find expected ':'", "a key without `:` behind it", "write `key: value`"),
-    ("while scanning a quoted scalar", "this quote is never closed", "close the quote"),
-    ("found unexpected end of stream", "this quote is never closed", "close the quote"),
-    ("expected the node content", "a value is missing here", "write the value, or close the bracket"),
-    ("cannot start any token", "a value can't start with this character", "quote the value"),
-    ("unknown escape character", "no such escape in a double-quoted text", "use single quotes, or double the `\\`"),
-)

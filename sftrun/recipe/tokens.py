@@ -3,8 +3,8 @@
 from bisect import bisect_right
 
 from sftrun.diagnostics import Diagnostic, Path, Span
+from sftrun.recipe.nodes import BREAK, ListNode, MapNode, Node, Source
 from sftrun.recipe.secrets import find
-from sftrun.recipe.source import BREAK, ListNode, MapNode, Node, Source
 
 
 def find_all(source: Source) -> list[Diagnostic]:

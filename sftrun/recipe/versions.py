@@ -4,7 +4,7 @@ A file without one, or with one that this program doesn't know, gets a single di
 """
 
 from sftrun.diagnostics import Diagnostic, Span
-from sftrun.recipe.source import MapNode, Node, ScalarNode
+from sftrun.recipe.nodes import MapNode, Node, ScalarNode
 
 CURRENT = 1
 # keys that no recipe has at top level, and that another tool's file or the flat version 0 does

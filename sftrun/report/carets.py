@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from sftrun.diagnostics import Diagnostic, Span
+from sftrun.recipe.nodes import Source
 from sftrun.recipe.secrets import mask
-from sftrun.recipe.source import Source
 
 WIDTH = 80
 _COLOURS = {"error": "31;1", "warning": "33;1", "blue": "34;1", "bold": "1", "help": "36", "good": "32"}

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable
 
 from sftrun.diagnostics import Diagnostic, dotted
+from sftrun.recipe.nodes import Source
 from sftrun.recipe.secrets import mask
-from sftrun.recipe.source import Source
 
 Judged = tuple[str, Iterable[Diagnostic], Source]
 
