@@ -109,7 +109,10 @@ def labelling(wish: Wish, form: DataFormat) -> Labelling:
 
 def _decided(wish: Wish, paths: Sequence[Path]) -> tuple[Labelling | None, tuple[str, ...]]:
     columns = tuple(str(column) for column in first_row(paths))
-    form = wish.format or detect(columns)
+    # without a single whole row any form does: all that is found is what is broken
+    form = wish.format or (detect(columns) if columns else "text")
+    if not columns and form is not None:
+        return labelling(wish, form), columns
     missing = form is None or not set(COLUMNS[form]) <= set(columns)
     return (None if form is None or missing else labelling(wish, form)), columns
 

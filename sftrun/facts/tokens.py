@@ -87,8 +87,9 @@ class Tokens:
         head = self._pieces.ids(prompt)
         if whole[: len(head)] == head:
             return Measured(tokens, self._before + sum(map(len, head)))
-        border = _common([i for ids in head for i in ids], [i for ids in whole for i in ids])
-        return Measured(tokens, self._before + border, clean=False)
+        flat = [token for ids in head for token in ids]
+        border = _common(flat, [token for ids in whole for token in ids])
+        return Measured(tokens, self._before + border, clean=border == len(flat))
 
     def _slow(self, pairs: Sequence[Pair], only: bool) -> Iterator[Measured]:
         wholes = self.tokenizer.encode_batch_fast([self.ended(prompt + completion) for prompt, completion in pairs])

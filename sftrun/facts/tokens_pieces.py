@@ -54,7 +54,7 @@ class Pieces:
         return list(map(self._ids.__getitem__, self._cut(text)))
 
     def _cut(self, text: str) -> list[str]:
-        if self._marked:
+        if self._marked and text:
             text = _MARK + text.replace(" ", _MARK)
         pieces = self._steps[0].findall(text)
         for step in self._steps[1:]:
