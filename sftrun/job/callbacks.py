@@ -14,6 +14,8 @@ from sftrun.contract.events import StopReason
 from sftrun.job import stopping
 from sftrun.job.trainer import JobTrainer, diverged
 
+LOG_KEPT = 100  # entries of the trainer's own log, which would grow with the run, in memory and in each checkpoint
+
 
 class Watcher(TrainerCallback):
     """`stop_reason` is set once a stop was obeyed.  Rates leave out evaluation and saving."""
@@ -37,6 +39,7 @@ class Watcher(TrainerCallback):
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        del state.log_history[:-LOG_KEPT]
         if "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):

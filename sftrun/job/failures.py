@@ -83,7 +83,7 @@ def disk_failure(path: object, why: str) -> JobFailure:
 
 
 def _package(error: BaseException) -> JobFailure | None:
-    if not isinstance(error, ImportError):
+    if not isinstance(error, ImportError) and "to be installed" not in str(error):
         return None
     named = getattr(error, "name", None) or _requirement(str(error))
     if named is None:
@@ -95,8 +95,9 @@ def _package(error: BaseException) -> JobFailure | None:
 
 
 def _requirement(text: str) -> str | None:
-    found = re.search(r"pip install (?:-U |--upgrade )?[`'\"]?([A-Za-z0-9_.-]+)", text)
-    return found[1] if found else None
+    named = re.search(r"pip install (?:-U |--upgrade )?[`'\"]?([A-Za-z0-9_.-]+)", text)
+    named = named or re.search(r"package ([a-z0-9_.-]+) (?:seems|is) (?:to be )?not installed", text)
+    return named[1] if named else None
 
 
 def _network(error: BaseException) -> JobFailure | None:

@@ -19,8 +19,8 @@ from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import death, process, stopping
-from sftrun.job.limits import Limits
 from sftrun.job.failures import translate
+from sftrun.job.limits import Limits
 from sftrun.job.output import finished_before, require_writable
 from sftrun.job.process import Worker
 from sftrun.job.record import DURABLE, Record, parse_line, spent
@@ -54,6 +54,7 @@ class Supervisor:
         self.last: AnyEvent | None = None
         self.killed_for: StopReason | None = None
         self.signals = 0
+        self.worker: Worker | None = None
 
     def run(self) -> int:
         """Start, watch, explain.  Never raises for what the worker or the disk does."""
@@ -95,7 +96,7 @@ class Supervisor:
         _write_atomically(job_file, self.spec.model_dump_json(indent=1))
         oom_before = death.count_oom_kills()
         with self._signals() as wake:
-            worker = process.start(self.spec, job_file, self.lock)
+            worker = self.worker = process.start(self.spec, job_file, self.lock)
             try:
                 self._watch(worker, wake)
             finally:
@@ -162,6 +163,8 @@ class Supervisor:
             self._keep(event)
 
     def _end(self, event: Finished | Stopped | Failed) -> None:
+        if isinstance(event, Failed) and event.failure == "error" and not event.tail and self.worker is not None:
+            event = event.model_copy(update={"tail": death.read_tail(self.worker.log, self.worker.log_begin)})
         self._keep(event.model_copy(update={"spent_usd": self.limits.spent(self._elapsed())}))
 
     def _keep(self, event: AnyEvent) -> None:

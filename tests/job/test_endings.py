@@ -149,6 +149,7 @@ def test_signals_a_second_supervisor_and_a_loss_that_is_no_number(model: Path, d
     assert code == 4
     assert isinstance(last, Stopped)
     assert (last.reason, last.checkpoint is not None) == ("user", True)
+    assert len(json.loads((Path(str(last.checkpoint)) / "trainer_state.json").read_text())["log_history"]) <= 100
     _failed(diverging, "diverged", "the loss became")
     assert checkpoints.find(wild.checkpoints_dir, wild.run_id).newest is None
 

@@ -1,4 +1,4 @@
-"""A run broken four times, in four ways, against the same run unbroken: one curve, nothing lost."""
+"""A run broken five times, in five ways, against the same run unbroken: one curve, nothing lost."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.contract import events
-from sftrun.contract.events import Failed, Finished, Note, Started, Stopped
+from sftrun.contract.events import Failed, Finished, Note, Stage, Started, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, record
@@ -40,13 +40,14 @@ def job(folder: Path, model: Path) -> JobSpec:
     )
 
 
-def test_a_run_broken_in_four_ways_has_the_curve_of_an_unbroken_one(model: Path, tmp_path: Path) -> None:
+def test_a_run_broken_in_five_ways_has_the_curve_of_an_unbroken_one(model: Path, tmp_path: Path) -> None:
     whole, broken = job(tmp_path / "whole", model), job(tmp_path / "broken", model)
     unbroken = Run(whole, tmp_path / "whole")
 
     _stop(broken, tmp_path)
     _kill_worker(broken, tmp_path)
     _kill_supervisor_after_a_torn_checkpoint(broken, tmp_path)
+    _kill_worker_when_all_steps_are_done(broken, tmp_path)
     _finish_after_a_torn_line(broken, tmp_path)
 
     code, last = unbroken.rest()
@@ -95,6 +96,14 @@ def _kill_supervisor_after_a_torn_checkpoint(spec: JobSpec, folder: Path) -> Non
     _wait_until_gone(run.worker_pid())
 
 
+def _kill_worker_when_all_steps_are_done(spec: JobSpec, folder: Path) -> None:
+    run = Run(spec, folder)
+    run.until(lambda event: isinstance(event, Stage) and event.name == "samples_after")
+    run.kill_worker()
+    code, last = run.rest()
+    assert (code, last.kind) == (3, "failed")
+
+
 def _finish_after_a_torn_line(spec: JobSpec, folder: Path) -> None:
     file = Path(spec.record_dir) / "events.jsonl"
     with file.open("ab") as out:
@@ -106,7 +115,7 @@ def _finish_after_a_torn_line(spec: JobSpec, folder: Path) -> None:
     assert "torn" in run.events[0].message
     found = record(spec)
     assert [event.seq for event in found] == list(range(1, len(found) + 1))
-    assert [event.attempt for event in found if isinstance(event, Started)] == [1, 2, 3, 4]
+    assert [event.attempt for event in found if isinstance(event, Started)] == [1, 2, 3, 4, 5]
 
 
 def _finish_again(spec: JobSpec, folder: Path) -> None:

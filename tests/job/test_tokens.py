@@ -127,8 +127,8 @@ def test_the_labels_are_trls_own(tokenizer: Any, tmp_path: Path) -> None:
     made = learn(rows, tokenizer, tmp_path)
     for row, ids, labels in zip(rows, made.input_ids, made.labels, strict=True):
         prompt = tokenizer(f"{row['instruction']}\n\n")["input_ids"]
-        assert ids == tokenizer(f"{row['instruction']}\n\n{row['output']}{END}")["input_ids"]
-        assert labels == [tokens.IGNORED] * len(prompt) + ids[len(prompt) :]
+        assert list(ids) == tokenizer(f"{row['instruction']}\n\n{row['output']}{END}")["input_ids"]
+        assert list(labels) == [tokens.IGNORED] * len(prompt) + list(ids[len(prompt) :])
 
 
 @pytest.mark.parametrize(
