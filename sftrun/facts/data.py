@@ -7,19 +7,19 @@ tokenizer, settings), so that a second look at unchanged data reads one small fi
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 
 from sftrun.contract.formats import COLUMNS, detect
-from sftrun.contract.jobspec import DataFormat
 from sftrun.facts import data_cache, data_tally, tokens
 from sftrun.facts.data_labels import Labeller, Labelling
 from sftrun.facts.data_rows import Row, Stretch, read, stretches
 from sftrun.facts.data_summary import Counted, overlapping, summed
 from sftrun.facts.data_tally import Tally, Work, tally_with
+from sftrun.facts.data_wish import Wish
 from sftrun.facts.files import SUFFIXES
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import DataFacts, Files
@@ -28,17 +28,6 @@ from sftrun.facts.tokens_pieces import Disagreement
 
 WORTH_TWO_PROCESSES = 8_000_000
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a recipe says of its data: `auto` is decided by the first row's columns, None by the form."""
-
-    format: DataFormat | None = None
-    instruction_template: str = "alpaca"
-    max_length: int = 1024
-    completion_only: bool | None = None
-    assistant_only: bool | None = None
 
 
 def data_facts(
@@ -86,6 +75,17 @@ def count(
         return Problem("missing", f"`{error.filename}` can't be read: {error.strerror}", "check its permissions")
 
 
+def row_at(paths: Sequence[Path], number: int) -> tuple[str, int, Row] | None:
+    """(file, line, row) of the row of that number, from 1; broken lines are no rows."""
+    seen = 0
+    for path in paths:
+        for line, row in read(Stretch(str(path))):
+            seen += isinstance(row, dict)
+            if isinstance(row, dict) and seen == number:
+                return str(path), line, row
+    return None
+
+
 def first_row(paths: Sequence[Path]) -> Row:
     """The first whole row; empty if there is none."""
     for path in paths:
@@ -96,15 +96,9 @@ def first_row(paths: Sequence[Path]) -> Row:
     return {}
 
 
-def labelling(wish: Wish, form: DataFormat) -> Labelling:
-    """A wish with everything decided."""
-    return Labelling(
-        form,
-        wish.instruction_template,
-        wish.max_length,
-        wish.completion_only is not False,
-        wish.assistant_only is not False,
-    )
+def decided(wish: Wish, paths: Sequence[Path]) -> Labelling | None:
+    """How these files' rows become labels; None for columns of no known format."""
+    return _decided(wish, paths)[0]
 
 
 def _decided(wish: Wish, paths: Sequence[Path]) -> tuple[Labelling | None, tuple[str, ...]]:
@@ -112,9 +106,9 @@ def _decided(wish: Wish, paths: Sequence[Path]) -> tuple[Labelling | None, tuple
     # without a single whole row any form does: all that is found is what is broken
     form = wish.format or (detect(columns) if columns else "text")
     if not columns and form is not None:
-        return labelling(wish, form), columns
+        return wish.labelling(form), columns
     missing = form is None or not set(COLUMNS[form]) <= set(columns)
-    return (None if form is None or missing else labelling(wish, form)), columns
+    return (None if form is None or missing else wish.labelling(form)), columns
 
 
 def _refused(path: Path) -> Problem | None:

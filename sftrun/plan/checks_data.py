@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from sftrun.contract.formats import COLUMNS
 from sftrun.diagnostics import Diagnostic, Path, Severity, Span
+from sftrun.facts.data_wish import Wish
 from sftrun.facts.models import DataFacts, RowFault
 from sftrun.recipe.models import Recipe, Source
 
@@ -12,6 +13,18 @@ from sftrun.recipe.models import Recipe, Source
 NOTHING_LEARNT_SHARE = 0.01
 BORDER_SHARE = 0.01
 DECLARED_SLACK = 0.1
+
+
+def wish(recipe: Recipe) -> Wish:
+    """What a recipe says of how its rows become labels."""
+    dataset, trainer = recipe.dataset, recipe.trainer
+    return Wish(
+        format=None if dataset.format == "auto" else dataset.format,
+        instruction_template=dataset.instruction_template,
+        max_length=trainer.max_length,
+        completion_only=None if trainer.completion_only_loss == "auto" else trainer.completion_only_loss,
+        assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,
+    )
 
 
 def check_data(recipe: Recipe, train: DataFacts | None, evaluation: DataFacts | None) -> Iterator[Diagnostic]:

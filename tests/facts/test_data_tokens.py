@@ -20,7 +20,7 @@ def tokens(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def pairs() -> list[tuple[str, str]]:
     rng, texts = Random(3), [*corpus(2), "", EOS, f"{EOS}x", "<|im_start|>user", "a" + EOS]
     chosen = [(rng.choice(texts), rng.choice(texts)) for _ in range(600)]
-    return chosen + [("### Response:\n", "Tokyo"), ("a ", " b"), ("a\n", "\nb"), ("it'", "s"), ("12", "34"), ("a", "")]
+    return [*chosen, ("### Response:\n", "Tokyo"), ("a ", " b"), ("a\n", "\nb"), ("it'", "s"), ("12", "34"), ("a", "")]
 
 
 @pytest.mark.parametrize("only", [True, False])

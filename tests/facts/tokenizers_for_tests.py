@@ -10,9 +10,10 @@ EOS, BOS = "<|endoftext|>", "<s>"
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 WORDS = (
-    "census population Tokyo Osaka household the of in is was what many how people Japan according year "
-    "don't it's we'll I'm 1995 2020 13,960,000 3.5% (total) [a] {b} https://x.y/z?q=1 def f(x): return"
-).split()
+    *("census", "population", "Tokyo", "Osaka", "household", "the", "of", "in", "is", "was", "what", "many", "how"),
+    *("people", "Japan", "according", "year", "don't", "it's", "we'll", "I'm", "1995", "2020", "13,960,000", "3.5%"),
+    *("(total)", "[a]", "{b}", "https://x.y/z?q=1", "def", "f(x):", "return"),
+)
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + message['role'] + '\\n' -}}
@@ -33,7 +34,7 @@ def corpus(seed: int = 1, lines: int = 400) -> list[str]:
     rng = Random(seed)
     gaps = [" ", " ", " ", "  ", "\n", "\n\n", " \n", "\t", ", ", ". ", "", "\n    ", "! ", "-"]
     made = ["".join(rng.choice(WORDS) + rng.choice(gaps) for _ in range(rng.randint(1, 30))) for _ in range(lines)]
-    return made + ["東京の人口は？ naïve café — “quoted” 🗾", " leading", "trailing ", "\n", "a\u00a0b", "x\x1fy\x0bz"]
+    return [*made, "東京の人口は？ naïve café — “quoted” 🗾", " leading", "trailing ", "\n", "a\xa0b", "x\x1fy\x0bz"]
 
 
 def byte_level() -> Tokenizer:
