@@ -23,7 +23,7 @@ from sftrun.report.progress import Watcher, describe, money_at, stage_words
 from sftrun.run.state import RunState
 
 _FRAMES_PER_SECOND = 8
-_STAGES: tuple[StageName, ...] = ("data", "model", "samples_before", "train", "samples_after", "save")
+_STAGES: tuple[StageName, ...] = ("start", "data", "model", "samples_before", "train", "samples_after", "save")
 _SHORT: dict[StageName, str] = {"samples_before": "ask base", "samples_after": "ask tuned"}
 _BARS = "▁▂▃▄▅▆▇█"
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

@@ -23,6 +23,7 @@ _REASONS: dict[int, tuple[str, str]] = {
     errno.ENOENT: ("it is not there", "check the path"),
     errno.EEXIST: ("something else stands there already", "move it away"),
     errno.ENAMETOOLONG: ("the path is too long", "use a shorter path"),
+    errno.EFBIG: ("the file would be larger than is allowed here", "raise the limit with `ulimit -f`"),
     errno.EMFILE: ("too many files are open", "raise the limit with `ulimit -n`"),
     errno.EIO: ("the disk reports an input/output error", "check the disk"),
 }

@@ -45,7 +45,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class RunState:
-    """How a run stands.  Times are seconds since 1970; `seconds_before` is the length of earlier attempts."""
+    """How a run stands.  Times are seconds since 1970.
+
+    `seconds_before` is the length of earlier attempts, `attempt_at` the first word of the present one, `active_at` its
+    last one so far (a note may be the supervisor's, said when an attempt is long over).
+    """
 
     status: Status = "starting"
     seq: int = 0
@@ -53,6 +57,8 @@ class RunState:
     started: Started | None = None
     began_at: float = 0.0
     seconds_before: float = 0.0
+    attempt_at: float = 0.0
+    active_at: float = 0.0
     stage: StageName | None = None
     stage_since: float = 0.0
     stage_seconds: dict[StageName, float] = field(default_factory=dict)
@@ -95,7 +101,7 @@ class RunState:
     @property
     def seconds(self) -> float:
         """Length of all attempts, up to the last event."""
-        return self.seconds_at(self.at)
+        return self.seconds_at(self.active_at)
 
     @property
     def seconds_left(self) -> float | None:
@@ -106,7 +112,7 @@ class RunState:
 
     def seconds_at(self, now: float) -> float:
         """Length of all attempts if the present one went on until `now`."""
-        return self.seconds_before + (max(now - self.started.at, 0.0) if self.started else 0.0)
+        return self.seconds_before + (max(now - self.attempt_at, 0.0) if self.attempt_at else 0.0)
 
 
 def fold(events: Iterable[AnyEvent], state: RunState | None = None) -> RunState:
@@ -122,7 +128,7 @@ def advance(state: RunState, event: AnyEvent) -> RunState:
     if event.seq <= state.seq:
         return state
     then = _HANDLERS[event.kind](state, event)
-    return replace(then, seq=event.seq, at=event.at)
+    return replace(then, seq=event.seq, at=event.at, active_at=then.active_at if event.kind == "note" else event.at)
 
 
 def seen(state: RunState, *, is_held: bool) -> RunState:
@@ -134,15 +140,13 @@ def seen(state: RunState, *, is_held: bool) -> RunState:
 
 def _started(state: RunState, event: Started) -> RunState:
     back_to = event.resumed_from or 0
-    state = _close_stage(state, state.at)
+    # the supervisor says that it starts before the worker, which has libraries to load, says that it has started
+    state = state if state.stage == "start" else _new_attempt(state, event.at)
     return replace(
         state,
         status="running",
         started=event,
         began_at=state.began_at or event.at,
-        seconds_before=state.seconds,
-        stage=None,
-        outcome=None,
         curve=_until(state.curve, back_to),
         evals=_until(state.evals, back_to),
         first=state.first if state.first and state.first.step <= back_to else None,
@@ -150,7 +154,14 @@ def _started(state: RunState, event: Started) -> RunState:
     )
 
 
+def _new_attempt(state: RunState, at: float) -> RunState:
+    """Close what an earlier attempt has left open, at its last word: the time in between is nobody's."""
+    closed = _close_stage(state, state.active_at)
+    return replace(closed, status="starting", seconds_before=state.seconds, attempt_at=at, active_at=at, outcome=None)
+
+
 def _stage(state: RunState, event: Stage) -> RunState:
+    state = _new_attempt(state, event.at) if event.name == "start" else state
     return replace(_close_stage(state, event.at), stage=event.name, stage_since=event.at)
 
 

@@ -227,3 +227,20 @@ def test_a_file_where_the_ledger_should_be(place: Place) -> None:
     assert done.returncode == 1
     assert "is a file, not a folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def peak_kilobytes(place: Place, steps: int) -> int:
+    """Largest memory of the command while it watches a run of so many steps."""
+    command = place.start("apply", "r.yaml", "--set", f"trainer.max_steps={steps}", FAKE_STEP_SECONDS="0")
+    with command:
+        assert command.stdout is not None
+        command.stdout.read()
+        _, status, usage = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+    assert command.returncode == 0
+    return usage.ru_maxrss
+
+
+def test_memory_of_the_command_is_flat_over_ten_thousand_events(place: Place) -> None:
+    few, many = peak_kilobytes(place, 20), peak_kilobytes(place, 10_000)
+    assert many - few < 12_000

@@ -62,6 +62,16 @@ def test_time_between_attempts_does_not_count() -> None:
     assert state.seconds == 2.0
 
 
+def test_an_attempt_begins_with_the_word_of_its_supervisor() -> None:
+    start = events.Stage(name="start")
+    first = numbered(start, started(), events.Stage(name="train"), step(1))
+    second = numbered(events.Note(message="torn"), start, started(2), step(1), after=4, at=9000.0)
+    state = fold([*first, *second])
+    assert state.stage_seconds == {"start": 2.0, "train": 1.0}
+    assert (state.seconds_before, state.seconds) == (3.0, 5.0)
+    assert fold([*first, *second[:2]]).status == "starting"
+
+
 def test_samples_before_and_after_meet_by_their_index() -> None:
     before = events.Sample(when="before", index=1, prompt="p", text="old")
     after = events.Sample(when="after", index=1, prompt="p", text="new")
