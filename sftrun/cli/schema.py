@@ -13,7 +13,7 @@ Examples:
 In an editor with the YAML language server, begin a recipe with
   # yaml-language-server: $schema=recipe.schema.json
 """
-NAMES = ("recipe", "plan", "event", "report")
+NAMES = ("recipe", "plan", "event", "report", "estimate")
 
 
 @click.command(epilog=EPILOG)
@@ -46,6 +46,10 @@ def _kind(name: str) -> Any:
         from sftrun.contract.events import AnyEvent
 
         return AnyEvent
+    if name == "estimate":
+        from sftrun.report.estimates import Document
+
+        return Document
     from sftrun.report.summary import Report
 
     return Report

@@ -1,0 +1,63 @@
+"""The shapes that the figures of docs/estimates.md were measured with."""
+
+from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
+from sftrun.facts import catalog
+from sftrun.facts.models import Gpu, Linear, ModelFacts
+from sftrun.plan.setup import Setup
+
+HIDDEN, INNER, LAYERS, VOCAB = 3072, 8192, 32, 32064
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def gpu(name: str = "H200") -> Gpu:
+    found = catalog.find(catalog.shipped(), name)
+    assert found is not None
+    return found
+
+
+def phi3() -> ModelFacts:
+    """Phi-3-mini with its projections apart: 3.82 B."""
+    sizes = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (HIDDEN, HIDDEN))
+    sizes |= {"gate_proj": (HIDDEN, INNER), "up_proj": (HIDDEN, INNER), "down_proj": (INNER, HIDDEN)}
+    linears = tuple(Linear(name=n, in_features=i, out_features=o, count=LAYERS) for n, (i, o) in sizes.items())
+    weights = sum(x.in_features * x.out_features * x.count for x in linears)
+    norms = (2 * LAYERS + 1) * HIDDEN
+    return ModelFacts(
+        source="shipped",
+        name_or_path="phi3",
+        commit=None,
+        architecture="LlamaForCausalLM",
+        model_type="llama",
+        parameters=weights + 2 * VOCAB * HIDDEN + norms,
+        embedding_parameters=2 * VOCAB * HIDDEN,
+        other_parameters=norms,
+        linears=linears,
+        dtype="bfloat16",
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        layers=LAYERS,
+        attention_heads=32,
+        key_value_heads=32,
+        head_dim=96,
+        vocab_size=VOCAB,
+        max_positions=4096,
+        tie_word_embeddings=False,
+    )
+
+
+def trainer(**values: object) -> TrainerSpec:
+    base: dict[str, object] = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8}
+    return TrainerSpec.model_validate(base | values)
+
+
+def setup(
+    *, nf4: bool = True, rank: int | None = 16, gpus: int = 1, attention: str = "sdpa", **values: object
+) -> Setup:
+    return Setup(
+        model=phi3(),
+        spec=ModelSpec.model_validate({"name_or_path": "phi3", "attn_implementation": attention}),
+        trainer=trainer(**values),
+        quantization=QuantizationSpec(load_in_4bit=True) if nf4 else None,
+        lora=None if rank is None else LoraSpec(r=rank, lora_alpha=16.0, target_modules=SEVEN),
+        gpus=gpus,
+    )

@@ -1,0 +1,67 @@
+"""A budget holds before the start: refuse, ask or start."""
+
+from decimal import Decimal
+
+import pytest
+
+from sftrun.plan import budget
+from sftrun.plan.models import CostEstimate, StageTime
+
+
+def cost(low: str, high: str) -> CostEstimate:
+    zero = Decimal(0)
+    return CostEstimate(
+        gpu="H200",
+        gpu_count=1,
+        steps=10,
+        seconds_per_step=2.0,
+        tokens_per_second=1.0,
+        stages=(StageTime(name="save", low=1, high=5, basis=""),),
+        attempts=1,
+        usd_gpu=Decimal(low),
+        usd_cpu=zero,
+        usd_memory=zero,
+        usd_storage=zero,
+        usd_low=Decimal(low),
+        usd_high=Decimal(high),
+        basis="",
+        prices_date="2026-10-06",
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_usd", "verdict"), [("1.50", "refuse"), ("2.00", "ask"), ("2.50", "ask"), ("3.00", "start"), (None, "start")]
+)
+def test_low_end_refuses_and_high_end_asks(max_usd: str | None, verdict: str) -> None:
+    judged = budget.judge(cost("2.00", "3.00"), Decimal(max_usd) if max_usd else None)
+    assert judged.verdict == verdict
+
+
+def test_a_refusal_says_the_figures() -> None:
+    judged = budget.judge(cost("2.00", "3.00"), Decimal("1.50"))
+    assert judged.message == "the run costs an estimated $2.00 to $3.00, the budget is $1.50"
+
+
+def test_what_earlier_attempts_have_spent_is_gone() -> None:
+    assert budget.judge(cost("2.00", "3.00"), Decimal("4.00"), spent=Decimal("2.50")).verdict == "refuse"
+
+
+def test_a_month_s_cap_counts_the_runs_before() -> None:
+    assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("96.00")).verdict == "start"
+    assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("97.50")).verdict == "ask"
+    assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("98.50")).verdict == "refuse"
+
+
+def test_the_strictest_judgement_counts() -> None:
+    ask, refuse = budget.Judgement("ask"), budget.Judgement("refuse")
+    assert budget.strictest((budget.Judgement("start"), ask, refuse)) is refuse
+
+
+def test_an_attempt_is_cut_where_the_money_ends() -> None:
+    left = budget.timeout_seconds(Decimal("3.00"), Decimal("1.00"), Decimal("0.002"), 86400)
+    assert left == pytest.approx(1000 + budget.SPARE_SECONDS)
+    assert budget.timeout_seconds(None, Decimal(0), Decimal("0.002"), 86400) == 86400
+
+
+def test_the_reserve_lets_a_checkpoint_be_written() -> None:
+    assert budget.reserve_seconds(cost("1", "2")) == 5 + 2 * 2.0

@@ -1,0 +1,166 @@
+"""Estimates of whole recipes: the old script's price, what data is needed, what runs teach."""
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from sftrun.cli.prepare import prepare
+from sftrun.facts import catalog
+from sftrun.facts.models import DataFacts, Facts, Machine
+from sftrun.plan import advice, estimate
+from sftrun.plan.build import build
+from sftrun.plan.learning import Observation, learn
+from sftrun.plan.models import Plan
+from sftrun.recipe.models import Recipe
+from tests.plan.samples import recipe
+from tests.plan.shapes import SEVEN, phi3
+
+AS_IT_WAS = Path(__file__).parents[2] / "recipes" / "phi3-census-as-it-was.yaml"
+TRAIN = {"train": {"path": "/out/train.jsonl", "num_examples": 192_733, "mean_tokens": 180.0}}
+
+
+def facts(**values: object) -> Facts:
+    base = {"catalog": catalog.shipped(), "today": "2026-10-20", "machine": Machine(), "lock": {}, "model": phi3()}
+    return Facts(**(base | values))  # type: ignore[arg-type]
+
+
+def census(**sections: object) -> Recipe:
+    base: dict[str, object] = {"dataset": TRAIN, "lora": {"r": 16, "target_modules": SEVEN}}
+    base |= {"quantization": {"load_in_4bit": True}}
+    base |= {"trainer": {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8}}
+    return recipe(**(base | sections))
+
+
+def plan_of(made: Recipe) -> Plan:
+    return build(made, facts(), folders={"model.name_or_path": "/r"})
+
+
+@pytest.fixture
+def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> estimate.Estimate:
+    monkeypatch.setenv("SFTRUN_HOME", str(tmp_path))
+    prepared = prepare(AS_IT_WAS)
+    assert prepared.plan is not None
+    assert prepared.gathered is not None
+    return estimate.estimate(prepared.plan, prepared.gathered.facts)
+
+
+def test_the_original_script_s_epoch_takes_16_7_hours_and_76_dollars(as_it_was: estimate.Estimate) -> None:
+    assert as_it_was.cost is not None
+    train = estimate.stage_seconds(as_it_was.cost)["train"]
+    assert train / 3600 == pytest.approx(16.7, abs=0.05)
+    assert Decimal(str(train)) * Decimal("0.001261") == pytest.approx(Decimal(76), abs=1)
+    assert as_it_was.cost.usd_low < 76 < as_it_was.cost.usd_high
+    assert "3.21 samples/s" in as_it_was.cost.basis
+    assert "declared" in as_it_was.cost.basis
+
+
+def test_packing_brings_the_same_epoch_below_an_hour() -> None:
+    found = estimate.estimate(plan_of(census()), facts())
+    assert found.cost is not None
+    assert estimate.seconds(found.cost) < 3600
+    assert found.cost.usd_high < 5
+
+
+def test_without_data_it_asks_for_what_to_declare() -> None:
+    bare = census(dataset={"train": {"path": "/out/train.jsonl", "num_examples": 10}})
+    found = estimate.estimate(plan_of(bare), facts())
+    assert found.cost is None
+    assert found.missing == ("the data can't be read from here: give `mean_tokens` of `dataset.train`",)
+    assert found.memory is not None
+    assert "max_length" in found.memory.basis
+
+
+def test_counted_data_wins_over_declared() -> None:
+    counted = DataFacts(source="counted", format=None, rows=100, length_counts=((100, 100),))
+    found = estimate.estimate(plan_of(census()), facts(train=counted))
+    assert found.cost is not None
+    assert not found.is_declared
+    assert found.cost.steps == 1
+
+
+def test_without_the_model_s_shapes_it_says_so() -> None:
+    found = estimate.estimate(plan_of(census()), facts(model=None))
+    assert found.memory is None
+    assert "shapes" in found.missing[0]
+
+
+def test_another_gpu_is_extrapolated_with_a_wider_range() -> None:
+    here, there = (
+        estimate.estimate(plan_of(census(compute={"executor": "modal", "gpu": gpu})), facts()).cost
+        for gpu in ("H200", "H100")
+    )
+    assert here is not None
+    assert there is not None
+    assert there.basis.startswith("extrapolated")
+    assert there.usd_high / there.usd_low > here.usd_high / here.usd_low
+
+
+def test_a_short_timeout_takes_several_attempts() -> None:
+    short = census(compute={"executor": "modal", "gpu": "H200", "timeout": "10m"})
+    found = estimate.estimate(plan_of(short), facts()).cost
+    assert found is not None
+    assert found.attempts > 1
+    assert found.stages[-1].name == "attempts"
+
+
+def test_a_region_multiplies_the_price() -> None:
+    plain = estimate.estimate(plan_of(census()), facts()).cost
+    narrow = estimate.estimate(
+        plan_of(census(compute={"executor": "modal", "gpu": "H200", "region": "eu-west"})), facts()
+    ).cost
+    assert plain is not None
+    assert narrow is not None
+    assert narrow.usd_high / plain.usd_high == pytest.approx(Decimal("1.75"), abs=Decimal("0.001"))
+
+
+def observed(factor: float, **changes: object) -> Observation:
+    plan = plan_of(census())
+    known = estimate.inputs(plan, facts())
+    assert isinstance(known, estimate.Inputs)
+    like = replace(estimate.features(plan, known), **changes)  # type: ignore[arg-type]
+    return Observation(like, 1.0, factor)
+
+
+def test_a_run_of_the_very_recipe_is_believed() -> None:
+    found = estimate.estimate(plan_of(census()), facts(), (observed(1.5),)).cost
+    plain = estimate.estimate(plan_of(census()), facts()).cost
+    assert found is not None
+    assert plain is not None
+    assert found.seconds_per_step == pytest.approx(1.5 * plain.seconds_per_step, rel=1e-3)
+    assert found.basis.startswith("measured on this very recipe, 1 run")
+
+
+def test_a_single_run_of_its_like_is_half_believed_and_more_are_believed_more() -> None:
+    features = observed(1.0).features
+    one = learn((observed(2.0, identity="other"),), features)
+    nine = learn(tuple(observed(2.0, identity="other") for _ in range(9)), features)
+    assert (one.kind, one.runs, one.factor) == ("like", 1, pytest.approx(2**0.5))
+    assert nine.factor == pytest.approx(2**0.9)
+    assert nine.words == "corrected by 9 runs of its like"
+
+
+def test_a_run_on_another_gpu_teaches_nothing() -> None:
+    assert learn((observed(2.0, identity="other", gpu="L4"),), observed(1.0).features).kind == "none"
+
+
+def test_what_does_not_fit_gets_the_smallest_changes_that_do() -> None:
+    big = census(trainer={"packing": True, "max_length": 2048, "per_device_train_batch_size": 64})
+    small = advice.changed(big, {"compute.gpu": "L4", "trainer.gradient_checkpointing": False})
+    ways = advice.to_fit(small, facts(), plan_of)
+    assert ways
+    assert all(way.fits and way.peak_gb <= 24 for way in ways)
+    assert ways[0].same_result
+    assert ("trainer.per_device_train_batch_size", 1) in ways[0].keys or len(ways[0].keys) == 2
+
+
+def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
+    slow = {"packing": False, "max_length": 2048, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    made = census(trainer={**slow, "gradient_checkpointing": True})
+    now = estimate.estimate(plan_of(made), facts())
+    best = advice.to_save(made, facts(), plan_of, now)
+    assert best is not None
+    change, times = best
+    assert dict(change.keys) == {"trainer.packing": True}
+    assert times > 2

@@ -1,0 +1,96 @@
+"""Memory: each part by its formula, and the whole against peaks that were measured on an H200."""
+
+from typing import Any
+
+import pytest
+
+from sftrun.plan import memory, workload
+from sftrun.plan.setup import Setup
+from tests.plan.shapes import gpu, setup
+
+
+def allocated(found: Setup) -> float:
+    return memory.allocated_gb(memory.estimate(found, workload.worst_batch(found.trainer), gpu()))
+
+
+def part(found: Setup, name: str) -> float:
+    parts = memory.estimate(found, workload.worst_batch(found.trainer), gpu()).parts
+    return next(one.gb for one in parts if one.name == name)
+
+
+def test_nf4_counts_block_scales_and_double_quantisation() -> None:
+    assert memory.quantized_bytes(setup()) == pytest.approx(0.5 + 1 / 64 + 4 / 16384)
+
+
+def test_nf4_without_double_quantisation_keeps_fp32_scales() -> None:
+    plain = setup()
+    assert plain.quantization is not None
+    single = plain.quantization.model_copy(update={"bnb_4bit_use_double_quant": False})
+    assert memory.quantized_bytes(Setup(**{**vars(plain), "quantization": single})) == 0.5 + 4 / 64
+
+
+def test_the_adapter_of_seven_targets_has_the_known_size() -> None:
+    assert setup().trainable_parameters == 29_884_416
+
+
+def test_embeddings_stay_in_sixteen_bits() -> None:
+    linear = 3_623_878_656
+    rest = setup().model.parameters - linear
+    assert memory.weights_bytes(setup()) == pytest.approx(linear * memory.quantized_bytes(setup()) + rest * 2)
+
+
+@pytest.mark.parametrize(
+    ("optim", "bytes_each"),
+    [("adamw_torch_fused", 4), ("adamw_8bit", 2.03125), ("sgd", 0), ("lion_32bit", 4), ("not_known", 8)],
+)
+def test_the_optimiser_s_state_is_counted_by_its_name(optim: str, bytes_each: float) -> None:
+    found = setup(optim=optim)
+    assert memory.optimizer_bytes(found) == pytest.approx(found.trainable_parameters * bytes_each)
+
+
+def test_full_fine_tuning_trains_every_parameter() -> None:
+    found = setup(nf4=False, rank=None)
+    assert found.trainable_parameters == found.model.parameters
+    assert part(found, "gradients") == pytest.approx(7.642, abs=0.001)
+
+
+def test_checkpointing_keeps_each_layer_s_input_alone() -> None:
+    assert part(setup(gradient_checkpointing=True), "activations") < part(setup(), "activations") / 8
+
+
+def test_eager_attention_pays_for_its_scores() -> None:
+    assert part(setup(attention="eager"), "activations") > 2 * part(setup(), "activations")
+
+
+def test_full_logits_are_counted_where_they_are_made() -> None:
+    found = setup()
+    batch = workload.worst_batch(found.trainer)
+    more = memory.working_bytes(found, batch, full_logits=True) - memory.working_bytes(found, batch, full_logits=False)
+    assert more > 16384 * 32064 * 8
+
+
+def test_fsdp_shares_out_weights_and_optimiser() -> None:
+    whole = setup(nf4=False, rank=None)
+    shared = setup(nf4=False, rank=None, gpus=8, extra={"fsdp": "full_shard"})
+    assert part(shared, "optimiser") == pytest.approx(part(whole, "optimiser") / 8, rel=0.01)
+    assert part(shared, "weights") < part(whole, "weights") / 4
+
+
+def test_ddp_keeps_buckets_beside_the_gradients() -> None:
+    assert part(setup(gpus=2), "gradients") == pytest.approx(2 * part(setup(), "gradients"), rel=0.01)
+
+
+MEASURED: list[tuple[str, float, dict[str, Any]]] = [
+    ("Unsloth, packed, its checkpointing", 5.2, {"engine": "unsloth", "gradient_checkpointing": True}),
+    ("Unsloth, packed", 55.6, {"engine": "unsloth"}),
+    ("TRL, bf16", 89.1, {"nf4": False}),
+    ("TRL, Liger, bf16", 73.9, {"nf4": False, "use_liger_kernel": True}),
+    ("TRL, Liger, checkpointing", 7.9, {"use_liger_kernel": True, "gradient_checkpointing": True}),
+    ("TRL, Liger", 54.9, {"use_liger_kernel": True}),
+    ("TRL, Liger, one sequence", 9.2, {"use_liger_kernel": True, "per_device_train_batch_size": 1}),
+]
+
+
+@pytest.mark.parametrize(("name", "peak_gb", "settings"), MEASURED, ids=[name for name, _, _ in MEASURED])
+def test_a_measured_peak_is_met_within_ten_per_cent(name: str, peak_gb: float, settings: dict[str, Any]) -> None:
+    assert allocated(setup(**settings)) == pytest.approx(peak_gb, rel=0.10)

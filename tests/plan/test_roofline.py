@@ -1,0 +1,63 @@
+"""The roofline: how work grows, and that measured paces are met."""
+
+import pytest
+
+from sftrun.facts import calibration
+from sftrun.plan import roofline, workload
+from sftrun.plan.lengths import lognormal
+from sftrun.plan.setup import Setup
+from tests.plan.shapes import gpu, setup
+
+LENGTHS = lognormal(177, 1900, 0.8)
+
+
+def seconds(found: Setup, name: str = "H200") -> float:
+    batch = workload.batch(found.trainer, LENGTHS, 100)
+    accumulation = found.trainer.gradient_accumulation_steps
+    return roofline.step(found, batch, accumulation, gpu(name), calibration.shipped()).seconds
+
+
+def compiled(**values: object) -> Setup:
+    return setup(attention="varlen", compile_layers=True, **values)  # type: ignore[arg-type]
+
+
+def test_frozen_weights_need_two_passes_and_trained_ones_three() -> None:
+    assert roofline.passes(setup()) == 2
+    assert roofline.passes(setup(gradient_checkpointing=True)) == 3
+    assert roofline.passes(setup(nf4=False, rank=None)) == 3
+
+
+def test_lora_does_four_operations_a_weight_and_token() -> None:
+    found = setup()
+    batch = workload.worst_batch(found.trainer)
+    assert roofline.linear_flops(found, batch) == pytest.approx(4 * 3_623_878_656 * 16384)
+
+
+def test_a_mask_computes_the_whole_square_and_known_bounds_do_not() -> None:
+    bounds, masked = setup(attention="varlen"), setup(attention="sdpa")
+    batch = workload.batch(bounds.trainer, LENGTHS, 100)
+    assert roofline.attention_flops(masked, batch) > 5 * roofline.attention_flops(bounds, batch)
+
+
+def test_weights_dequantised_once_are_not_dequantised_again() -> None:
+    assert roofline.dequantized_bytes(setup(dequantize=True)) == 0
+    assert roofline.dequantized_bytes(setup()) > 0
+
+
+def test_a_small_step_waits_for_launches() -> None:
+    small = compiled(per_device_train_batch_size=1, max_length=512)
+    batch = workload.worst_batch(small.trainer)
+    assert roofline.step(small, batch, 1, gpu(), calibration.shipped()).is_launch_bound
+
+
+def test_twice_the_tokens_take_about_twice_as_long_when_the_gpu_is_full() -> None:
+    ratio = seconds(compiled(per_device_train_batch_size=16)) / seconds(compiled())
+    assert 1.7 < ratio < 2.05
+
+
+def test_an_older_gpu_is_slower() -> None:
+    assert seconds(compiled(), "L4") > 5 * seconds(compiled())
+
+
+def test_accumulation_repeats_the_micro_batch() -> None:
+    assert seconds(compiled(gradient_accumulation_steps=4)) == pytest.approx(4 * seconds(compiled()), rel=0.15)

@@ -1,0 +1,68 @@
+"""Batches: what padding, padding-free rows and packing make of row lengths."""
+
+import pytest
+
+from sftrun.facts.models import DataFacts
+from sftrun.plan import lengths, workload
+from sftrun.plan.lengths import Lengths
+from tests.plan.shapes import trainer
+
+TWO = Lengths(((100.0, 0.5), (300.0, 0.5)))
+
+
+def data(**values: object) -> DataFacts:
+    return DataFacts.model_validate({"source": "counted", "format": None, "rows": 1000, **values})
+
+
+def test_padding_costs_the_longest_of_a_batch() -> None:
+    assert TWO.mean_longest(2) == pytest.approx(0.25 * 100 + 0.75 * 300)
+    found = workload.batch(trainer(packing=False, per_device_train_batch_size=2), TWO, 10)
+    assert found.tokens == pytest.approx(500)
+    assert found.real_tokens == pytest.approx(400)
+
+
+def test_without_padding_only_real_tokens_are_computed() -> None:
+    found = workload.batch(trainer(packing=False, padding_free=True, per_device_train_batch_size=2), TWO, 10)
+    assert found.tokens == found.real_tokens == pytest.approx(400)
+    assert found.squares == pytest.approx(2 * TWO.mean_square)
+
+
+def test_packing_fills_every_sequence() -> None:
+    found = workload.batch(trainer(per_device_train_batch_size=4), TWO, 10)
+    assert found.tokens == 4 * 2048
+    assert found.rows == pytest.approx(4 * 2048 / 200)
+
+
+def test_the_largest_batch_is_never_above_the_longest_row_each() -> None:
+    assert TWO.largest_sum(4, 1e9) <= 4 * 300
+    assert TWO.largest_sum(4, 1e3) >= 300 + 3 * 200
+
+
+def test_a_declared_mean_becomes_a_spread_with_that_mean() -> None:
+    found = lengths.of(data(source="declared", mean_tokens=180.0), 2048)
+    assert found is not None
+    assert found.mean == pytest.approx(180, rel=0.02)
+    assert found.longest <= 2048
+
+
+def test_counted_lengths_are_cut_at_the_maximum() -> None:
+    found = lengths.of(data(length_counts=((10, 3), (5000, 1))), 1024)
+    assert found == Lengths(((10.0, 0.75), (1024.0, 0.25)))
+
+
+def test_without_lengths_there_is_no_workload() -> None:
+    assert workload.workload(trainer(), data(), 1) is None
+
+
+@pytest.mark.parametrize(("settings", "steps"), [({}, 13), ({"max_steps": 60}, 60), ({"num_train_epochs": 3.0}, 39)])
+def test_steps_are_counted_as_the_trainer_counts_them(settings: dict[str, object], steps: int) -> None:
+    made = trainer(**settings)
+    found = workload.workload(made, data(mean_tokens=204.8, length_counts=((204, 1), (206, 1))), 1)
+    assert found is not None
+    assert found.steps == steps
+
+
+def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
+    made = workload.workload(trainer(), data(mean_tokens=200.0), 1, data(rows=50, mean_tokens=200.0))
+    assert made is not None
+    assert (made.eval_rounds, made.eval_rows) == (1, 50)
