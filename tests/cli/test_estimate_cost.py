@@ -1,0 +1,162 @@
+"""`estimate-cost`, `prices` and `costs` as a user runs them."""
+
+import json
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+
+from sftrun.cli import costs, estimate_cost, prices
+
+ROOT = Path(__file__).parents[2]
+AS_IT_WAS = str(ROOT / "recipes" / "phi3-census-as-it-was.yaml")
+SCHEMA = json.loads((ROOT / "schemas" / "estimate-v1.schema.json").read_text())
+RECIPE = """\
+version: 1
+name: r
+model: {name_or_path: Qwen/Qwen2.5-0.5B-Instruct}
+lora: {}
+dataset: {train: {hub: some/data, num_examples: 1000, mean_tokens: 100}}
+trainer: {packing: true}
+compute: {gpu: L4}
+volumes: {/out: results}
+output: {dir: /out/r}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFTRUN_HOME", str(tmp_path / "ledger"))
+    monkeypatch.delenv("SFTRUN_PRICES", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(estimate_cost.command, arguments, catch_exceptions=False)
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    done = CliRunner().invoke(estimate_cost.command, [*arguments, "--format", "json"], standalone_mode=False)
+    assert done.exception is None, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    Draft202012Validator(SCHEMA).validate(found)
+    return found
+
+
+def test_the_old_script_s_recipe_shows_what_it_cost() -> None:
+    (offer,) = document(AS_IT_WAS)["recipes"][0]["offers"]
+    assert 16.5 * 3600 < offer["seconds"] < 17 * 3600
+    assert 75 < Decimal(offer["usd"]) < 80
+
+
+def test_all_gpus_are_compared_and_the_cheapest_and_fastest_marked() -> None:
+    found = document(AS_IT_WAS, "--gpu", "all")["recipes"][0]
+    assert len(found["offers"]) == 11
+    assert found["cheapest"]
+    assert found["fastest"]
+    t4 = next(offer for offer in found["offers"] if offer["gpu"] == "T4")
+    assert t4["why_not"] == "has no bf16"
+    assert [offer["gpu"] for offer in found["offers"] if offer["is_recipes_own"]] == ["H200"]
+
+
+def test_what_if_is_a_set_away() -> None:
+    slow = document(AS_IT_WAS)["seconds"]
+    fast = document(AS_IT_WAS, "--set", "trainer.engine=trl", "--set", "trainer.packing=true")["seconds"]
+    assert slow > 15 * fast
+
+
+def test_several_recipes_are_summed(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    both, one = document(str(file), AS_IT_WAS), document(AS_IT_WAS)
+    assert Decimal(both["usd_low"]) > Decimal(one["usd_low"])
+
+
+def test_a_count_is_estimated_for_that_many_gpus(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    one, eight = document(str(file), "--gpu", "H100,H100:8")["recipes"][0]["offers"]
+    assert (one["gpu_count"], eight["gpu_count"]) == (1, 8)
+    assert eight["cost"]["steps"] < one["cost"]["steps"]
+
+
+def test_the_table_says_its_basis_in_words() -> None:
+    said = run(AS_IT_WAS, "--gpu", "all").output
+    for words in ("declared", "extrapolated", "cheapest", "most to save: `", "prices of 2026-10-06"):
+        assert words in said
+
+
+def test_without_data_it_asks_and_ends_with_one(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE.replace(", num_examples: 1000, mean_tokens: 100", ""))
+    done = CliRunner().invoke(estimate_cost.command, [str(file)], standalone_mode=False)
+    assert done.return_value == 1
+    assert "give `num_examples` and `mean_tokens` of `dataset.train`" in done.output
+
+
+def test_an_unknown_gpu_is_named_with_those_that_are(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    done = CliRunner().invoke(estimate_cost.command, [str(file), "--gpu", "H1000"], standalone_mode=False)
+    assert str(done.exception) == "no GPU `H1000`"
+
+
+def test_it_loads_neither_torch_nor_modal() -> None:
+    probe = (
+        "import sys; from sftrun.cli.main import main; main(sys.argv[1:]); "
+        "sys.stderr.write(repr({'torch', 'modal', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe, "estimate-cost", AS_IT_WAS], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.endswith("set()")
+
+
+def test_prices_are_listed_with_their_age() -> None:
+    done = CliRunner().invoke(prices.command, ["--format", "json"], standalone_mode=False)
+    found = json.loads(done.stdout)
+    assert found["prices"]["date"] == "2026-10-06"
+    assert found["age_days"] > 0
+    assert {gpu["name"] for gpu in found["gpus"]} >= {"T4", "H200", "B300"}
+
+
+def test_refresh_keeps_the_account_s_rates_in_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "fetch_rates", lambda: {"gpu_hour_cost_h200": Decimal("4.00")})
+    done = CliRunner().invoke(prices.command, ["--refresh", "--format", "json"], standalone_mode=False)
+    assert done.exception is None
+    assert json.loads((tmp_path / "ledger" / "rates.json").read_text())["gpu_usd_per_hour"] == {"H200": "4.00"}
+    again = json.loads(CliRunner().invoke(prices.command, ["--format", "json"], standalone_mode=False).stdout)
+    h200 = next(gpu for gpu in again["gpus"] if gpu["name"] == "H200")
+    assert Decimal(h200["usd_per_second"]) * 3600 == pytest.approx(Decimal("4.00"))
+
+
+def test_negotiated_rates_change_the_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Decimal(document(AS_IT_WAS)["usd_low"])
+    own = tmp_path / "own.json"
+    own.write_text('{"date": "2026-11-20", "gpu_usd_per_hour": {"H200": "2.27"}}')
+    monkeypatch.setenv("SFTRUN_PRICES", str(own))
+    assert Decimal(document(AS_IT_WAS)["usd_low"]) < before * Decimal("0.55")
+
+
+def test_an_empty_ledger_has_no_costs() -> None:
+    done = CliRunner().invoke(costs.command, [], standalone_mode=False)
+    assert done.output.startswith("no runs in ")
+
+
+@pytest.mark.slow
+def test_it_takes_at_most_twice_as_long_as_validate() -> None:
+    def best(*arguments: str) -> float:
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "sftrun.cli.main", *arguments], capture_output=True, check=False)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    assert best("estimate-cost", AS_IT_WAS) <= 2 * best("validate", "--offline", AS_IT_WAS)
