@@ -1,0 +1,160 @@
+"""The page that is forwarded: whole, safe, and right about the error."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from sftrun.contract import events
+from sftrun.plan.estimate import priced
+from sftrun.plan.models import Plan
+from sftrun.report import chart
+from sftrun.report.html import Curves, curves, error_percent, page
+from sftrun.report.summary import Compared, Report, report
+from sftrun.run.ledger import Manifest
+from sftrun.run.state import fold
+from tests.plan.test_estimate import census, facts, plan_of
+
+VOID = {"meta", "br", "line", "path", "circle"}
+
+
+def plan() -> Plan:
+    return priced(plan_of(census()), facts())
+
+
+def said(prompt: str = "hello", answer: str = "tuned answer") -> list[events.AnyEvent]:
+    made: list[events.AnyEvent] = [
+        events.Started(run_id="3f2a9c01de", attempt=1, host="h", pid=1, device="NVIDIA H200", gpu_count=1),
+        events.Stage(name="train"),
+        *(
+            events.Step(
+                step=n,
+                total_steps=60,
+                epoch=n / 60,
+                loss=3 / n**0.5,
+                learning_rate=2e-4,
+                tokens_per_second=20_000.0,
+                seconds_per_step=0.6,
+                memory_gb=55.0,
+            )
+            for n in range(10, 61, 10)
+        ),
+        events.Evaluated(step=60, loss=0.41, rows=50),
+        events.Sample(when="before", index=0, prompt=prompt, text="base answer"),
+        events.Sample(when="after", index=0, prompt=prompt, text=answer),
+        events.Finished(step=60, train_loss=0.7, output_dir="/vol/out", memory_gb=55.0),
+    ]
+    return [event.model_copy(update={"seq": i + 1, "at": 1000.0 + 60 * i}) for i, event in enumerate(made)]
+
+
+def reported(course: list[events.AnyEvent]) -> Report:
+    manifest = Manifest(
+        id="3f2a9c01de",
+        name="quickstart",
+        identity="i",
+        generation=1,
+        created=1.0,
+        user="u",
+        host="h",
+        executor="modal",
+        model="builtin:tiny",
+        recipe_file="/r.yaml",
+    )
+    return report(manifest, plan(), fold(course), "/vol/out")
+
+
+def written(course: list[events.AnyEvent] | None = None) -> str:
+    course = said() if course is None else course
+    return page(reported(course), plan(), curves(course))
+
+
+class Balanced(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        assert tag in VOID
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(text: str) -> Balanced:
+    found = Balanced()
+    found.feed(text)
+    assert found.open == []
+    return found
+
+
+def test_the_page_is_well_formed_and_asks_for_nothing() -> None:
+    text = written()
+    read(text)
+    assert not re.search(r"(src|href)=|url\(|@import|<script", text)
+
+
+def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
+    text = written()
+    shown = read(text).text
+    for words in ("loss, dots: eval", "learning rate", "speed (tokens/s)", "memory (GB at most)"):
+        assert words in shown
+    for words in ("base answer", "tuned answer", "Estimate and fact", '"gradient_checkpointing"', "calibrated on"):
+        assert words in shown
+    assert text.count("<svg") == 4
+
+
+def test_what_a_model_says_can_t_become_markup() -> None:
+    text = written(said(prompt="<script>alert(1)</script>", answer='</pre><img src=x onerror="y">$name'))
+    assert "<script" not in text
+    assert "<img" not in text
+    assert "$name" in read(text).text
+
+
+def test_light_and_dark_and_narrow_screens_are_provided_for() -> None:
+    text = written()
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_a_run_without_a_step_still_has_a_page() -> None:
+    assert "no step was logged yet" in written(said()[:2])
+
+
+@pytest.mark.parametrize(("low", "high", "actual", "error"), [(90, 110, 100, 0), (200, 200, 100, 100), (1, 1, 0, None)])
+def test_the_error_is_of_the_middle_of_the_estimate(
+    low: float, high: float, actual: float, error: float | None
+) -> None:
+    assert error_percent(Compared(what="seconds", low=low, high=high, actual=actual)) == error
+
+
+def test_a_step_done_twice_counts_as_done_last() -> None:
+    steps = [e for e in said() if isinstance(e, events.Step)]
+    redone = steps[3].model_copy(update={"loss": 9.0})
+    drawn = curves([*steps, redone])
+    assert [x for x, _ in drawn.loss] == [10, 20, 30, 40]
+    assert drawn.loss[-1] == (40, 9.0)
+    assert isinstance(drawn, Curves)
+
+
+def test_a_chart_of_ten_thousand_steps_stays_small() -> None:
+    text = chart.line_chart("loss", [(float(n), 1 / (n + 1)) for n in range(10_000)])
+    assert len(text) < 12_000
+
+
+@pytest.mark.parametrize("values", [(0.0, 0.0), (1e-9, 1e-9), (5.0, 5.0), (-1.0, 1.0), (1e6, 2e6)])
+def test_any_span_can_be_drawn(values: tuple[float, float]) -> None:
+    text = chart.line_chart("x", [(1.0, values[0]), (2.0, values[1])])
+    assert "nan" not in text
+    assert text.count("<path") == 1
+
+
+def test_ticks_are_round_numbers() -> None:
+    assert chart.ticks(0, 10) == [0, 5, 10]
