@@ -18,6 +18,7 @@ from sftrun.contract.jobspec import JobSpec
 EVENTS = "SFTRUN_EVENTS"
 SUPERVISOR = "SFTRUN_SUPERVISOR_PID"
 LOG = "worker.log"
+OWN_DESCRIPTORS = "/dev/fd/"
 # Quiet and offline where nothing is to be fetched; what the user set himself stands.
 DEFAULTS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -81,13 +82,12 @@ def command(spec: JobSpec, job_file: Path) -> list[str]:
 
 
 def environment(spec: JobSpec, writing: int) -> dict[str, str]:
-    """What the worker's processes see.  The pipe goes by name: torchrun closes descriptors that it doesn't know."""
+    """What the worker sees.  The pipe goes by name, so that `launch` can pass it on."""
     env = DEFAULTS | dict(os.environ)
     here = str(Path(sftrun.__file__).parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
     env[SUPERVISOR] = str(os.getpid())
-    several = spec.gpu_count * spec.nodes > 1
-    env[EVENTS] = f"/proc/{os.getpid()}/fd/{writing}" if several else f"/dev/fd/{writing}"
+    env[EVENTS] = f"{OWN_DESCRIPTORS}{writing}"
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
     if spec.gpu_count == 0:

@@ -49,7 +49,7 @@ class Learnable:
 
 def count_learnt(labels: Sequence[int]) -> int:
     """Tokens that give a loss."""
-    return sum(label != IGNORED for label in labels[1:])
+    return len(labels[1:]) - labels[1:].count(IGNORED)
 
 
 def learnable(rows: Rows, spec: JobSpec, tokenizer: Any, between: Callable[[], None] = lambda: None) -> Learnable:
@@ -123,7 +123,7 @@ def _maker(form: str, spec: JobSpec, tokenizer: Any) -> Maker:
 
 
 def _texts(tokenizer: Any, texts: Sequence[str]) -> Iterator[Tokenized]:
-    for ids in tokenizer([ended(text, tokenizer) for text in texts])["input_ids"]:
+    for ids in encode(tokenizer, [ended(text, tokenizer) for text in texts]):
         yield ids, list(ids)
 
 
@@ -137,10 +137,20 @@ def _prompts_and_completions(tokenizer: Any, rows: Sequence[Row], only: bool) ->
 
 
 def _pairs(tokenizer: Any, pairs: Sequence[tuple[str, str]], only: bool) -> Iterator[Tokenized]:
-    whole = tokenizer([ended(prompt + completion, tokenizer) for prompt, completion in pairs])["input_ids"]
-    prompts = tokenizer([prompt for prompt, _ in pairs])["input_ids"] if only else [[]] * len(pairs)
+    whole = encode(tokenizer, [ended(prompt + completion, tokenizer) for prompt, completion in pairs])
+    prompts = encode(tokenizer, [prompt for prompt, _ in pairs]) if only else [[]] * len(pairs)
     for ids, prompt in zip(whole, prompts, strict=True):
         yield ids, mask_prompt(ids, prompt)
+
+
+def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Token ids of each text, with the special tokens that begin or end one; offsets and masks are never made."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return tokenizer(texts, return_attention_mask=False)["input_ids"]
+    backend.no_truncation()
+    backend.no_padding()
+    return [found.ids for found in backend.encode_batch_fast(texts)]
 
 
 def ended(text: str, tokenizer: Any) -> str:
@@ -150,5 +160,7 @@ def ended(text: str, tokenizer: Any) -> str:
 
 def mask_prompt(ids: Sequence[int], prompt: Sequence[int]) -> list[int]:
     """Labels from where prompt and whole part: where tokens merge across the border, the merged one is learnt."""
+    if ids[: len(prompt)] == prompt:
+        return [IGNORED] * len(prompt) + list(ids[len(prompt) :])
     border = next((i for i, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
     return [IGNORED] * border + list(ids[border:])
