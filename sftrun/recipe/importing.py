@@ -49,7 +49,10 @@ def _carry(draft: Draft, key: str, value: Any) -> None:
     special = SPECIAL.get((draft.tool, key)) or SPECIAL.get(("", key))
     renamed = RENAMED[draft.tool].get(key)
     if special is not None:
-        special(draft, key, value)
+        try:
+            special(draft, key, value)
+        except (TypeError, ValueError, AttributeError, KeyError):
+            draft.lose(key, value, "not a value that this key usually has")
     elif key in DROPPED[draft.tool]:
         draft.lose(key, value, DROPPED[draft.tool][key])
     elif renamed is not None:
@@ -79,8 +82,7 @@ def _complete(draft: Draft, file: str) -> None:
             draft.lose(key, values.pop(f"trainer.{key}"), "there are no rows to evaluate on")
     if values.get("trainer.max_steps") is not None and "trainer.num_train_epochs" in values:
         draft.lose("num_train_epochs", values.pop("trainer.num_train_epochs"), "max_steps decides")
-    values.setdefault("name", "imported")
-    if not OBJECT_NAME.fullmatch(values["name"]):
+    if not OBJECT_NAME.fullmatch(str(values.get("name", ""))):
         values["name"] = "imported"
     values.setdefault("output.dir", f"/outputs/{values['name']}")
     values["compute.gpu"], draft.todo["compute.gpu"] = "L40S", "the GPU; `sftrun estimate-cost` compares them"

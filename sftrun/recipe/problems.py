@@ -17,6 +17,8 @@ from sftrun.recipe.names import foreign, nearest
 from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
 
 _RANGE = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number"}
+# a file with more problems is no recipe; looking for the nearest name of each would take its time
+MOST = 100
 _FORM = {"string_pattern_mismatch", "string_too_short"}
 # what to write where a whole section is missing
 _EXAMPLES: dict[Path, str] = {
@@ -49,9 +51,15 @@ def translate(error: ValidationError, source: Source, broken: Iterable[Path]) ->
         if one["type"] == "missing":
             path = (*path, one["loc"][-1])
         kinds_at.setdefault(path, set()).add(one["type"])
-    found = [_say(path, types, source) for path, types in kinds_at.items() if not _is_covered(path, kinds_at)]
+    found = [_say(path, types, source) for path, types in _bounded(kinds_at) if not _is_covered(path, kinds_at)]
+    if found and len(kinds_at) > MOST:
+        found[-1] = replace(found[-1], notes=(f"{len(kinds_at) - MOST} more problems are not shown",))
     meant = {_meant(one.at) for one in found if one.code in ("R103", "R104")}
     return [one for one in found if not _is_noise(one, meant, tuple(broken))]
+
+
+def _bounded(kinds_at: dict[Path, set[str]]) -> list[tuple[Path, set[str]]]:
+    return list(kinds_at.items())[:MOST]
 
 
 def complete(found: Diagnostic, source: Source) -> Diagnostic:

@@ -20,7 +20,7 @@ from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, is_bool_wor
 from sftrun.recipe.yaml_words import at, first_line, short, wrong_character, wrong_syntax
 
 MAX_BYTES = 256 * 1024
-MAX_NODES = 10_000
+MAX_NODES = 4_000
 MAX_DEPTH = 32
 
 

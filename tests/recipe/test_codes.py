@@ -1,0 +1,66 @@
+"""The table of codes: complete, well-formed, one meaning and one severity each, and the page that is made from it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sftrun.recipe.codes import TABLE
+
+ROOT = Path(__file__).parent.parent.parent
+OTHERS = ("rich", "click", "difflib", "torch")
+GIVEN = re.compile(r'"([A-Z]\d{3})"')
+
+
+def test_every_code_that_is_given_out_is_in_the_table() -> None:
+    files = [file for file in (ROOT / "sftrun").rglob("*.py") if file.name != "codes.py"]
+    given = {code for file in files for code in GIVEN.findall(file.read_text("utf-8")) if code[0] in "YRMDGVCS"}
+
+    assert given - set(TABLE) == set()
+
+
+def test_titles_are_short_lower_case_and_without_a_full_stop() -> None:
+    names = ("YAML", "LoRA", "DoRA", "GPU", "JSON", "UTF", "Modal", "SFTConfig", "Hub", "Volume")
+    for code in TABLE.values():
+        assert len(code.title) <= 72, code.code
+        assert not code.title.endswith("."), code.code
+        assert code.title[0].islower() or not code.title[0].isalpha() or code.title.startswith(names), code.code
+        assert code.why.endswith("."), code.code
+
+
+def test_every_expected_text_has_the_severity_of_the_table() -> None:
+    for file in (ROOT / "tests/examples/bad").glob("*.txt"):
+        for severity, code in re.findall(r"^(error|warning)\[(\w+)\]", file.read_text("utf-8"), re.MULTILINE):
+            assert TABLE[code].severity == severity, (file.name, code)
+
+
+def test_the_page_is_made_from_the_table() -> None:
+    from sftrun.recipe.codes_page import page
+
+    assert (ROOT / "docs/diagnostics.md").read_text("utf-8") == page()
+
+
+def test_a_right_recipe_is_judged_without_the_table_and_the_words(tmp_path: Path) -> None:
+    script = (
+        "import sys; from sftrun.recipe.load import load; "
+        f"assert load({str(ROOT / 'tests/examples/good/minimal.yaml')!r}).recipe; "
+        f"print(*(m for m in sys.modules if m.startswith('sftrun.recipe') or m in {OTHERS}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+    assert not {"sftrun.recipe.codes", "sftrun.recipe.problems", "rich", "click", "difflib", "torch"} & set(loaded)
+
+
+def test_the_table_of_sft_config_is_that_of_the_locked_trl() -> None:
+    pytest.importorskip("trl")
+    text = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "from tools.sftconfig_fields import text; print(text(), end='')"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+
+    assert (ROOT / "sftrun/recipe/sftconfig.json").read_text("utf-8") == text
