@@ -1,7 +1,7 @@
 """torchrun's agent, which dies with the supervisor, and its workers with it.
 
-torchrun closes the descriptors of the processes that it starts: the pipe for events stays open here, and they find it by
-the name of this process.
+torchrun closes the descriptors of the processes that it starts: the pipe for events stays open here, and they find it
+by the name of this process.
 """
 
 import os
