@@ -13,7 +13,8 @@ from sftrun.recipe.models import Recipe
 
 # a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
 _NO_FAULT = {"unreachable", "unknown"}
-_CODES = {"model.name_or_path": "M101", "dataset.train.path": "D101", "dataset.eval.path": "D101"}
+_CODES = {"model": {"unsafe": "M109"}, "dataset": {"unsafe": "D106"}}
+_OTHERWISE = {"model": "M107", "dataset": "D101"}
 
 
 def check(
@@ -29,4 +30,6 @@ def check(
 def _missing(problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
     for key, problem in problems.items():
         if problem.kind not in _NO_FAULT:
-            yield Diagnostic(_CODES[key], problem.message, at=tuple(key.split(".")), help=problem.help)
+            section = key.partition(".")[0]
+            code = _CODES[section].get(problem.kind, _OTHERWISE[section])
+            yield Diagnostic(code, problem.message, at=tuple(key.split(".")), help=problem.help)
