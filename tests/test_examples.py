@@ -1,15 +1,19 @@
 """Examples collect themselves: every file below tests/examples is a test, and every code has one.
 
 `bad/NAME.yaml` has its exact expected text beside it in `NAME.txt`, and what else stands on the command line in
-`NAME.args`.  After a change on purpose, `python tests/test_examples.py` writes the texts anew: read the diff.
+`NAME.args`, and its date in `NAME.today`.
+After a change on purpose, `python tests/test_examples.py` writes the texts anew: read the diff.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from sftrun.cli.validate import judge
+from sftrun.diagnostics import Diagnostic
 from sftrun.recipe.codes import TABLE
 from sftrun.recipe.load import load
 from sftrun.report.carets import render
@@ -28,10 +32,25 @@ def said_about(file: Path) -> str:
     before = Path.cwd()
     os.chdir(file.parent)
     try:
-        loaded, diagnostics = judge(file.name, overrides, None, offline=True)
+        with patch("sftrun.facts.gather.datetime") as clock:
+            clock.datetime.now.return_value.date.return_value.isoformat.return_value = _today(file)
+            loaded, diagnostics = judge(file.name, overrides, None, offline=True)
     finally:
         os.chdir(before)
-    return render(diagnostics, loaded.source, colour=False) + "\n"
+    return render(map(_anywhere, diagnostics), loaded.source, colour=False) + "\n"
+
+
+def _today(file: Path) -> str:
+    """Prices are dated: an example has the day that `NAME.today` says, or one when they are fresh."""
+    day = file.with_suffix(".today")
+    return day.read_text("utf-8").strip() if day.exists() else "2026-10-07"
+
+
+def _anywhere(found: Diagnostic) -> Diagnostic:
+    """The same on every machine: an absolute path would wrap elsewhere."""
+    here = str(HERE / "bad")
+    help = found.help.replace(here, "/recipes") if found.help else None
+    return replace(found, message=found.message.replace(here, "/recipes"), help=help)
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)

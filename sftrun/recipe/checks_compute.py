@@ -46,6 +46,29 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
             also=((("trainer", "engine"), "unsloth here"),),
             help=f"write `gpu: {name}`, or `engine: trl`",
         )
+    yield from _abilities(name, at, recipe)
+
+
+def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
+    kernel = recipe.model.attn_implementation
+    if name in known.NO_BF16 and recipe.trainer.bf16:
+        yield Diagnostic(
+            "G104",
+            f"{name} has no bfloat16",
+            at=("trainer", "bf16"),
+            also=((at, f"{name} here"),),
+            help="write `fp16: true` instead, and `dtype: float16` in `model`",
+        )
+    needs_hopper = kernel == "flash_attention_3" and name not in known.HOPPER
+    needs_ampere = kernel in ("flash_attention_2", "varlen") and name in known.NO_BF16
+    if needs_hopper or needs_ampere:
+        yield Diagnostic(
+            "G105",
+            f"{name} can't run `{kernel}`",
+            at=("model", "attn_implementation"),
+            also=((at, f"{name} here"),),
+            help="write `attn_implementation: auto`",
+        )
 
 
 def machines(recipe: Recipe) -> Iterator[Diagnostic]:

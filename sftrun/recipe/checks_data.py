@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from sftrun.contract.formats import NAMED_TEMPLATES
 from sftrun.diagnostics import Diagnostic, Path
@@ -52,6 +53,11 @@ def _source(source: Source, at: Path) -> Iterator[Diagnostic]:
                     also=(((*at, "path"), "files here"),),
                     help="take it out, or name a data set with `hub`",
                 )
+    suffix = PurePosixPath(source.path or "").suffix
+    if suffix and suffix.lower() not in known.DATA_SUFFIXES and not any(sign in suffix for sign in "*?["):
+        message = f"`{suffix}` is no kind of data that can be read"
+        help = f"use one of {', '.join(known.DATA_SUFFIXES)}"
+        yield Diagnostic("D106", message, at=(*at, "path"), help=help)
     if source.path == "" or source.hub == "":
         key = "path" if source.path == "" else "hub"
         yield Diagnostic("R109", f"`{'.'.join(map(str, at))}.{key}` is empty", at=(*at, key), help="name the rows")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sftrun import builtin
 from sftrun.diagnostics import Diagnostic
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
@@ -198,6 +199,14 @@ def remote_code(recipe: Recipe) -> Iterator[Diagnostic]:
         )
 
 
+def builtin_model(recipe: Recipe) -> Iterator[Diagnostic]:
+    name = recipe.model.name_or_path
+    if name.startswith(builtin.PREFIX) and name.removeprefix(builtin.PREFIX) not in builtin.NAMES:
+        names = ", ".join(f"`{builtin.PREFIX}{one}`" for one in builtin.NAMES)
+        message = f"`{name}` does not ship with sftrun"
+        yield Diagnostic("M108", message, at=("model", "name_or_path"), help=f"write {names}")
+
+
 def best_model(recipe: Recipe) -> Iterator[Diagnostic]:
     trainer = recipe.trainer
     if not trainer.load_best_model_at_end:
@@ -220,4 +229,4 @@ def best_model(recipe: Recipe) -> Iterator[Diagnostic]:
         )
 
 
-TRAINING = (bits, adapters, duration, precision, packing, rate, remote_code, best_model)
+TRAINING = (bits, adapters, duration, precision, packing, rate, remote_code, builtin_model, best_model)

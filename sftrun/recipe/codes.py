@@ -580,6 +580,27 @@ _MODEL = (
         "model: {name_or_path: Qwen/Qwen2.5-0.5B}\ndataset: {format: messages}",
         "model: {name_or_path: Qwen/Qwen2.5-0.5B-Instruct}\ndataset: {format: messages}",
     ),
+    _error(
+        "M111",
+        "adapters on stacked experts with a setting that they can't have",
+        "Experts kept in one stacked matrix take plain LoRA alone: PEFT has no dropout and no DoRA for them.",
+        "lora: {target_modules: all-linear, lora_dropout: 0.05}    # of a mixture of experts",
+        "lora: {target_modules: all-linear}",
+    ),
+    _error(
+        "M112",
+        "half of a stacked pair as a target",
+        "Some mixtures of experts keep gate and up projection in one matrix; one of the two can't be adapted alone.",
+        "lora: {target_modules: [gate_proj, down_proj]}",
+        "lora: {target_modules: [gate_proj, up_proj, down_proj]}",
+    ),
+    _warning(
+        "M113",
+        "an attention kernel without the model's soft cap",
+        "The model was trained with capped attention scores. A kernel that can't cap them computes another model.",
+        "model: {name_or_path: google/gemma-2-2b, attn_implementation: sdpa}",
+        "model: {name_or_path: google/gemma-2-2b, attn_implementation: auto}",
+    ),
 )
 
 _DATA = (
@@ -668,6 +689,27 @@ _DATA = (
         "A column holds another kind of value than its format says: a number for a text, a message without a role.",
         '{"messages": "hello"}',
         '{"messages": [{"role": "user", "content": "hello"}]}',
+    ),
+    _error(
+        "D113",
+        "conversations that the chat template refuses",
+        "The model's own template raises an error for these rows: most want user and assistant in turn.",
+        '{"messages": [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+    ),
+    _warning(
+        "D114",
+        "a chat template without a generation prompt",
+        "The template doesn't mark where the assistant begins: after training, nothing says that it is to answer.",
+        "model: {name_or_path: ./template-without-prompt}\ndataset: {format: messages}",
+        "trainer: {extra: {chat_template_path: ./template.jinja}}",
+    ),
+    _warning(
+        "D115",
+        "a token across the border of prompt and answer",
+        "The tokenizer joins the prompt's last letters with the answer's first: what is learnt is not what is asked.",
+        'dataset: {instruction_template: "{instruction} A:{output}"}',
+        'dataset: {instruction_template: "{instruction}\\nA:\\n{output}"}',
     ),
 )
 

@@ -26,6 +26,10 @@ GPUS = (
 )
 MOST_GPUS = 8
 FEWER_GPUS = {"A10": 4, "A10G": 4}
+# no bfloat16 and no FlashAttention; Hopper alone has FlashAttention 3
+NO_BF16 = frozenset({"T4"})
+HOPPER = frozenset({"H100", "H100!", "H200"})
+DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 # Modal refuses the first three; the rest is the container's system, or Modal's own
 FORBIDDEN_MOUNTS = ("/", "/root", "/tmp")
