@@ -77,7 +77,7 @@ def _nothing_to_do(done: Applied, form: str) -> int:
         click.echo(
             f"nothing to do: run {done.folder.id} has finished; its adapter is in {done.folder.job().output_dir}"
         )
-        click.echo(f"  sftrun show {done.folder.id}      what it learnt\n  sftrun apply --force …    train it again")
+        click.echo(f"  sftrun show {done.folder.id}\n  {done.folder.manifest().command} --force")
     return 0
 
 

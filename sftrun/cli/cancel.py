@@ -26,7 +26,7 @@ def command(run: str, now: bool) -> int:
         return 0
     if now:
         backend.kill(folder)
-        click.echo(f"run {folder.id} was ended at once; `sftrun apply` of its recipe resumes it")
+        click.echo(f"run {folder.id} was ended at once; `{folder.manifest().command}` resumes it")
     else:
         backend.request_stop(folder)
         click.echo(f"run {folder.id} stops at its next step, with a checkpoint; `sftrun attach {folder.id}` shows it")

@@ -29,5 +29,5 @@ def command(run: str, form: str) -> int:
         return 0
     show(summary)
     if state.status == "lost":
-        click.echo(f"  {explain_loss(folder, state)}; `sftrun apply` of its recipe resumes it")
+        click.echo(f"  {explain_loss(folder, state)}\n  help: `{folder.manifest().command}` resumes it")
     return 0

@@ -88,7 +88,9 @@ def show(summary: Report) -> None:
 
 def conclude(folder: RunFolder, state: RunState) -> int:
     """0 for a finished run; for others the exception that says what happened and what to do."""
-    again = f"`sftrun apply {folder.manifest().recipe_file}` goes on from the last checkpoint"
+    again = (
+        f"`{folder.manifest().command}` {'goes on from the last checkpoint' if state.checkpoint else 'starts it again'}"
+    )
     match state.outcome:
         case None:
             raise RunFailed(explain_loss(folder, state), help=again)
@@ -144,5 +146,5 @@ def _interrupted(folder: RunFolder, backend: Backend, view: Watcher, on: OnInter
         view.say(STOPPING)
         return None
     backend.kill(folder)
-    view.say(f"stopped at once; `sftrun apply` of the same recipe resumes run {folder.id} from its last checkpoint")
+    view.say(f"stopped at once; `{folder.manifest().command}` goes on from the last checkpoint")
     return EXIT_INTERRUPTED

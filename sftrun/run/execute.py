@@ -122,7 +122,7 @@ def _resume(request: Request, folder: RunFolder, generation: int, state: RunStat
 
 
 def _nothing(folder: RunFolder, state: RunState, backend: Backend) -> Applied:
-    must_own_output(folder, backend, help="`sftrun apply --force` trains it again")
+    must_own_output(folder, backend, help=f"`{folder.manifest().command} --force` trains it again")
     return Applied(folder, "nothing", state)
 
 

@@ -16,6 +16,7 @@ counts up, so that the same recipe always finds its run again.
 
 import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,13 @@ class Manifest(Strict):
     model: str
     recipe_file: str
     overrides: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command line that applies this very recipe again, from the present working folder."""
+        file = Path(self.recipe_file)
+        shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        return shlex.join(["sftrun", "apply", str(shown), *(w for o in self.overrides for w in ("--set", o))])
 
 
 class Lock(Strict):

@@ -35,9 +35,16 @@ def test_every_command_has_a_help_with_examples() -> None:
         for entry in entries:
             command = cli.get_command(context, entry.name)
             assert command is not None
-            text = command.get_help(click.Context(command, info_name=entry.name, parent=context))
+            text = help_of(command, entry.name, context)
             assert "Example" in text, entry.name
             assert "sftrun " + entry.name in text, entry.name
+
+
+def help_of(command: click.Command, name: str, parent: click.Context) -> str:
+    """The help of a command, and of its commands."""
+    context = click.Context(command, info_name=name, parent=parent)
+    below = command.commands if isinstance(command, click.Group) else {}
+    return "\n".join([command.get_help(context), *(help_of(c, n, context) for n, c in below.items())])
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,10 @@ class Place:
     def kinds(self) -> list[str]:
         return [event["kind"] for event in self.events()]
 
+    def release(self) -> None:
+        """Let a supervisor go on that was started with FAKE_HOLD_AT."""
+        (self.run / "go").touch()
+
     def wait_for_step(self, step: int) -> None:
         wait_until(lambda: bool(self.runs) and any(e.get("step", 0) >= step for e in self.events()))
 

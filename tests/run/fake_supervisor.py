@@ -3,7 +3,7 @@
     python fake_supervisor.py JOB.json
 
 `trainer.max_steps` is the length; FAKE_STEP_SECONDS how long a step takes; FAKE_FAIL_AT the step at which it fails;
-FAKE_DIE=1 makes it end before it begins.
+FAKE_DIE=1 makes it end before it begins; FAKE_HOLD_AT the step at which it waits for `record_dir/go` (or a stop).
 """
 
 import contextlib
@@ -92,6 +92,8 @@ def attempt() -> int:
                     memory_gb=0.5,
                 )
             )
+            while str(step) == os.environ.get("FAKE_HOLD_AT") and not is_released():
+                time.sleep(0.01)
             if len(signals) > 1:
                 say(events.Stopped(reason="user", step=first))
                 return 4
@@ -114,6 +116,10 @@ def attempt() -> int:
         (output / "sftrun.json").write_text(json.dumps({"run_id": job["run_id"]}))
         say(events.Finished(step=total, train_loss=0.7, output_dir=str(output), memory_gb=0.6))
     return 0
+
+
+def is_released() -> bool:
+    return bool(signals) or (record / "stop").exists() or (record / "go").exists()
 
 
 def lines() -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cli_runs import Place, wait_until
 
-SLOW = {"FAKE_STEP_SECONDS": "0.1"}
+HELD = {"FAKE_HOLD_AT": "7"}
 
 
 def holder_pid(place: Place) -> int:
@@ -66,7 +66,7 @@ def test_force_starts_over_as_a_run_of_its_own(place: Place) -> None:
 
 
 def test_force_does_not_disturb_a_run_under_way(place: Place) -> None:
-    place.sftrun("apply", "r.yaml", "--detach", **SLOW)
+    place.sftrun("apply", "r.yaml", "--detach", **HELD)
     forced = place.sftrun("apply", "r.yaml", "--force")
     assert forced.returncode == 6
     assert "sftrun cancel" in forced.stderr
@@ -94,19 +94,23 @@ def test_two_at_once_are_one_run(place: Place) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_the_run_outlives_its_command(place: Place, number: int) -> None:
-    command = place.start("apply", "r.yaml", **SLOW)
-    place.wait_for_step(2)
+    command = place.start("apply", "r.yaml", **HELD)
+    place.wait_for_step(7)
     command.send_signal(number)
     command.communicate()
-    attached = place.sftrun("apply", "r.yaml")
+    attached = place.start("apply", "r.yaml")
+    with attached:
+        assert attached.stdout is not None
+        assert "is under way already; attached to it" in attached.stdout.readline()
+        place.release()
+        assert "step 20/20" in attached.stdout.read()
     assert attached.returncode == 0
-    assert "is under way already; attached to it" in attached.stdout
     assert place.kinds().count("started") == 1
 
 
 def test_a_killed_supervisor_is_lost_and_resumed(place: Place) -> None:
-    command = place.start("apply", "r.yaml", **SLOW)
-    place.wait_for_step(6)
+    command = place.start("apply", "r.yaml", **HELD)
+    place.wait_for_step(7)
     os.kill(holder_pid(place), signal.SIGKILL)
     _, said = command.communicate(timeout=60)
     assert command.returncode == 3
@@ -126,22 +130,24 @@ def test_a_supervisor_that_never_began_gives_its_words(place: Place) -> None:
 
 
 def test_detach_then_attach_then_cancel(place: Place) -> None:
-    detached = place.sftrun("apply", "r.yaml", "--detach", **SLOW)
+    detached = place.sftrun("apply", "r.yaml", "--detach", **HELD)
     assert detached.returncode == 0
     assert f"sftrun attach {place.run.name}" in detached.stdout
-    watching = place.start("attach", "tryout")
-    place.wait_for_step(2)
-    assert "stops at its next step" in place.sftrun("cancel", "tryout").stdout
-    said, error = watching.communicate(timeout=60)
-    assert watching.returncode == 4, error
-    assert "has stopped at step" in error
-    assert "step 1/20" in said
+    place.wait_for_step(7)
+    with place.start("attach", "tryout") as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert "attempt 1" in watching.stdout.readline()
+        assert "stops at its next step" in place.sftrun("cancel", "tryout").stdout
+        assert "step 7/20" in watching.stdout.read()
+        assert "has stopped at step" in watching.stderr.read()
+    assert watching.returncode == 4
     assert "nothing to do" in place.sftrun("cancel", "tryout").stdout
 
 
 def test_cancel_now_ends_it_at_once(place: Place) -> None:
-    place.sftrun("apply", "r.yaml", "--detach", FAKE_STEP_SECONDS="0.5")
-    place.wait_for_step(1)
+    place.sftrun("apply", "r.yaml", "--detach", **HELD)
+    place.wait_for_step(7)
     pid = holder_pid(place)
     assert place.sftrun("cancel", "tryout", "--now").returncode == 0
     wait_until(lambda: not os.path.exists(f"/proc/{pid}"))

@@ -62,8 +62,8 @@ class Terminal:
 
 
 def test_ctrl_c_once_stops_with_a_checkpoint(place: Place) -> None:
-    terminal = Terminal(place, "apply", "r.yaml", FAKE_STEP_SECONDS="0.1")
-    terminal.read_until(lambda seen: "/20" in seen)
+    terminal = Terminal(place, "apply", "r.yaml", FAKE_HOLD_AT="7")
+    terminal.read_until(lambda seen: "7/20" in seen)
     terminal.press(CTRL_C)
     assert terminal.finish() == 4
     assert "stopping at the next step, with a checkpoint; press Ctrl-C again to stop at once" in terminal.seen
@@ -81,11 +81,12 @@ def test_ctrl_c_twice_stops_at_once(place: Place) -> None:
 
 
 def test_ctrl_c_in_attach_detaches(place: Place) -> None:
-    place.sftrun("apply", "r.yaml", "--detach", FAKE_STEP_SECONDS="0.1")
+    place.sftrun("apply", "r.yaml", "--detach", FAKE_HOLD_AT="7")
     terminal = Terminal(place, "attach", "tryout")
-    terminal.read_until(lambda seen: "/20" in seen)
+    terminal.read_until(lambda seen: "7/20" in seen)
     terminal.press(CTRL_C)
     assert terminal.finish() == 0
+    place.release()
     assert "detached; the run goes on" in terminal.seen
     assert place.sftrun("attach", "tryout").returncode == 0
 
