@@ -90,6 +90,7 @@ class Cell:
     max_length: int = 2048
     rank: int = 16
     optim: str = "adamw_torch_fused"
+    joined: bool = True
     held_out: bool = False
     rows: float = 0.0
     real_tokens: float = 0.0
@@ -122,7 +123,7 @@ class Cell:
             dequantize=self.dequantize,
             optim=self.optim,
         )
-        attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen"
+        attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.joined else "flash_attention_2"
         return Setup(
             model=SHAPES[self.shape].facts(),
             spec=ModelSpec(name_or_path="random", attn_implementation=attention),

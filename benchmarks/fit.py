@@ -27,13 +27,14 @@ FREE = (
     "host_recompute",
 )
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
+LIMITS |= {"host_seconds_per_step": (0.0, 0.02), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
 PULL = 2e-5
 
 
 def fit(stack: str, cells: Sequence[Cell], start: Calibration, gpu: Gpu) -> StackConstants:
     """The constants of one stack."""
     first = start.stacks[stack]
-    values = {name: getattr(first, name) for name in FREE}
+    values = {name: _within(name, getattr(first, name)) for name in FREE}
     anchor = dict(values)
 
     def loss(candidate: dict[str, float]) -> float:
@@ -51,6 +52,11 @@ def fit(stack: str, cells: Sequence[Cell], start: Calibration, gpu: Gpu) -> Stac
             "compile_seconds": round(median(compiling), 1) if compiling else first.compile_seconds,
         }
     )
+
+
+def _within(name: str, value: float) -> float:
+    low, high = LIMITS.get(name, (0.0, math.inf))
+    return min(max(value, low), high)
 
 
 def seconds(cell: Cell, calibration: Calibration, gpu: Gpu) -> float:

@@ -39,6 +39,7 @@ STATE_BYTES: Final[dict[str, tuple[float, float]]] = {
     "adagrad": (0, 1),
 }
 _ATTENTION_INPUTS: Final = ("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "Wqkv", "c_attn")
+_ATTENTION_OUTPUTS: Final = ("o_proj", "dense", "out_proj")
 _MLP_INPUTS: Final = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "dense_h_to_4h", "c_fc", "w1", "w3")
 _MLP_OUTPUTS: Final = ("down_proj", "fc2", "dense_4h_to_h", "w2")
 
@@ -76,6 +77,8 @@ def weights_bytes(setup: Setup) -> float:
     stored = setup.linear_parameters * quantized_bytes(setup) + rest
     if setup.is_quantized and setup.trainer.dequantize:
         stored += setup.linear_parameters * setup.activation_bytes
+    elif setup.bits == 4 and setup.joins_adapters:
+        stored += setup.linear_parameters * 4 / 64  # the scales once more, in fp32, for one kernel to unpack
     return _sharded(setup, stored) + _gathered(setup)
 
 
@@ -138,19 +141,32 @@ def layer_bytes_per_token(setup: Setup) -> float:
 
 
 def _inputs_bytes(setup: Setup, inner: float) -> float:
+    """Inputs of trained linear layers, the adapters' own activations, and copies that the code at work makes."""
     a, hidden = setup.activation_bytes, setup.model.hidden_size
-    inputs: float = hidden * setup.trains(_ATTENTION_INPUTS) + hidden * setup.trains(_MLP_INPUTS)
+    attention, mlp = setup.trains(_ATTENTION_INPUTS), setup.trains(_MLP_INPUTS)
+    inputs: float = hidden * (attention + mlp)
     inputs += inner * (setup.trains(_MLP_OUTPUTS) or setup.stack == "eager")
     if setup.lora is None:
         return a * inputs
     per_token = [(x, n) for x, n in per_layer(setup) if x in setup.targets]
-    if setup.adapter_bytes == 4 and setup.stack in ("eager", "liger"):
+    if setup.joins_adapters:
+        inputs += _joined(setup, hidden * (attention + mlp), inner)
+    elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger"):
         # PEFT casts x to the adapter's fp32 and autocast back: every adapter keeps a copy of its own
         inputs = sum(x.in_features * n for x, n in per_token)
     elif setup.adapter_bytes == 4 and setup.stack == "compiled":
         inputs += hidden
     dropped = sum(x.in_features * n for x, n in per_token) * (a + 1) if setup.lora.lora_dropout else 0
     return a * (inputs + setup.lora.r * sum(n for _, n in per_token)) + dropped
+
+
+def _joined(setup: Setup, inputs: float, inner: float) -> float:
+    """Joined products keep [x | s x Aᵀ] beside x: of attention's input and output and the MLP's input.
+
+    The MLP's inner activation is kept once where the compiler sees both, twice in plain code.
+    """
+    columns = setup.model.attention_heads * setup.model.head_dim if setup.trains(_ATTENTION_OUTPUTS) else 0
+    return inputs + columns + (0 if setup.stack == "compiled" else inner)
 
 
 def _inner_width(setup: Setup) -> float:

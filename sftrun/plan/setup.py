@@ -36,6 +36,13 @@ class Setup:
         return "fsdp" if self.trainer.extra.get("fsdp") else "ddp"
 
     @property
+    def joins_adapters(self) -> bool:
+        """Whether LoRA's products ride in the frozen weights' (`job.lora_linear`): plain LoRA beside our attention."""
+        if self.lora is None or self.trainer.engine != "trl" or self.spec.attn_implementation != "varlen":
+            return False
+        return not self.lora.lora_dropout and not self.lora.use_dora and self.lora.bias == "none"
+
+    @property
     def bits(self) -> int:
         return bits_of(self.quantization, self.spec)
 

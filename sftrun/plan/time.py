@@ -29,6 +29,9 @@ SAVE_SECONDS: Final = (0.5, 3.0)
 DECODE_SECONDS_PER_LAYER: Final = (0.0007, 0.0016)
 # how far a step may be off, besides what the calibration's own cells were
 CALIBRATED, EXTRAPOLATED, REPORTED, SEEN = (0.90, 1.12), (0.75, 1.40), (0.97, 1.03), (0.95, 1.06)
+# constants fitted to few cells are believed less
+FEW_CELLS: Final = 12
+FEW: Final = (0.80, 1.25)
 # a step that waits for launches depends on the machine's CPU
 LAUNCH_BOUND: Final = 1.35
 
@@ -51,7 +54,7 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     if correction.kind == "same":
         return Pace(seconds, seconds * SEEN[0], seconds * SEEN[1], correction.words)
     here = gpu.name == calibration.gpu and setup.gpus == 1
-    low, high = CALIBRATED if here else EXTRAPOLATED
+    low, high = (FEW if constants.cells < FEW_CELLS else CALIBRATED) if here else EXTRAPOLATED
     if here:
         low, high = min(low, 1 - constants.worst_error), max(high, 1 + constants.worst_error)
         words = f"calibrated on {constants.cells} runs on an {calibration.gpu}, {calibration.date}"

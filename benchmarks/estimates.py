@@ -1,0 +1,62 @@
+"""Estimates against measurements: `python benchmarks/estimates.py [cells.json]` prints the table of docs/estimates.md.
+
+Needs no GPU: the cells were measured by `calibrate.py measure`.  Held-out cells judge; the others were fitted to.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median, quantiles
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import fit  # noqa: E402
+from cells import Cell, read  # noqa: E402
+
+from sftrun.facts import calibration, catalog  # noqa: E402
+from sftrun.plan import memory  # noqa: E402
+
+SHIPPED = Path(__file__).with_name("cells-h200.json")
+
+
+def table(cells: Sequence[Cell]) -> str:
+    """One line a cell, as Markdown."""
+    constants = calibration.shipped()
+    gpu = catalog.find(catalog.shipped(), constants.gpu)
+    assert gpu is not None
+    lines = ["| cell | use | s/step | estimated | error | GB | estimated | error |", "|" + " --- |" * 8]
+    for cell in cells:
+        seconds = fit.seconds(cell, constants, gpu)
+        gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu))
+        use = "held out" if cell.held_out else "fitted"
+        more = "" if cell.joined else ", plain adapters"
+        lines.append(
+            f"| {cell.name}{more} | {use} | {cell.seconds:.3f} | {seconds:.3f} | {seconds / cell.seconds - 1:+.0%} "
+            f"| {cell.allocated_gb:.1f} | {gb:.1f} | {gb / cell.allocated_gb - 1:+.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """Median and 90th percentile of the errors, of fitted and of held-out cells."""
+    constants = calibration.shipped()
+    gpu = catalog.find(catalog.shipped(), constants.gpu)
+    assert gpu is not None
+    lines = []
+    for held_out in (False, True):
+        some = [cell for cell in cells if cell.held_out == held_out]
+        if len(some) > 1:
+            name = "held out" if held_out else "fitted"
+            time = _spread(fit.time_errors(some, constants, gpu))
+            lines.append(f"{name}, {len(some)} cells: time {time}; memory {_spread(fit.memory_errors(some, gpu))}")
+    return "\n".join(lines)
+
+
+def _spread(errors: Sequence[float]) -> str:
+    sizes = [abs(error) for error in errors]
+    return f"median {median(sizes):.1%}, 90th percentile {quantiles(sizes, n=10, method='inclusive')[-1]:.1%}"
+
+
+if __name__ == "__main__":
+    found = read(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED)
+    print(table(found), summary(found), sep="\n\n")
