@@ -81,15 +81,12 @@ class Tokens:
         if not self._pieces.takes(body):
             return None
         whole = self._pieces.ids(body)
-        tokens = self._before + sum(map(len, whole)) + 1
+        tokens = self._before + len(whole) + 1
         if not only:
             return Measured(tokens, 0)
         head = self._pieces.ids(prompt)
-        if whole[: len(head)] == head:
-            return Measured(tokens, self._before + sum(map(len, head)))
-        flat = [token for ids in head for token in ids]
-        border = _common(flat, [token for ids in whole for token in ids])
-        return Measured(tokens, self._before + border, clean=border == len(flat))
+        border = len(head) if whole[: len(head)] == head else _common(head, whole)
+        return Measured(tokens, self._before + border, clean=border == len(head))
 
     def _slow(self, pairs: Sequence[Pair], only: bool) -> Iterator[Measured]:
         wholes = self.tokenizer.encode_batch_fast([self.ended(prompt + completion) for prompt, completion in pairs])

@@ -8,9 +8,22 @@ pieces of a data set repeat.  Only what can be shown to be the same is done here
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_QWEN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_LLAMA3 = _QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+_TINY = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_DIGITS, _NUMBERS = r"[0-9]|[^0-9]+", r"[0-9]+|[^0-9]+"
+# in these no piece goes on behind a line's end, and what follows it matters only in being no space
+_END_WITH_LINES = frozenset({GPT2, _QWEN, _LLAMA3, _TINY})
+# lines up to one that begins with no space; the last, and all from an indented line on, as one
+_LINE = re.compile(r"[^\n]*\n+(?=\S)|[\s\S]+")
+_MAX_LINES = 50_000
 _CLASSES = {"L": "A-Za-z", "Lu": "A-Z", "Ll": "a-z", "Lt": "", "Lm": "", "Lo": "", "M": "", "N": "0-9", "Nd": "0-9"}
 _CLASS = re.compile(r"\\p\{(\w+)\}")
 _MAX_REMEMBERED = 400_000
@@ -22,10 +35,17 @@ class Pieces:
     """Ids of ASCII text under one tokenizer; `None` from `of` where that can't be shown to be right."""
 
     def __init__(
-        self, steps: Sequence[re.Pattern[str]], ids: "_Remembered", specials: Sequence[str], marked: bool
+        self,
+        steps: Sequence[re.Pattern[str]],
+        ids: "_Remembered",
+        specials: Sequence[str],
+        marked: bool,
+        by_lines: bool,
     ) -> None:
         self._steps = tuple(steps)
         self._ids = ids
+        self._lines: dict[str, Ids] = {}
+        self._by_lines = by_lines
         self._first_letters = "".join({special[0] for special in specials})
         self._special = re.compile("|".join(map(re.escape, specials)) or r"(?!)")
         self._marked = marked
@@ -38,20 +58,38 @@ class Pieces:
         if model.get("type") != "BPE" or model.get("dropout") or not all(specials):
             return None
         marked = _is_marked(spec)
-        steps = [re.compile(f"{_MARK}+[^{_MARK}]*|[^{_MARK}]+")] if marked else _steps(spec)
+        patterns = [f"{_MARK}+[^{_MARK}]*|[^{_MARK}]+"] if marked else _patterns(spec)
+        steps = _compiled(patterns)
         if not steps or (marked and not _words_begin_with_mark(model)):
             return None
-        return Pieces(steps, _Remembered(tokenizer.model, byte_level=not marked), specials, marked)
+        ids = _Remembered(tokenizer.model, byte_level=not marked)
+        return Pieces(steps, ids, specials, marked=marked, by_lines=set(patterns) <= _END_WITH_LINES)
 
     def takes(self, text: str) -> bool:
         """True for text that this page may cut."""
         return text.isascii() and not (any(c in text for c in self._first_letters) and self._special.search(text))
 
-    def ids(self, text: str) -> list[Ids]:
-        """Ids of each piece; the tokenizer's own are these in a row."""
+    def ids(self, text: str) -> list[int]:
+        """The tokenizer's own ids.  Lines are remembered too: those of a template stand in every row."""
+        result: list[int] = []
+        *lines, last = (_LINE.findall(text) if self._by_lines else None) or [text]
+        for line in lines:
+            result += self._lines.get(line) or self._line(line)
+        result += chain.from_iterable(map(self._ids.__getitem__, self._cut(last)))
+        return result
+
+    def _line(self, line: str) -> Ids:
+        if len(self._lines) > _MAX_LINES:
+            self._lines.clear()
         if len(self._ids) > _MAX_REMEMBERED:
             self._ids.clear()
-        return list(map(self._ids.__getitem__, self._cut(text)))
+        # the letter stands for the next line's beginning: what a piece at the end is depends on there being one
+        pieces = self._cut(line + "a")
+        if pieces.pop() != "a":
+            raise Disagreement(line)
+        found = tuple(chain.from_iterable(map(self._ids.__getitem__, pieces)))
+        self._lines[line] = found
+        return found
 
     def _cut(self, text: str) -> list[str]:
         if self._marked and text:
@@ -101,16 +139,21 @@ def _words_begin_with_mark(model: dict[str, Any]) -> bool:
     return not any(crossing.search(token) for token in model.get("vocab") or ())
 
 
-def _steps(spec: dict[str, Any]) -> list[re.Pattern[str]]:
+def _patterns(spec: dict[str, Any]) -> list[str]:
+    """Regexes that cut as the pre-tokenizer does, one after the other; empty for an unknown one."""
     if not _leaves_ascii_alone(spec.get("normalizer")):
         return []
     part = spec.get("pre_tokenizer") or {}
     parts = part.get("pretokenizers", []) if part.get("type") == "Sequence" else [part]
-    patterns = [_pattern(part) for part in parts]
-    if None in patterns or not parts or parts[-1].get("type") != "ByteLevel":
+    found = [_pattern(part) for part in parts]
+    if not parts or parts[-1].get("type") != "ByteLevel":
         return []
+    return [] if None in found else [pattern for pattern in found if pattern]
+
+
+def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
     try:
-        return [re.compile(_translated(pattern), re.ASCII) for pattern in patterns if pattern]
+        return [re.compile(_translated(pattern), re.ASCII) for pattern in patterns]
     except (re.error, KeyError):
         return []
 
@@ -123,7 +166,7 @@ def _pattern(part: dict[str, Any]) -> str | None:
         case {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated", "invert": False}:
             return pattern
         case {"type": "Digits", "individual_digits": bool(alone)}:
-            return r"[0-9]|[^0-9]+" if alone else r"[0-9]+|[^0-9]+"
+            return _DIGITS if alone else _NUMBERS
     return None
 
 
