@@ -77,7 +77,7 @@ def _facts(
     if local is not None:
         return _of_folder(local, name, "folder", commit=None)
     if not HUB_ID.match(name):
-        return Problem("unknown", f"`{name}` is no folder, no Hub id and no builtin model", "write `owner/name`")
+        return Problem("missing", f"`{name}` is no folder, no Hub id and no builtin model", "write `owner/name`")
     snapshot = cached_folder(name, revision, environment)
     if snapshot is not None:
         found = _of_cache(snapshot, name)
@@ -98,7 +98,7 @@ def _local(name: str, folder: Path) -> Path | None:
             return builtin.path(name)
         except KeyError:
             names = ", ".join(f"`{builtin.PREFIX}{known}`" for known in builtin.NAMES)
-            problem = Problem("unknown", f"`{name}` does not ship with the program", f"choose one of {names}")
+            problem = Problem("missing", f"`{name}` does not ship with the program", f"choose one of {names}")
             raise Malformed(problem) from None
     path = folder / Path(name).expanduser()
     is_written_as_path = name.startswith((".", "/", "~", "\\")) or name.count("/") > 1

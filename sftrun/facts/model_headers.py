@@ -19,7 +19,10 @@ SINGLE = "model.safetensors"
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a fact could not be known: what and where, and one thing to do.  `unreachable` is the world's fault."""
+    """Why a fact could not be known: what and where, and one thing to do.
+
+    `unreachable`, `unknown` and `quantised` are no fault of the recipe: the same run may work elsewhere.
+    """
 
     kind: Literal["missing", "malformed", "unsafe", "unreachable", "unknown", "quantised"]
     message: str

@@ -151,10 +151,8 @@ class Hub:
             why = "needs a token that may read it" if not self._token else "is not open to this token"
             return Problem("unknown", f"{self.name} {why}", "accept its terms on the Hub, then set `HF_TOKEN`")
         if status == 404:
-            where = f"{self.name} at `{self.revision}`"
-            return Problem(
-                "unknown", f"the Hub has no model {where}", "check `model.name_or_path` and `model.revision`"
-            )
+            message = f"the Hub has no model {self.name} at `{self.revision}`"
+            return Problem("missing", message, "check `model.name_or_path` and `model.revision`")
         return Problem("unreachable", f"the Hub answered {status} for {self.name}", "try again, or work `--offline`")
 
 

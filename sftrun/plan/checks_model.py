@@ -3,7 +3,9 @@
 import difflib
 from collections.abc import Iterator
 
+from sftrun.builtin import PREFIX
 from sftrun.diagnostics import Diagnostic
+from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import Linear, ModelFacts
 from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names
 from sftrun.recipe.models import Lora, Recipe
@@ -28,6 +30,15 @@ def check_model(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
     yield from _positions(recipe, model)
     yield from _template(recipe, model)
     yield from _softcapping(recipe, model)
+
+
+def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
+    """Why a model could not be read, where that is the recipe's fault; None where it is only out of reach."""
+    if problem.kind in ("unreachable", "unknown", "quantised"):
+        return None
+    is_builtin = recipe.model.name_or_path.startswith(PREFIX)
+    code = "M108" if is_builtin else "M109" if problem.kind == "unsafe" else "M107"
+    return Diagnostic(code, problem.message, at=("model", "name_or_path"), help=problem.help)
 
 
 def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:

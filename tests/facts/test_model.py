@@ -342,7 +342,7 @@ def test_the_token_stays_with_the_hub_when_it_points_elsewhere() -> None:
     [
         (401, "unknown", "needs a token"),
         (403, "unknown", "needs a token"),
-        (404, "unknown", "no model"),
+        (404, "missing", "no model"),
         (503, "unreachable", "503"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.model import shipped_facts
-from sftrun.plan.checks_model import check_model
+from sftrun.facts.model_headers import Problem
+from sftrun.plan.checks_model import check_model, model_problem
 from sftrun.recipe.models import Recipe
 
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -110,3 +111,22 @@ def test_a_module_to_save_that_is_not_there_is_an_error_with_the_nearest() -> No
 def test_kernels_without_softcapping_are_a_warning_for_gemma_2() -> None:
     assert codes(checked("google/gemma-2-2b-it", model={"attn_implementation": "sdpa"})) == ["M113"]
     assert codes(checked("google/gemma-2-2b-it")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"),
+    [
+        ("./m", "missing", "M107"),
+        ("./m", "malformed", "M107"),
+        ("builtin:x", "missing", "M108"),
+        ("./m", "unsafe", "M109"),
+        ("a/b", "unreachable", None),
+        ("a/b", "unknown", None),
+        ("a/b", "quantised", None),
+    ],
+)
+def test_a_model_that_can_t_be_read_is_an_error_where_the_recipe_is_at_fault(
+    name: str, kind: Any, code: str | None
+) -> None:
+    found = model_problem(Recipe.model_validate_json(_json(name, {})), Problem(kind, "a", "b"))
+    assert (found and found.code) == code
