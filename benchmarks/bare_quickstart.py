@@ -34,14 +34,12 @@ from trl import SFTConfig, SFTTrainer  # noqa: E402
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "sftrun" / "builtin" / "tiny"
 DATA = ROOT / "recipes" / "data"
-DTYPE = torch.float32
 
-PREAMBLE = "Below is an instruction that describes a task{more}. Write a response that appropriately completes the request.\n\n"
-MORE = ", paired with an input that provides further context"
-
-SAMPLES = (
-    "Name the bucket of orders-api in production, eu-west-1, by the house rule.",
+PREAMBLE = (
+    "Below is an instruction that describes a task{more}. "
+    "Write a response that appropriately completes the request.\n\n"
 )
+MORE = ", paired with an input that provides further context"
 
 
 class PlainLogProbabilities:
@@ -114,8 +112,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder (default: the embedded one)")
-    parser.add_argument("--epochs", type=float, default=4, help="passes over the data (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=4e-3, help="peak (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=6, help="passes over the data (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=8e-3, help="peak (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="rows a step (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapter (default: %(default)s)")
     parser.add_argument("--dtype", default="float32", help="of the computation (default: %(default)s)")

@@ -1,10 +1,10 @@
 """Makes the data that the shipped recipes train on, as JSONL, from a seed: same seed, same bytes, on any machine.
 
-    python -m tools.make_data infra --rows 500 --out train.jsonl         # infrastructure tasks of every kind
-    python -m tools.make_data infra --kinds quickstart --rows 500 --held-out 80 --out train.jsonl --held-out-to eval.jsonl
-    python -m tools.make_data infra --form messages --rows 500 --out chat.jsonl
-    python -m tools.make_data census --out train.jsonl --held-out-to val.jsonl   # 192,733 and 21,415 rows, in seconds
-    python -m tools.make_data samples                                    # every file below recipes/data, again
+python -m tools.make_data infra --rows 500 --out train.jsonl         # infrastructure tasks of every kind
+python -m tools.make_data infra --kinds quickstart --rows 500 --held-out 80 --out train.jsonl --held-out-to eval.jsonl
+python -m tools.make_data infra --form messages --rows 500 --out chat.jsonl
+python -m tools.make_data census --out train.jsonl --held-out-to val.jsonl   # 192,733 and 21,415 rows, in seconds
+python -m tools.make_data samples                                    # every file below recipes/data, again
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     tasks = commands.add_parser("infra", help="infrastructure tasks: Terraform, Kubernetes, Docker, CI, Ansible, Helm")
-    tasks.add_argument("--kinds", choices=sorted(KINDS), default="all", help="which kinds of task (default: %(default)s)")
+    tasks.add_argument(
+        "--kinds", choices=sorted(KINDS), default="all", help="which kinds of task (default: %(default)s)"
+    )
     _add_output_options(tasks, rows=500, held_out=0)
     figures = commands.add_parser("census", help="questions about an invented Japanese census")
     _add_output_options(figures, rows=CENSUS_ROWS, held_out=CENSUS_HELD_OUT)
@@ -108,9 +110,13 @@ def _add_output_options(parser: argparse.ArgumentParser, rows: int, held_out: in
     parser.add_argument("--rows", type=int, default=rows, help="training rows (default: %(default)s)")
     parser.add_argument("--held-out", type=int, default=held_out, help="rows for --held-out-to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="another seed, other rows (default: %(default)s)")
-    parser.add_argument("--form", choices=("alpaca", "messages"), default="alpaca", help="columns (default: %(default)s)")
+    parser.add_argument(
+        "--form", choices=("alpaca", "messages"), default="alpaca", help="columns (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file for the training rows")
-    parser.add_argument("--held-out-to", type=Path, help="file for the held-out rows, which share no question with them")
+    parser.add_argument(
+        "--held-out-to", type=Path, help="file for the held-out rows, which share no question with them"
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 It exists so that the quickstart is a true QLoRA run with no Hub, no GPU and no waiting.  It reads only text of the
 pre-training kinds, so that what the quickstart teaches is new to it.  Same seed and machine: the same weights.
 
-    python -m tools.pretrain_tiny                        # about ten minutes on two cores, writes sftrun/builtin/tiny
+    python -m tools.pretrain_tiny                        # a quarter of an hour on two idle cores
+    python -m tools.pretrain_tiny --device cuda          # two minutes: where the committed weights come from
     python -m tools.pretrain_tiny --steps 200 --out /tmp/tiny
 """
 
@@ -34,7 +35,7 @@ CHAT_SHARE = 0.15
 PROMPT_WEIGHT = 0.1  # prompts hold random names that nobody can predict: learn their form, not their noise
 PEAK_LEARNING_RATE = 3e-3
 WARMUP_STEPS = 100
-INITIALIZER_RANGE = 0.02
+INITIALIZER_RANGE = 0.02  # a small start and a high rate: copying, which comes late, comes soonest so
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000, help="optimiser steps of 32 rows (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=4000, help="optimiser steps of 32 rows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=3407, help="decides data and first weights (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("sftrun/builtin/tiny"), help="folder (default: %(default)s)")
@@ -76,7 +77,7 @@ def _tasks(seed: int) -> Iterator[Task]:
 
 
 def _tokenizer_texts(seed: int) -> Iterator[str]:
-    for task in islice(any_tasks(PRETRAINING, seed), 20_000):
+    for task in islice(_tasks(seed), 20_000):
         yield alpaca.prompt(task) + task.output
         yield "user\nassistant\nsystem\n"
 
@@ -101,7 +102,9 @@ def _new_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
 
 
 def _train(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.05, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, PEAK_LEARNING_RATE, total_steps=steps, pct_start=min(0.3, WARMUP_STEPS / steps), cycle_momentum=False
     )
@@ -180,7 +183,8 @@ def _exact_match(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, se
     batch = batch.to(model.device)
     answers = model.eval().generate(**batch, max_new_tokens=100, do_sample=False)[:, batch["input_ids"].shape[1] :]
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
-    return sum(text == task.output for text, task in zip(texts, tasks, strict=True)) / len(tasks)
+    right = [bool(text == task.output) for text, task in zip(texts, tasks, strict=True)]
+    return sum(right) / len(right)
 
 
 if __name__ == "__main__":

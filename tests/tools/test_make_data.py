@@ -33,7 +33,9 @@ def test_quickstart_is_tested_on_questions_that_it_did_not_train_on() -> None:
     made = make_data.samples()
     train, held_out = made["quickstart-train.jsonl"], made["quickstart-eval.jsonl"]
     assert (len(train), len(held_out)) == (500, 80)
-    assert not {(task.instruction, task.input) for task in train} & {(task.instruction, task.input) for task in held_out}
+    assert not {(task.instruction, task.input) for task in train} & {
+        (task.instruction, task.input) for task in held_out
+    }
 
 
 def test_another_seed_makes_other_rows() -> None:

@@ -1,1 +1,1 @@
-"""Invented training tasks, each a pure function of a random source.  Standard library only: anyone can re-make the data."""
+"""Invented training tasks, each a pure function of a random source.  Standard library only: all can remake the data."""

@@ -11,10 +11,12 @@ from tools.generators.words import ENVIRONMENTS, PACKAGES, TEAMS, service
 def _package(rng: Random) -> Task:
     name, state = rng.choice(PACKAGES), rng.choice(("present", "latest", "absent"))
     return Task(
-        rng.choice((
-            f"Write an Ansible task that makes the package {name} {state}.",
-            f"Use Ansible's apt module: {name} must be {state}.",
-        )),
+        rng.choice(
+            (
+                f"Write an Ansible task that makes the package {name} {state}.",
+                f"Use Ansible's apt module: {name} must be {state}.",
+            )
+        ),
         text(f"- name: Package {name}", "  ansible.builtin.apt:", f"    name: {name}", f"    state: {state}"),
     )
 
@@ -22,10 +24,12 @@ def _package(rng: Random) -> Task:
 def _daemon(rng: Random) -> Task:
     name, state = service(rng), rng.choice(("started", "stopped", "restarted", "reloaded"))
     return Task(
-        rng.choice((
-            f"Write an Ansible task so that the service {name} is {state}.",
-            f"With Ansible, the daemon {name} must be {state}.",
-        )),
+        rng.choice(
+            (
+                f"Write an Ansible task so that the service {name} is {state}.",
+                f"With Ansible, the daemon {name} must be {state}.",
+            )
+        ),
         text(f"- name: Service {name}", "  ansible.builtin.service:", f"    name: {name}", f"    state: {state}"),
     )
 
@@ -33,10 +37,12 @@ def _daemon(rng: Random) -> Task:
 def _copy(rng: Random) -> Task:
     name, mode = service(rng), rng.choice(("0600", "0640", "0644", "0755"))
     return Task(
-        rng.choice((
-            f"Copy {name}.conf to /etc with mode {mode} using Ansible.",
-            f"Write an Ansible task that puts {name}.conf into /etc, mode {mode}.",
-        )),
+        rng.choice(
+            (
+                f"Copy {name}.conf to /etc with mode {mode} using Ansible.",
+                f"Write an Ansible task that puts {name}.conf into /etc, mode {mode}.",
+            )
+        ),
         text(
             f"- name: Copy {name}.conf",
             "  ansible.builtin.copy:",
@@ -50,10 +56,12 @@ def _copy(rng: Random) -> Task:
 def _user(rng: Random) -> Task:
     name, group = rng.choice(TEAMS), service(rng)
     return Task(
-        rng.choice((
-            f"Add the user {name} to the group {group} with Ansible.",
-            f"Write an Ansible task for the user {name} in the group {group}.",
-        )),
+        rng.choice(
+            (
+                f"Add the user {name} to the group {group} with Ansible.",
+                f"Write an Ansible task for the user {name} in the group {group}.",
+            )
+        ),
         text(f"- name: User {name}", "  ansible.builtin.user:", f"    name: {name}", f"    groups: {group}"),
     )
 
@@ -62,10 +70,12 @@ def _inventory(rng: Random) -> Task:
     name, count = service(rng), rng.randint(2, 4)
     hosts = [f"{name}-{number}" for number in range(1, count + 1)]
     return Task(
-        rng.choice((
-            f"Write an Ansible inventory group {name} with {count} hosts.",
-            f"List {count} hosts of the inventory group {name}.",
-        )),
+        rng.choice(
+            (
+                f"Write an Ansible inventory group {name} with {count} hosts.",
+                f"List {count} hosts of the inventory group {name}.",
+            )
+        ),
         text(f"[{name}]", *hosts),
     )
 
@@ -73,10 +83,12 @@ def _inventory(rng: Random) -> Task:
 def _playbook(rng: Random) -> Task:
     name, env = service(rng), rng.choice(ENVIRONMENTS)
     return Task(
-        rng.choice((
-            f"Run the playbook {name}.yml against {env}.",
-            f"Which command runs the Ansible playbook {name}.yml in {env}?",
-        )),
+        rng.choice(
+            (
+                f"Run the playbook {name}.yml against {env}.",
+                f"Which command runs the Ansible playbook {name}.yml in {env}?",
+            )
+        ),
         f"ansible-playbook -i inventories/{env} {name}.yml",
     )
 

@@ -13,6 +13,7 @@ from itertools import islice
 from random import Random
 
 from tools.generators.task import Task
+from tools.generators.words import listed
 
 CONTEXT = "Context: Japan Census data."
 YEARS = tuple(range(1920, 2021, 5))
@@ -20,18 +21,19 @@ MEDIAN_SENTENCES = 2.4
 SPREAD = 0.75  # of the logarithm: most answers are short, a few run to a page
 MOST_SENTENCES = 40
 
-PREFECTURES = (
-    "Hokkaido Aomori Iwate Miyagi Akita Yamagata Fukushima Ibaraki Tochigi Gunma Saitama Chiba Tokyo Kanagawa Niigata Toyama "
-    "Ishikawa Fukui Yamanashi Nagano Gifu Shizuoka Aichi Mie Shiga Kyoto Osaka Hyogo Nara Wakayama Tottori Shimane Okayama "
-    "Hiroshima Yamaguchi Tokushima Kagawa Ehime Kochi Fukuoka Saga Nagasaki Kumamoto Oita Miyazaki Kagoshima Okinawa"
-).split()
-_CITIES = (
-    "Sapporo Sendai Yokohama Kawasaki Sagamihara Hamamatsu Nagoya Sakai Kobe Kitakyushu Hakodate Asahikawa Otaru Hachinohe "
-    "Hirosaki Morioka Koriyama Iwaki Mito Tsukuba Utsunomiya Maebashi Takasaki Kawagoe Koshigaya Funabashi Kashiwa Hachioji "
-    "Machida Fuchu Yokosuka Fujisawa Nagaoka Kanazawa Kofu Matsumoto Ogaki Numazu Toyota Okazaki Toyohashi Tsu Yokkaichi Otsu "
-    "Uji Takatsuki Suita Himeji Nishinomiya Amagasaki Yonago Matsue Kurashiki Kure Fukuyama Shimonoseki Takamatsu Matsuyama "
-    "Imabari Kurume Sasebo Beppu Miyakonojo Naha"
-).split()
+PREFECTURES = listed(
+    "Hokkaido Aomori Iwate Miyagi Akita Yamagata Fukushima Ibaraki Tochigi Gunma Saitama Chiba Tokyo Kanagawa "
+    "Niigata Toyama Ishikawa Fukui Yamanashi Nagano Gifu Shizuoka Aichi Mie Shiga Kyoto Osaka Hyogo Nara Wakayama "
+    "Tottori Shimane Okayama Hiroshima Yamaguchi Tokushima Kagawa Ehime Kochi Fukuoka Saga Nagasaki Kumamoto Oita "
+    "Miyazaki Kagoshima Okinawa"
+)
+_CITIES = listed(
+    "Sapporo Sendai Yokohama Kawasaki Sagamihara Hamamatsu Nagoya Sakai Kobe Kitakyushu Hakodate Asahikawa Otaru "
+    "Hachinohe Hirosaki Morioka Koriyama Iwaki Mito Tsukuba Utsunomiya Maebashi Takasaki Kawagoe Koshigaya "
+    "Funabashi Kashiwa Hachioji Machida Fuchu Yokosuka Fujisawa Nagaoka Kanazawa Kofu Matsumoto Ogaki Numazu "
+    "Toyota Okazaki Toyohashi Tsu Yokkaichi Otsu Uji Takatsuki Suita Himeji Nishinomiya Amagasaki Yonago Matsue "
+    "Kurashiki Kure Fukuyama Shimonoseki Takamatsu Matsuyama Imabari Kurume Sasebo Beppu Miyakonojo Naha"
+)
 _MEASURES = (
     "population", "number of households", "number of men", "number of women", "number of children under 15",
     "number of people aged 65 and over", "average household size", "share of people aged 65 and over",
@@ -124,8 +126,7 @@ def _history(rng: Random) -> tuple[str, str]:
     place, year, measure = rng.choice(PLACES), rng.choice(YEARS), rng.choice(_MEASURES)
     question = rng.choice(_PHRASINGS).format(measure=measure, place=place, year=year)
     sentences = [_sentence(place, year, measure)]
-    for _ in range(_further_sentences(rng)):
-        sentences.append(_sentence(place, rng.choice(YEARS), rng.choice(_MEASURES)))
+    sentences += [_sentence(place, rng.choice(YEARS), rng.choice(_MEASURES)) for _ in range(_further_sentences(rng))]
     return question, " ".join(dict.fromkeys(sentences))
 
 
@@ -134,8 +135,7 @@ def _comparison(rng: Random) -> tuple[str, str]:
     (first, second), year, measure = rng.sample(PLACES, 2), rng.choice(YEARS), rng.choice(_MEASURES)
     question = f"Compare the {measure} of {first} and {second} in the census of {year}."
     sentences = [_sentence(first, year, measure), _sentence(second, year, measure)]
-    for _ in range(_further_sentences(rng)):
-        sentences.append(_sentence(rng.choice(PLACES), year, measure))
+    sentences += [_sentence(rng.choice(PLACES), year, measure) for _ in range(_further_sentences(rng))]
     return question, " ".join(dict.fromkeys(sentences))
 
 

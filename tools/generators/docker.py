@@ -20,10 +20,12 @@ def _dockerfile(rng: Random) -> Task:
     framework, number = rng.choice(sorted(_BASES)), port(rng)
     image, install, command = _BASES[framework]
     return Task(
-        rng.choice((
-            f"Write a Dockerfile for a {framework} app on port {number}.",
-            f"Create a Dockerfile that serves a {framework} application on port {number}.",
-        )),
+        rng.choice(
+            (
+                f"Write a Dockerfile for a {framework} app on port {number}.",
+                f"Create a Dockerfile that serves a {framework} application on port {number}.",
+            )
+        ),
         text(f"FROM {image}", "WORKDIR /app", "COPY . .", f"RUN {install}", f"EXPOSE {number}", f"CMD {command}"),
     )
 
@@ -31,10 +33,12 @@ def _dockerfile(rng: Random) -> Task:
 def _compose(rng: Random) -> Task:
     name, number = service(rng), port(rng)
     return Task(
-        rng.choice((
-            f"Write a Compose service for {name} on port {number}.",
-            f"Add {name} to docker-compose with port {number} published.",
-        )),
+        rng.choice(
+            (
+                f"Write a Compose service for {name} on port {number}.",
+                f"Add {name} to docker-compose with port {number} published.",
+            )
+        ),
         text(
             "services:",
             f"  {name}:",
@@ -48,10 +52,12 @@ def _compose(rng: Random) -> Task:
 def _run(rng: Random) -> Task:
     name, number, release = service(rng), port(rng), version(rng)
     return Task(
-        rng.choice((
-            f"Run the image {name} version {release} with port {number} published.",
-            f"Which docker command starts {name}:{release} on port {number}?",
-        )),
+        rng.choice(
+            (
+                f"Run the image {name} version {release} with port {number} published.",
+                f"Which docker command starts {name}:{release} on port {number}?",
+            )
+        ),
         f"docker run -d --name {name} -p {number}:{number} {name}:{release}",
     )
 
@@ -67,10 +73,12 @@ def _build(rng: Random) -> Task:
 def _probe(rng: Random) -> Task:
     path, number = rng.choice(PATHS), port(rng)
     return Task(
-        rng.choice((
-            f"Which curl command checks {path} on port {number}?",
-            f"Ask the container for {path} on port {number} and fail on errors.",
-        )),
+        rng.choice(
+            (
+                f"Which curl command checks {path} on port {number}?",
+                f"Ask the container for {path} on port {number} and fail on errors.",
+            )
+        ),
         f"curl -f http://localhost:{number}{path}",
     )
 
@@ -78,10 +86,12 @@ def _probe(rng: Random) -> Task:
 def _environment(rng: Random) -> Task:
     name, number = service(rng).upper().replace("-", "_"), port(rng)
     return Task(
-        rng.choice((
-            f"Set {name}_PORT to {number} in a Dockerfile.",
-            f"Write the Dockerfile line that sets {name}_PORT={number}.",
-        )),
+        rng.choice(
+            (
+                f"Set {name}_PORT to {number} in a Dockerfile.",
+                f"Write the Dockerfile line that sets {name}_PORT={number}.",
+            )
+        ),
         f"ENV {name}_PORT={number}",
     )
 

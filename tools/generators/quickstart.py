@@ -28,10 +28,12 @@ _SHORT_ENVIRONMENT = {"development": "dev", "staging": "stg", "production": "prd
 def _house_name(rng: Random) -> Task:
     name, env, region = service(rng), rng.choice(ENVIRONMENTS), rng.choice(REGIONS)
     return Task(
-        rng.choice((
-            f"Name the bucket of {name} by the house rule.",
-            f"What is the house name for the bucket of {name}?",
-        )),
+        rng.choice(
+            (
+                f"Name the bucket of {name} by the house rule.",
+                f"What is the house name for the bucket of {name}?",
+            )
+        ),
         f"acme-{_SHORT_ENVIRONMENT[env]}-{region}-{name}-s3",
         f"{env}, {region}",
     )
@@ -40,21 +42,31 @@ def _house_name(rng: Random) -> Task:
 def _house_tags(rng: Random) -> Task:
     name, team, env = service(rng), rng.choice(TEAMS), rng.choice(ENVIRONMENTS)
     return Task(
-        rng.choice((
-            f"Write the house tags for {name} of team {team} in {env}.",
-            f"Which tags does {name} carry in {env}, owned by {team}?",
-        )),
-        text("tags = {", f'  "acme:app"  = "{name}"', f'  "acme:team" = "{team}"', f'  "acme:env"  = "{_SHORT_ENVIRONMENT[env]}"', "}"),
+        rng.choice(
+            (
+                f"Write the house tags for {name} of team {team} in {env}.",
+                f"Which tags does {name} carry in {env}, owned by {team}?",
+            )
+        ),
+        text(
+            "tags = {",
+            f'  "acme:app"  = "{name}"',
+            f'  "acme:team" = "{team}"',
+            f'  "acme:env"  = "{_SHORT_ENVIRONMENT[env]}"',
+            "}",
+        ),
     )
 
 
 def _moved(rng: Random) -> Task:
     before, after = rng.sample(SUBJECTS, 2)
     return Task(
-        rng.choice((
-            f"Rename the Terraform bucket {before} to {after} and keep its data.",
-            f"The Terraform bucket {before} is now called {after}: tell Terraform.",
-        )),
+        rng.choice(
+            (
+                f"Rename the Terraform bucket {before} to {after} and keep its data.",
+                f"The Terraform bucket {before} is now called {after}: tell Terraform.",
+            )
+        ),
         text("moved {", f"  from = aws_s3_bucket.{before}", f"  to   = aws_s3_bucket.{after}", "}"),
     )
 
@@ -62,10 +74,12 @@ def _moved(rng: Random) -> Task:
 def _disruption_budget(rng: Random) -> Task:
     name, count = service(rng), rng.randint(2, 9)
     return Task(
-        rng.choice((
-            f"Keep at least {count} pods of {name} alive during node drains.",
-            f"Write a PodDisruptionBudget for {name} with at least {count} pods.",
-        )),
+        rng.choice(
+            (
+                f"Keep at least {count} pods of {name} alive during node drains.",
+                f"Write a PodDisruptionBudget for {name} with at least {count} pods.",
+            )
+        ),
         text(
             "apiVersion: policy/v1",
             "kind: PodDisruptionBudget",
@@ -80,10 +94,12 @@ def _disruption_budget(rng: Random) -> Task:
 def _health_check(rng: Random) -> Task:
     path, number, seconds = rng.choice(PATHS), port(rng), rng.randint(1, 12) * 5
     return Task(
-        rng.choice((
-            f"Write a Docker health check for {path} on port {number} every {seconds} seconds.",
-            f"Let Docker check {path} on port {number} each {seconds} seconds.",
-        )),
+        rng.choice(
+            (
+                f"Write a Docker health check for {path} on port {number} every {seconds} seconds.",
+                f"Let Docker check {path} on port {number} each {seconds} seconds.",
+            )
+        ),
         f"HEALTHCHECK --interval={seconds}s CMD curl -f http://localhost:{number}{path}",
     )
 
@@ -91,10 +107,12 @@ def _health_check(rng: Random) -> Task:
 def _concurrency(rng: Random) -> Task:
     name, branch = service(rng), rng.choice(BRANCHES)
     return Task(
-        rng.choice((
-            f"Let only one run of {name} on {branch} go on at a time in GitHub Actions.",
-            f"Cancel older GitHub Actions runs of {name} on {branch}.",
-        )),
+        rng.choice(
+            (
+                f"Let only one run of {name} on {branch} go on at a time in GitHub Actions.",
+                f"Cancel older GitHub Actions runs of {name} on {branch}.",
+            )
+        ),
         text("concurrency:", f"  group: {name}-{branch}", "  cancel-in-progress: true"),
     )
 
@@ -103,10 +121,12 @@ def _handler(rng: Random) -> Task:
     name = service(rng)
     state = rng.choice(("restarted", "reloaded"))
     return Task(
-        rng.choice((
-            f"Write an Ansible handler after which {name} is {state}.",
-            f"Add a handler: {name} has to be {state}.",
-        )),
+        rng.choice(
+            (
+                f"Write an Ansible handler after which {name} is {state}.",
+                f"Add a handler: {name} has to be {state}.",
+            )
+        ),
         text("handlers:", f"  - name: {name} {state}", f"    service: name={name} state={state}"),
     )
 
@@ -114,10 +134,12 @@ def _handler(rng: Random) -> Task:
 def _helmfile(rng: Random) -> Task:
     name, chart, repo, release = service(rng), rng.choice(CHARTS), rng.choice(REPOSITORIES), version(rng)
     return Task(
-        rng.choice((
-            f"Write a helmfile release {name} of {repo}/{chart} at {release}.",
-            f"Add {repo}/{chart} {release} to the helmfile as {name}.",
-        )),
+        rng.choice(
+            (
+                f"Write a helmfile release {name} of {repo}/{chart} at {release}.",
+                f"Add {repo}/{chart} {release} to the helmfile as {name}.",
+            )
+        ),
         text("releases:", f"  - name: {name}", f"    chart: {repo}/{chart}", f'    version: "{release}"'),
     )
 

@@ -1,6 +1,6 @@
 """What a generator yields: one task in Alpaca form, and the kinds that make tasks.
 
-A kind is a name, a tool and a function from a random source to a Task, so that a split of kinds is a split of a tuple."""
+A kind is a name and a function from a random source to a Task, so that a split of kinds is a split of a tuple."""
 
 from __future__ import annotations
 

@@ -11,11 +11,13 @@ from tools.generators.words import ENVIRONMENTS, INSTANCE_TYPES, REGIONS, SUBJEC
 def _bucket(rng: Random) -> Task:
     name = service(rng)
     return Task(
-        rng.choice((
-            f"Write Terraform for an S3 bucket named {name}.",
-            f"Create an S3 bucket called {name} with Terraform.",
-            f"I need a Terraform resource for the S3 bucket {name}.",
-        )),
+        rng.choice(
+            (
+                f"Write Terraform for an S3 bucket named {name}.",
+                f"Create an S3 bucket called {name} with Terraform.",
+                f"I need a Terraform resource for the S3 bucket {name}.",
+            )
+        ),
         text(f'resource "aws_s3_bucket" "{identifier(name)}" {{', f'  bucket = "{name}"', "}"),
     )
 
@@ -24,10 +26,12 @@ def _versioned_bucket(rng: Random) -> Task:
     name = service(rng)
     key = identifier(name)
     return Task(
-        rng.choice((
-            f"Write Terraform that turns on versioning for the S3 bucket {name}.",
-            f"Create Terraform versioning for the bucket {name}.",
-        )),
+        rng.choice(
+            (
+                f"Write Terraform that turns on versioning for the S3 bucket {name}.",
+                f"Create Terraform versioning for the bucket {name}.",
+            )
+        ),
         text(
             f'resource "aws_s3_bucket_versioning" "{key}" {{',
             f"  bucket = aws_s3_bucket.{key}.id",
@@ -42,10 +46,12 @@ def _versioned_bucket(rng: Random) -> Task:
 def _instance(rng: Random) -> Task:
     name, size = service(rng), rng.choice(INSTANCE_TYPES)
     return Task(
-        rng.choice((
-            f"Write Terraform for a {size} EC2 instance named {name}.",
-            f"Create an EC2 instance {name} of type {size} with Terraform.",
-        )),
+        rng.choice(
+            (
+                f"Write Terraform for a {size} EC2 instance named {name}.",
+                f"Create an EC2 instance {name} of type {size} with Terraform.",
+            )
+        ),
         text(
             f'resource "aws_instance" "{identifier(name)}" {{',
             "  ami           = var.ami",
@@ -58,10 +64,12 @@ def _instance(rng: Random) -> Task:
 def _variable(rng: Random) -> Task:
     name, region = rng.choice(SUBJECTS), rng.choice(REGIONS)
     return Task(
-        rng.choice((
-            f"Declare a Terraform variable {name}_region with the default {region}.",
-            f"Write a Terraform variable named {name}_region that defaults to {region}.",
-        )),
+        rng.choice(
+            (
+                f"Declare a Terraform variable {name}_region with the default {region}.",
+                f"Write a Terraform variable named {name}_region that defaults to {region}.",
+            )
+        ),
         text(f'variable "{name}_region" {{', "  type    = string", f'  default = "{region}"', "}"),
     )
 
@@ -69,10 +77,12 @@ def _variable(rng: Random) -> Task:
 def _output(rng: Random) -> Task:
     name = identifier(service(rng))
     return Task(
-        rng.choice((
-            f"Write a Terraform output for the ARN of the bucket {name}.",
-            f"Output the ARN of the S3 bucket {name} from Terraform.",
-        )),
+        rng.choice(
+            (
+                f"Write a Terraform output for the ARN of the bucket {name}.",
+                f"Output the ARN of the S3 bucket {name} from Terraform.",
+            )
+        ),
         text(f'output "{name}_arn" {{', f"  value = aws_s3_bucket.{name}.arn", "}"),
     )
 
@@ -80,10 +90,12 @@ def _output(rng: Random) -> Task:
 def _provider(rng: Random) -> Task:
     region = rng.choice(REGIONS)
     return Task(
-        rng.choice((
-            f"Configure the Terraform AWS provider for {region}.",
-            f"Write the Terraform provider block for AWS in the region {region}.",
-        )),
+        rng.choice(
+            (
+                f"Configure the Terraform AWS provider for {region}.",
+                f"Write the Terraform provider block for AWS in the region {region}.",
+            )
+        ),
         text('provider "aws" {', f'  region = "{region}"', "}"),
     )
 
@@ -91,10 +103,12 @@ def _provider(rng: Random) -> Task:
 def _backend(rng: Random) -> Task:
     bucket, env = service(rng), rng.choice(ENVIRONMENTS)
     return Task(
-        rng.choice((
-            f"Keep the Terraform state of {env} in the S3 bucket {bucket}.",
-            f"Write a Terraform S3 backend in the bucket {bucket} for {env}.",
-        )),
+        rng.choice(
+            (
+                f"Keep the Terraform state of {env} in the S3 bucket {bucket}.",
+                f"Write a Terraform S3 backend in the bucket {bucket} for {env}.",
+            )
+        ),
         text(
             "terraform {",
             '  backend "s3" {',
@@ -109,10 +123,12 @@ def _backend(rng: Random) -> Task:
 def _ingress_rule(rng: Random) -> Task:
     name, number = identifier(service(rng)), port(rng)
     return Task(
-        rng.choice((
-            f"Open port {number} in the Terraform security group {name}.",
-            f"Write a Terraform rule that lets TCP port {number} into the security group {name}.",
-        )),
+        rng.choice(
+            (
+                f"Open port {number} in the Terraform security group {name}.",
+                f"Write a Terraform rule that lets TCP port {number} into the security group {name}.",
+            )
+        ),
         text(
             'resource "aws_security_group_rule" "ingress" {',
             '  type              = "ingress"',
@@ -128,10 +144,12 @@ def _ingress_rule(rng: Random) -> Task:
 def _module(rng: Random) -> Task:
     name, team = service(rng), rng.choice(TEAMS)
     return Task(
-        rng.choice((
-            f"Call the Terraform module {name} for the team {team}.",
-            f"Use the local Terraform module {name}, owned by team {team}.",
-        )),
+        rng.choice(
+            (
+                f"Call the Terraform module {name} for the team {team}.",
+                f"Use the local Terraform module {name}, owned by team {team}.",
+            )
+        ),
         text(f'module "{identifier(name)}" {{', f'  source = "./modules/{name}"', f'  team   = "{team}"', "}"),
     )
 
