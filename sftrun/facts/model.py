@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sftrun import builtin
 from sftrun.facts import model_shapes
+from sftrun.facts.model_cache import HUB_ID, cached_folder
 from sftrun.facts.model_headers import Malformed, Problem, read_config, read_folder
-from sftrun.facts.model_hub import HUB_ID, Hub, cached_folder, siblings
 from sftrun.facts.model_shapes import Source
 from sftrun.facts.models import ModelFacts
 
@@ -197,6 +197,8 @@ def _of_cache(snapshot: Path, name: str) -> ModelFacts | None:
 
 
 def _of_hub(name: str, revision: str | None, environment: dict[str, str], timeout: float) -> ModelFacts:
+    from sftrun.facts.model_hub import Hub, siblings  # asked seldom, and urllib is slow to import
+
     hub = Hub(name, revision, environment, timeout)
     info = hub.info()
     files = siblings(info)

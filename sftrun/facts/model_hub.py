@@ -1,11 +1,10 @@
-"""The Hub, without its library: its cache on disk, and a few range requests that read headers instead of weights.
+"""The Hub, without its library: a few range requests that read headers instead of weights.
 
-`huggingface_hub` takes 0.2 s to import and is no part of the base install; the layout of its cache and the `resolve`
-address are public and stable.  The token goes to the Hub's own host and never along a redirect to another.
+`huggingface_hub` takes 0.2 s to import and is no part of the base install; the `resolve` address is public and stable.
+This page is imported only when the Hub is asked: urllib alone would slow every `validate`.  The token goes to the Hub's
+own host and never along a redirect to another.
 """
 
-import os
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, HTTPMessage
@@ -15,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
+from sftrun.facts.model_cache import home
 from sftrun.facts.model_headers import (
     INDEX,
     SINGLE,
@@ -27,30 +27,8 @@ from sftrun.facts.model_headers import (
 )
 from sftrun.facts.model_names import Tensor
 
-HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
-_COMMIT = re.compile(r"^[0-9a-f]{40}$")
 _FIRST_BYTES = 200_000
 _CONNECTIONS = 8
-
-
-def cached_folder(name: str, revision: str | None, environment: dict[str, str]) -> Path | None:
-    """The snapshot of a model in the Hub's cache; None if that revision is not there."""
-    home = cache_home(environment) / ("models--" + name.replace("/", "--"))
-    wanted = revision or "main"
-    try:
-        commit = wanted if _COMMIT.match(wanted) else (home / "refs" / wanted).read_text().strip()
-        folder = home / "snapshots" / commit
-        return folder if (folder / "config.json").exists() else None
-    except (OSError, ValueError):
-        return None
-
-
-def cache_home(environment: dict[str, str]) -> Path:
-    """Where the Hub's library keeps its files, by its own rules."""
-    for key in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if environment.get(key):
-            return Path(environment[key]).expanduser()
-    return _home(environment) / "hub"
 
 
 def token_of(environment: dict[str, str]) -> str | None:
@@ -60,16 +38,9 @@ def token_of(environment: dict[str, str]) -> str | None:
             return environment[key].strip()
     path = environment.get("HF_TOKEN_PATH")
     try:
-        return (Path(path) if path else _home(environment) / "token").read_text().strip() or None
+        return (Path(path) if path else home(environment) / "token").read_text().strip() or None
     except (OSError, ValueError):
         return None
-
-
-def _home(environment: dict[str, str]) -> Path:
-    if environment.get("HF_HOME"):
-        return Path(environment["HF_HOME"]).expanduser()
-    base = environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "huggingface"
 
 
 class Hub:
