@@ -27,8 +27,8 @@ def command(
     """Start a recipe's run, attach to it, or resume it.
 
     The same recipe always finds its run again: one that has finished is left alone, one that runs is watched, one
-    that stopped or failed goes on from its last checkpoint. Ctrl-C stops with a checkpoint, a second one at once;
-    closing the terminal stops nothing.
+    that stopped or failed goes on from its last checkpoint. Ctrl-C stops a local run with a checkpoint, a second one at
+    once; from a run on Modal it detaches. Closing the terminal stops nothing.
 
     \b
     Examples:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sftrun.cli.prepare import Prepared, must, prepare
-from sftrun.cli.watching import Interrupts, watch
+from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
 from sftrun.plan.models import Plan
 from sftrun.run import execute
@@ -55,7 +55,8 @@ def _after(done: Applied, backend: Backend, interrupts: Interrupts, *, detach: b
         _say_detached(done.folder, form)
         return 0
     since = done.before.seq if done.action == "resumed" else 0
-    return watch(done.folder, backend, interrupts, form=form, on_interrupt="stop", since=since)
+    on_interrupt: OnInterrupt = "stop" if backend.stops_with_its_terminal else "detach"
+    return watch(done.folder, backend, interrupts, form=form, on_interrupt=on_interrupt, since=since)
 
 
 def _headline(done: Applied) -> str:

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -13,8 +14,9 @@ from sftrun.run.places import ledger_folder
 
 @click.command()
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The latest N runs.")
+@click.option("--refresh", is_flag=True, help="Ask Modal how its runs stand.")
 @format_option()
-def command(limit: int, form: str) -> int:
+def command(limit: int, refresh: bool, form: str) -> int:
     """List the runs of this folder, the latest first.
 
     Runs are kept in .sftrun/ of the working folder, or where SFTRUN_HOME says.
@@ -22,9 +24,12 @@ def command(limit: int, form: str) -> int:
     \b
     Examples:
       sftrun runs
+      sftrun runs --refresh
       sftrun runs --limit 5 --format json
     """
     root = ledger_folder()
+    if refresh:
+        _refresh(root)
     listed = rows(root)
     if form == "json":
         click.echo(json.dumps({"runs": [row._asdict() for row in listed[:limit]], "count": len(listed)}, indent=2))
@@ -33,6 +38,18 @@ def command(limit: int, form: str) -> int:
     else:
         _table(listed, limit)
     return 0
+
+
+def _refresh(root: Path) -> None:
+    """Bring the events of runs elsewhere that have not ended here."""
+    from sftrun.run.backend import choose
+    from sftrun.run.execute import load
+    from sftrun.run.ledger import Ledger
+
+    ledger = Ledger(root)
+    for row in rows(root):
+        if row.executor == "modal" and row.status in ("starting", "running"):
+            load(ledger.folder(row.id), choose("modal", ledger))
 
 
 def _table(listed: list[Row], limit: int) -> None:

@@ -72,7 +72,7 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     gpu = gpu_of(plan, facts)
     missing = []
     if facts.model is None:
-        missing.append(f"the shapes of `{plan.model.name_or_path}`: run `sftrun validate --online` once to fetch them")
+        missing.append(f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them")
     if gpu is None:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
     if facts.model is None or gpu is None:
@@ -171,6 +171,7 @@ def _cost(
         tokens_per_second=round(work.batch.real_tokens * work.accumulation * gpus / pace.seconds, 1),
         stages=tuple(_rounded(stage) for stage in parts),
         attempts=tries,
+        usd_per_second=held.total,
         usd_gpu=middle.gpu,
         usd_cpu=middle.cpu,
         usd_memory=middle.memory,

@@ -17,7 +17,17 @@ from sftrun.run.lock import Holder
 
 
 class Backend(Protocol):
-    """One executor."""
+    """One executor.
+
+    `stops_with_its_terminal`: Ctrl-C while watching asks for a stop, as of a program that runs here; otherwise it
+    detaches.  `linger_seconds`: how long a holder may stay after a run's last word; one who stays longer is stuck.
+    """
+
+    @property
+    def stops_with_its_terminal(self) -> bool: ...
+
+    @property
+    def linger_seconds(self) -> float: ...
 
     def check(self, plan: Plan) -> None:
         """Raise an SftrunError if `plan` can't be started here at all; before anything is written."""
@@ -39,6 +49,9 @@ class Backend(Protocol):
 
     def kill(self, folder: RunFolder) -> None:
         """End the job at once; what came after the last checkpoint is lost."""
+
+    def link(self, folder: RunFolder) -> str | None:
+        """A page about the run elsewhere; None if there is none."""
 
     def output_owner(self, folder: RunFolder) -> str | None:
         """The id of the run whose adapter stands in this run's output folder; None if there is none."""

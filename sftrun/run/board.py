@@ -20,7 +20,7 @@ class Store(Protocol):
 
     def get(self, key: str, default: str | None = None) -> str | None: ...
 
-    def put(self, key: str, value: str) -> object: ...
+    def put(self, key: str, value: str, *, skip_if_exists: bool = False) -> object: ...
 
 
 def page_key(run_id: str, page: int) -> str:
@@ -31,16 +31,40 @@ def stop_key(run_id: str) -> str:
     return f"{run_id}/stop"
 
 
-def next_key(run_id: str) -> str:
-    """Where the preparing call leaves the id of the call that trains."""
+def call_key(run_id: str) -> str:
+    """The id of the call that trains: left there by the preparing call, then claimed by the call itself."""
     return f"{run_id}/call"
 
 
-def read(store: Store, run_id: str, after: int) -> list[str]:
-    """The lines with a `seq` above `after`, in order.
+def remote_key(run_id: str) -> str:
+    """How to reach the run on Modal (`modal_call.Remote`), for those who did not start it."""
+    return f"{run_id}/remote"
+
+
+def end_key(run_id: str, seq: int) -> str:
+    return f"{run_id}/end/{seq}"
+
+
+def close(store: Store, run_id: str, line: str) -> str:
+    """Put down the last word of an attempt that could not say it itself; the first one who does so is right."""
+    key = end_key(run_id, seq_of(line))
+    if store.put(key, line, skip_if_exists=True):
+        return line
+    return store.get(key) or line
+
+
+def read(store: Store, run_id: str, after: int, *, has_ended: bool = False) -> list[str]:
+    """The lines with a `seq` above `after`, in order; of a call that has ended also what was said in its place.
 
     A board that has been wiped (a Dict forgets what nobody touched for a week) has none of them, or not the first.
     """
+    lines = _pages(store, run_id, after)
+    last = seq_of(lines[-1]) if lines else after
+    said = store.get(end_key(run_id, last + 1)) if has_ended else None
+    return [*lines, said] if said else lines
+
+
+def _pages(store: Store, run_id: str, after: int) -> list[str]:
     lines: list[str] = []
     page = (after + 1) // PAGE
     while text := store.get(page_key(run_id, page)):

@@ -21,7 +21,6 @@ from sftrun.run.tail import Tail
 
 Action = Literal["started", "resumed", "attached", "nothing"]
 POLL_SECONDS = 0.1
-LINGER_SECONDS = 10.0  # a supervisor that has said its last word needs a moment to put things away
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def follow(folder: RunFolder, backend: Backend, tail: Tail) -> Iterator[AnyEvent
             yield event
         if heard:
             continue
-        if not is_held or (ended_at is not None and time.monotonic() - ended_at > LINGER_SECONDS):
+        if not is_held or (ended_at is not None and time.monotonic() - ended_at > backend.linger_seconds):
             return
         yield None
         time.sleep(POLL_SECONDS)

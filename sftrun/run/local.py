@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import LedgerError, MissingPackages, RunFailed
@@ -41,6 +42,8 @@ class Local:
     """The executor `local`."""
 
     ledger: Ledger
+    stops_with_its_terminal: ClassVar[bool] = True
+    linger_seconds: ClassVar[float] = 10.0  # a supervisor that has said its last word has things to put away
 
     def check(self, plan: Plan) -> None:
         missing = missing_packages(needs_bitsandbytes=plan.quantization is not None)
@@ -90,6 +93,9 @@ class Local:
                 os.kill(who.pid, signal.SIGTERM)
             time.sleep(5 * _POLL_SECONDS)
             who = holder(folder.lock)
+        return None
+
+    def link(self, folder: RunFolder) -> str | None:
         return None
 
     def output_owner(self, folder: RunFolder) -> str | None:

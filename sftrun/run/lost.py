@@ -15,6 +15,8 @@ def explain_loss(folder: RunFolder, state: RunState) -> str:
 
 
 def _cause(folder: RunFolder) -> str:
+    if folder.manifest().executor == "modal":
+        return "nothing of it has begun on Modal"
     if shutil.disk_usage(folder.path).free < _FULL_BYTES:
         return f"the disk of `{folder.path}` is full"
     if not os.access(folder.path, os.W_OK):

@@ -3,35 +3,78 @@
 `remote.json` in the run's folder is all that is needed: ids, the board, the place of the record on its Volume.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
+import grpclib.exceptions
 import modal
+from modal.types import InputInfo, InputStatus
 
-from sftrun.run.board import next_key
+from sftrun.run.board import call_key
 from sftrun.run.ledger import RunFolder
+from sftrun.run.modal_errors import redacted
+from sftrun.run.remote import JobCrashed
 from sftrun.strict import Strict
 
 FILE = "remote.json"
 BOARD = "sftrun-board"
 Standing = Literal["pending", "ended", "unknown"]
-_UNREACHABLE = (modal.exception.ServiceError, modal.exception.ConnectionError, modal.exception.InternalError, OSError)
+End = Literal["returned", "cancelled", "timeout", "never_began", "failed", "expired"]
+# what a wire that is cut can raise; the last ones leak out of the client unwrapped
+BROKEN = (
+    modal.exception.ServiceError,
+    modal.exception.ConnectionError,
+    modal.exception.InternalError,
+    OSError,
+    grpclib.exceptions.StreamTerminatedError,
+    grpclib.exceptions.GRPCError,
+)
+TROUBLE = (modal.exception.Error, *BROKEN)
+_ENDS: dict[InputStatus, End] = {
+    InputStatus.SUCCESS: "returned",
+    InputStatus.FAILURE: "failed",
+    InputStatus.TERMINATED: "cancelled",
+    InputStatus.TIMEOUT: "timeout",
+    InputStatus.INIT_FAILURE: "never_began",
+}
 
 
 class Remote(Strict):
-    """remote.json: how to find the run on Modal."""
+    """remote.json: how to find the run on Modal.
+
+    `since` is the last event of earlier attempts, `waits` how long (seconds) what the job can't see has taken.
+    """
 
     app_id: str
     call_id: str
+    function_id: str = ""
     dashboard: str
     volume: str
     record: str
     started: float
     user: str
+    since: int = 0
     preparing: bool = False
-    settled: bool = False  # the Volume's record has been read after the end
+    settled: bool = False  # it has ended and all of it was read
     said: str | None = None  # Modal's own word where the call ended with an exception
+    waits: dict[str, float] = {}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a call stands; `said` is Modal's own word, `value` what the function returned."""
+
+    standing: Standing
+    end: End | None = None
+    said: str = ""
+    value: object = None
+    error: BaseException | None = None
+
+
+PENDING = Answer("pending")
+UNKNOWN = Answer("unknown")
 
 
 def write(folder: RunFolder, remote: Remote) -> None:
@@ -44,30 +87,38 @@ def read(folder: RunFolder) -> Remote | None:
     return Remote.model_validate_json(path.read_text()) if path.exists() else None
 
 
-def standing(remote: Remote) -> tuple[Standing, str | None]:
-    """Whether the call still owes its end, and if not, what it ended with (None: its own word in the events)."""
-    call: modal.FunctionCall[int] = modal.FunctionCall.from_id(remote.call_id)
+def ask(call_id: str) -> Answer:
+    """Whether a call still owes its end, and if not, how it ended.
+
+    What was raised inside the job and what broke on the way here may be of the same class: the call graph decides.
+    """
+    call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(call_id)
     try:
-        call.get(timeout=0)
-    except TimeoutError:
-        return "pending", None
-    except modal.exception.OutputExpiredError:
-        return "ended", None
-    except _UNREACHABLE:
-        return "unknown", None
-    except KeyboardInterrupt:
+        return Answer("ended", "returned", value=call.get(timeout=0))
+    except TimeoutError:  # the builtin: nothing yet
+        return PENDING
+    except modal.exception.OutputExpiredError as error:
+        return Answer("ended", "expired", str(error), error=error)
+    except modal.exception.AuthError:
         raise
+    except BROKEN as error:
+        return _judged(call, call_id, error)
+    except KeyboardInterrupt as error:
+        return _judged(call, call_id, error)
     except BaseException as error:
-        return "ended", f"{type(error).__name__}: {error}".rstrip(": ")
-    return "ended", None
+        return _judged(call, call_id, error, otherwise=_ended("failed", error))
 
 
-def followed(folder: RunFolder, remote: Remote, run_id: str) -> Remote:
-    """After the preparing call: the call that trains, as soon as the board names it."""
-    if not remote.preparing:
-        return remote
-    call_id = board().get(next_key(run_id))
-    if not call_id:
+def task_of(call_id: str) -> str | None:
+    """The id of the container that works on a call; None while there is none."""
+    found = _input(modal.FunctionCall.from_id(call_id), call_id)
+    return (found.task_id or None) if found else None
+
+
+def followed(folder: RunFolder, remote: Remote) -> Remote:
+    """The call that trains, once the board names it: after the preparing call, or where two had been started."""
+    call_id = board().get(call_key(folder.id))
+    if not call_id or call_id == remote.call_id:
         return remote
     moved = remote.model_copy(update={"call_id": call_id, "preparing": False})
     write(folder, moved)
@@ -88,3 +139,27 @@ def volume(name: str) -> modal.Volume:
 def volumes(mounts: Mapping[str, str]) -> dict[str, modal.Volume]:
     """Mount path -> Volume."""
     return {mount: volume(name) for mount, name in mounts.items()}
+
+
+def _judged(call: "modal.FunctionCall[Any]", call_id: str, error: BaseException, otherwise: Answer = UNKNOWN) -> Answer:
+    try:
+        found = _input(call, call_id)
+    except (*TROUBLE, ValueError):
+        return otherwise
+    end = _ENDS.get(found.status) if found else None
+    return _ended(end, error) if end else otherwise
+
+
+def _ended(end: End, error: BaseException) -> Answer:
+    name = "" if isinstance(error, modal.exception.RemoteError | JobCrashed) else f"{type(error).__name__}: "
+    return Answer("ended", end, redacted(f"{name}{error}".strip().removesuffix(":")), error=error)
+
+
+def _input(call: "modal.FunctionCall[Any]", call_id: str) -> InputInfo | None:
+    return next((found for found in _all(call.get_call_graph()) if found.function_call_id == call_id), None)
+
+
+def _all(graph: list[InputInfo]) -> Iterator[InputInfo]:
+    for found in graph:
+        yield found
+        yield from _all(found.children)

@@ -4,38 +4,54 @@ Imported where click, rich and ruamel are not.  `execute` is reentrant: Modal st
 preemption or a retry, and the supervisor goes on from the last committed checkpoint.
 """
 
+import errno
 import json
 import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import modal
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import RunBusy
 from sftrun.job.entry import supervise
-from sftrun.run.board import Board, next_key, read, seq_of
+from sftrun.run.board import Board, call_key, read, remote_key, seq_of
 from sftrun.strict import Strict
 
 COMMIT_TRIES = 4
+BUSY = 6
+REFUSED = "refused: "
 # a new container may help with these; with the others it would only cost the same again
 _WORTH_A_RETRY = {"killed", "stalled", "error"}
 
 
 class Order(Strict):
-    """What the client hands to the container."""
+    """What the client hands to the container.
+
+    `volume` is the one that holds record and output, `cache` that of models and data; `remote` and `files` are put
+    beside the record, so that the run can be found from a machine that has nothing but its id.
+    """
 
     job: JobSpec
     board: str
-    volumes: tuple[str, ...]
+    volume: str
+    cache: str
+    ready: str = ""
+    remote: str = "{}"
+    files: dict[str, str] = {}
     environment: str | None = None
 
 
-class NextAttemptError(Exception):
+class JobCrashed(Exception):
+    """What went wrong around the job, in words.  A class of ours: Modal's own, and OSError, mean a broken wire."""
+
+
+class NextAttemptError(JobCrashed):
     """Raised so that Modal's retry starts the next attempt; the checkpoint is committed."""
 
 
@@ -45,15 +61,29 @@ Verdict = Literal["done", "again", "taken"]
 def execute(text: str) -> int:
     """Run or resume the job of an `Order`; the exit code of the supervisor."""
     order = Order.model_validate_json(text)
-    record = Path(order.job.record_dir)
-    recover(record, read(_dict(order), order.job.run_id, _last_seq(record)))
-    board = Board(_dict(order), order.job.run_id, lambda: _ask_to_stop(record))
-    volumes = [modal.Volume.from_name(name, environment_name=order.environment) for name in order.volumes]
     try:
-        code = supervise(order.job, emit=board.post, commit=lambda: _commit(volumes), stop_reason="preempted")
+        return _execute(order) if _claim(order) else BUSY
+    except JobCrashed:
+        raise
+    except RunBusy:
+        return BUSY
+    except Exception as error:
+        raise JobCrashed(f"{type(error).__name__}: {error}") from None
+
+
+def _execute(order: Order) -> int:
+    record, store = Path(order.job.record_dir), _dict(order)
+    record.mkdir(parents=True, exist_ok=True)
+    recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
+    _describe(order, record)
+    board = Board(store, order.job.run_id, lambda: _ask_to_stop(record))
+    volume = _volume(order, order.volume)
+    try:
+        code = supervise(order.job, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
     finally:
         board.close()
-        _commit(volumes)
+        with suppress(Exception):  # all that counts was committed with its event
+            _volume(order, order.cache).commit()
     match verdict(_events(record)):
         case "taken":
             raise KeyboardInterrupt
@@ -61,6 +91,36 @@ def execute(text: str) -> int:
             raise NextAttemptError(f"run {order.job.run_id} goes on in a new container")
         case "done":
             return code
+
+
+def _claim(order: Order) -> bool:
+    """Whether this call may work at the run: of two that were started for it, the first one does."""
+    store, key, mine = _dict(order), call_key(order.job.run_id), modal.current_function_call_id() or ""
+    if not store.put(key, mine, skip_if_exists=True):
+        other = store.get(key)
+        if other != mine and _is_pending(str(other)):
+            return False
+        store.put(key, mine)
+    told = {**json.loads(order.remote), "call_id": mine, "preparing": False}
+    store.put(remote_key(order.job.run_id), json.dumps(told))
+    return True
+
+
+def _is_pending(call_id: str) -> bool:
+    call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(call_id)
+    try:
+        call.get(timeout=0)
+    except TimeoutError:
+        return True
+    except BaseException:
+        return False
+    return False
+
+
+def _describe(order: Order, record: Path) -> None:
+    told = {**json.loads(order.remote), "call_id": modal.current_function_call_id() or "", "preparing": False}
+    for name, text in {**order.files, "remote.json": json.dumps(told)}.items():
+        (record / name).write_text(text)
 
 
 def recover(record: Path, lines: list[str]) -> None:
@@ -75,13 +135,55 @@ def recover(record: Path, lines: list[str]) -> None:
 
 
 def prepare(text: str, function_id: str) -> str:
-    """On a cheap container: fetch what the GPU would wait for, then start `execute`; the id of its call."""
+    """On a cheap container: fetch what the GPU would wait for, then start `execute`; the id of its call, or a refusal.
+
+    `execute` is spawned from here and not by the client: a detached App keeps its last top-level call alone.
+    """
     order = Order.model_validate_json(text)
-    fetch(order.job)
-    _commit([modal.Volume.from_name(name, environment_name=order.environment) for name in order.volumes])
-    call = modal.Function.from_id(function_id).spawn(text)
-    _dict(order).put(next_key(order.job.run_id), call.object_id)
-    return str(call.object_id)
+    store, key = _dict(order), call_key(order.job.run_id)
+    if spawned := store.get(key):  # this container was taken away after it had done its work
+        return str(spawned)
+    cache = _volume(order, order.cache)
+    try:
+        fetch(order.job)
+        if order.ready:
+            _mark(Path(os.environ["HF_HOME"]).parent / order.ready)
+        commit(cache)
+        call_id = str(modal.Function.from_id(function_id).spawn(text).object_id)
+    except Exception as error:
+        if _is_final(error):
+            return f"{REFUSED}{refusal(error, order.job)}"
+        raise JobCrashed(refusal(error, order.job)) from None
+    store.put(key, call_id, skip_if_exists=True)
+    return call_id
+
+
+def refusal(error: Exception, job: JobSpec) -> str:
+    """Why something could not be fetched, in one sentence."""
+    from sftrun.job.failures import translate
+
+    if "GatedRepoError" in _kinds(error):
+        name = job.model.name_or_path
+        return (
+            f"the model `{name}` is gated: accept its terms at huggingface.co/{name}, "
+            "and name a Secret with your HF_TOKEN under `secrets`"
+        )
+    failure = translate(error)
+    return failure.message + (f" ({failure.help})" if failure.help else "")
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether another try would hear the same: the Hub has answered."""
+    return bool(_kinds(error) & {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError"})
+
+
+def _kinds(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _mark(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{time.time():.0f}\n")
 
 
 def fetch(job: JobSpec) -> None:
@@ -140,18 +242,26 @@ def _ask_to_stop(record: Path) -> None:
     beside.replace(record / "stop")
 
 
-def _commit(volumes: list[modal.Volume], pause: Callable[[float], None] = time.sleep) -> None:
-    """Make what is on the Volumes durable; a commit that fails is tried again, then raised."""
-    for volume in volumes:
-        for attempt in range(COMMIT_TRIES):
-            try:
-                volume.commit()
-                break
-            except (modal.exception.Error, OSError):
-                if attempt == COMMIT_TRIES - 1:
-                    raise
-                pause(2.0**attempt)
+def commit(volume: modal.Volume, pause: Callable[[float], None] = time.sleep) -> None:
+    """Make what is on the Volume durable; tried again, then an OSError, which the supervisor knows how to say.
+
+    Modal's client has tried ninety times by itself where the service was not there; what it raises is final or full.
+    """
+    for attempt in range(COMMIT_TRIES):
+        try:
+            volume.commit()
+            return
+        except modal.exception.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, f"the Volume is full: {error}", f"Volume `{volume.name}`") from None
+        except (modal.exception.Error, OSError, RuntimeError) as error:
+            if attempt == COMMIT_TRIES - 1:
+                raise OSError(errno.EIO, f"it can't be committed: {error}", f"Volume `{volume.name}`") from None
+            pause(2.0**attempt)
 
 
-def _dict(order: Order) -> modal.Dict:
+def _volume(order: Order, name: str) -> modal.Volume:
+    return modal.Volume.from_name(name, environment_name=order.environment)
+
+
+def _dict(order: Order) -> "modal.Dict":
     return modal.Dict.from_name(order.board, environment_name=order.environment, create_if_missing=True)

@@ -34,7 +34,8 @@ trainer:
   logging_steps: 1
   save_steps: 2
   bf16: false
-compute: {executor: modal, gpu: none, timeout: 10m, retries: 3}
+compute: {executor: modal, gpu: none, timeout: 10m, retries: 3, image: {env: {OMP_NUM_THREADS: "1"}}}
+secrets: [huggingface]
 volumes: {/out: outputs}
 output: {dir: /out/adapter}
 tags: {team: tests}
@@ -75,12 +76,27 @@ class Desk:
         self.plane.wait_until(lambda: text in self.record(), WAIT, text)
 
 
+TOKEN = "hf_plantedPLANTEDplanted"
+
+
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     with Plane(tmp_path / "plane", preemption_grace_seconds=60.0) as plane:
+        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
         yield Desk(tmp_path, plane)
     assert not plane.bugs
     assert not plane.missing
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk, list[dict[str, Any]]]]:
+    """A run that nothing happened to, in an image that holds the engine's lock and Modal's own packages alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    python = bare_python(folder / "image", "modal", *locks.read("trl"))
+    with Plane(folder / "plane", python=python, hide=(ROOT,)) as plane:
+        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
+        desk = Desk(folder, plane)
+        yield desk, desk.events("apply", "recipe.yaml")
 
 
 def losses(seen: list[dict[str, Any]]) -> dict[int, float]:
@@ -92,75 +108,152 @@ def recorded(desk: Desk) -> list[dict[str, Any]]:
     return [json.loads(line) for line in desk.record().splitlines()]
 
 
-def test_a_run_needs_only_the_lock_s_packages_and_is_found_finished(tmp_path: Path) -> None:
-    python = bare_python(tmp_path / "image", "modal", *locks.read("trl"))
-    for name in ("click", "rich", "ruamel"):
-        assert not (tmp_path / "image/lib/python3.11/site-packages" / name).exists() or name in ("click", "rich")
-    with Plane(tmp_path / "plane", python=python, hide=(ROOT,)) as plane:
-        desk = Desk(tmp_path, plane)
-        seen = desk.events("apply", "recipe.yaml")
-        assert seen[-1]["kind"] == "finished"
-        assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
-        assert list(losses(seen)) == list(range(1, 11))
-        assert recorded(desk) == seen
-        assert "nothing to do" in desk.run("apply", "recipe.yaml")
-        desk.run("pull", "remote", "adapter")
-        assert (desk.folder / "adapter/adapter_model.safetensors").stat().st_size > 1000
-        assert plane.count("FunctionMap") == 1
+def started(seen: list[dict[str, Any]]) -> list[tuple[int, int | None]]:
+    """(attempt, the step that it goes on from)."""
+    return [(event["attempt"], event["resumed_from"]) for event in seen if event["kind"] == "started"]
 
 
-def test_a_preempted_run_goes_on_with_the_same_curve(desk: Desk) -> None:
-    desk.run("apply", "recipe.yaml", "--detach")
-    desk.wait_for('"kind":"checkpoint"')
-    assert desk.plane.preempt() == 1
-    desk.events("attach", "remote")
-    broken = losses(recorded(desk))
-    desk.run("apply", "recipe.yaml", "--force", "--set", "output.dir=/out/other", "--detach")
-    whole = losses(desk.events("attach", "remote"))
-    assert broken == pytest.approx(whole, abs=1e-5)
+Reference = tuple[Desk, list[dict[str, Any]]]
 
 
-def test_a_client_that_is_killed_loses_nothing(desk: Desk) -> None:
+def test_what_is_watched_is_what_is_recorded(undisturbed: Reference) -> None:
+    desk, seen = undisturbed
+    assert seen[-1]["kind"] == "finished"
+    assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
+    assert list(losses(seen)) == list(range(1, 11))
+    assert recorded(desk) == seen
+    assert not {"ruamel", "ruamel.yaml"} & {path.name for path in desk.folder.glob("image/lib/*/site-packages/*")}
+    assert float(seen[-1]["spent_usd"]) > 0
+
+
+def test_a_finished_run_is_left_alone_and_pulled(undisturbed: Reference) -> None:
+    desk, _ = undisturbed
+    assert "nothing to do" in desk.run("apply", "recipe.yaml")
+    desk.run("pull", "remote", "adapter")
+    assert (desk.folder / "adapter/adapter_model.safetensors").stat().st_size > 1000
+    assert desk.plane.count("FunctionMap") == 1
+    assert "http" in desk.run("show", "remote")
+
+
+def test_a_machine_that_has_only_the_id_finds_the_run(undisturbed: Reference) -> None:
+    desk, seen = undisturbed
+    run = next(path.name for path in (desk.folder / "ledger/runs").iterdir() if not path.name.startswith("."))
+    process = desk.start("attach", run, "--volume", "outputs", "--format", "json", home="elsewhere")
+    printed, said = process.communicate(timeout=WAIT)
+    assert process.returncode == 0, said
+    assert [json.loads(line) for line in printed.splitlines()] == seen
+
+
+def test_no_token_is_ever_written_down(undisturbed: Reference) -> None:
+    desk, _ = undisturbed
+    secrets = (TOKEN, desk.plane.token[1])
+    kept = [path for path in (desk.folder / "ledger").rglob("*") if path.is_file()]
+    kept += [path for path in desk.plane.volume("outputs").rglob("*") if path.is_file()]
+    assert len(kept) > 10
+    assert not [path for path in kept if any(secret.encode() in path.read_bytes() for secret in secrets)]
+    assert not any(secret in desk.plane.output() for secret in secrets)
+
+
+def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, undisturbed: Reference) -> None:
     client = desk.start("apply", "recipe.yaml")
     desk.wait_for('"kind":"checkpoint"')
     client.kill()
     client.communicate()
+    assert desk.plane.preempt() == 1
+    watchers = [desk.start("attach", "remote", "--format", "json") for _ in range(2)]
+    desk.wait_for('"reason":"preempted"')
+    desk.plane.cut_wire(3.0)
+    heard = [watcher.communicate(timeout=WAIT) for watcher in watchers]
+    assert [watcher.returncode for watcher in watchers] == [0, 0], heard
+    assert all("connected to Modal again" in said for _, said in heard)
+    both = [[json.loads(line) for line in printed.splitlines()] for printed, _ in heard]
+    assert both[0] == both[1] == recorded(desk)
+    assert len(started(both[0])) == 2
+    assert losses(both[0]) == pytest.approx(losses(undisturbed[1]), abs=1e-5)
+
+
+def test_a_killed_worker_and_a_timeout_are_gone_on_from(desk: Desk, undisturbed: Reference) -> None:
+    desk.run("apply", "recipe.yaml", "--detach")
+    desk.wait_for('"kind":"checkpoint"')
+    os.kill(next(event["pid"] for event in recorded(desk) if event["kind"] == "started"), signal.SIGKILL)
+    desk.wait_for('"attempt":2')
+    desk.plane.inject("function_timeout")
     seen = desk.events("attach", "remote")
+    assert [attempt for attempt, _ in started(seen)] == [1, 2, 3]
     assert seen[-1]["kind"] == "finished"
-    assert [event["kind"] for event in seen].count("started") == 1
-
-
-def test_ctrl_c_leaves_the_run_alone(desk: Desk) -> None:
-    client = desk.start("apply", "recipe.yaml")
-    desk.wait_for('"kind":"started"')
-    client.send_signal(signal.SIGINT)
-    _, said = client.communicate(timeout=WAIT)
-    assert client.returncode == 0, said
-    assert desk.events("attach", "remote")[-1]["kind"] == "finished"
+    assert losses(seen) == pytest.approx(losses(undisturbed[1]), abs=1e-5)
 
 
 def test_cancel_keeps_a_checkpoint_and_apply_goes_on_from_it(desk: Desk) -> None:
-    desk.run("apply", "recipe.yaml", "--set", "trainer.max_steps=400", "--detach")
+    longer = ("apply", "recipe.yaml", "--set", "trainer.max_steps=4000")
+    desk.run(*longer, "--detach")
     desk.wait_for('"kind":"step"')
     desk.run("cancel", "remote")
     desk.wait_for('"kind":"stopped"')
     stopped = recorded(desk)[-1]
-    assert stopped["reason"] == "user"
-    assert stopped["checkpoint"]
-    client = desk.start("apply", "recipe.yaml", "--set", "trainer.max_steps=400", "--format", "json")
+    assert (stopped["reason"], bool(stopped["checkpoint"])) == ("user", True)
+    client = desk.start(*longer)
     desk.wait_for('"resumed_from":' + str(stopped["step"]))
     client.send_signal(signal.SIGINT)
-    client.communicate(timeout=WAIT)
+    printed, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 0, said
+    assert "sftrun attach" in printed
+    assert '"status": "running"' in desk.run("runs", "--refresh", "--format", "json")
     desk.run("cancel", "remote", "--now")
+    assert '"status": "stopped"' in desk.run("runs", "--format", "json")
+    assert '"stop_reason": "user"' in desk.run("show", "remote", "--format", "json")
 
 
-def test_a_container_that_is_killed_is_replaced(desk: Desk) -> None:
-    desk.run("apply", "recipe.yaml", "--detach")
-    desk.wait_for('"kind":"checkpoint"')
-    assert desk.plane.kill_containers() == 1
-    seen = desk.events("attach", "remote")
-    assert seen[-1]["kind"] == "finished"
-    assert [event["attempt"] for event in seen if event["kind"] == "started"] == [1, 2]
+def test_a_container_that_crashes_too_often_is_said_to_have(desk: Desk) -> None:
+    desk.plane.settings.crash_limit = 1
+    client = desk.start("apply", "recipe.yaml")
+    desk.plane.wait_until(desk.plane.working, WAIT)
+    desk.plane.out_of_memory()
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 3, said
+    assert "ran out of memory" in said
+    assert '"status": "failed"' in desk.run("runs", "--format", "json")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "code", "words"),
+    [
+        ("import_error", {"module": "flash_attn"}, 3, "add `flash_attn` to `compute.image.pip`"),
+        ("terminated", {}, 4, "has stopped"),
+        ("unknown_exception", {}, 3, "failed"),
+    ],
+)
+def test_what_modal_says_of_an_end_is_the_run_s_state(
+    desk: Desk, fault: str, options: dict[str, Any], code: int, words: str
+) -> None:
+    client = desk.start("apply", "recipe.yaml", "--set", "compute.retries=0")
+    desk.plane.wait_until(desk.plane.working, WAIT)
+    desk.plane.inject(fault, **options)
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == code, said
+    assert words in said
+
+
+def test_a_failed_build_shows_its_log_and_the_recipe_s_line(desk: Desk) -> None:
+    desk.plane.settings.build_log = ["Collecting no-such-thing==9", "still looking"]
+    desk.plane.settings.build_failures["no-such-thing"] = "error: no matching distribution for no-such-thing==9"
+    client = desk.start("apply", "recipe.yaml", "--set", "compute.image.pip=[no-such-thing==9]")
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 7, said
+    assert "| error: no matching distribution" in said
+    assert "change `no-such-thing==9` under `compute.image.pip`" in said
+    assert '"status": "failed"' in desk.run("runs", "--format", "json")
+
+
+def test_a_gpu_that_is_not_to_be_had_is_waited_for_in_words(desk: Desk) -> None:
+    desk.plane.inject("gpu_queued", seconds=5.0)
+    client = desk.start("apply", "recipe.yaml", "--set", "compute.gpu=L4")
+    desk.plane.wait_until(desk.plane.working, WAIT)
+    desk.run("cancel", "remote", "--now")
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 4, said
+    assert "waiting for L4" in said
+    assert "got it, after" in said
 
 
 def test_without_a_token_one_sentence_says_what_to_run(desk: Desk) -> None:

@@ -1,0 +1,171 @@
+"""A run's App, image, functions and its one call.
+
+An App of the run's own is detached and tagged, so that the run outlives the command that started it and is billed under
+its own name.  Where model or data have to come from the Hub, a cheap container fetches them first and spawns the job
+itself: a detached App keeps only its last top-level call.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any
+
+import modal
+
+from sftrun import __version__
+from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import RemoteError
+from sftrun.plan.budget import timeout_seconds
+from sftrun.plan.models import Plan
+from sftrun.run import modal_build, modal_call, modal_files, modal_image, modal_mirror, remote
+from sftrun.run.ledger import RunFolder
+from sftrun.run.lock import user_name
+from sftrun.run.modal_build import Say
+from sftrun.run.modal_call import Remote
+from sftrun.run.modal_image import CACHE_MOUNT
+from sftrun.run.state import fold
+from sftrun.run.tail import Tail
+
+CACHE_VOLUME = "sftrun-cache"
+FILES = ("run.json", "recipe.yaml", "plan.json", "lock.json", "job.json")
+_PREPARE: dict[str, Any] = {"cpu": 2.0, "timeout": 4 * 3600, "retries": 2}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is started, with all that it needs to know."""
+
+    folder: RunFolder
+    plan: Plan
+    job: JobSpec
+    say: Say
+
+    def spawn(self) -> Remote:
+        """Start the call, note how to find it, and leave it running."""
+        app = modal.App(f"sftrun-{self.plan.recipe.name}"[:63], tags=self._tags(), include_source=False)
+        mounts = {**self.plan.recipe.volumes, CACHE_MOUNT: CACHE_VOLUME}
+        execute = app.function(name="execute", **self._shared(mounts), **self._resources())(remote.execute)
+        ready = self._ready_mark()
+        prepare = None
+        if ready:
+            slim = {**self._shared(mounts), "image": self._image(gpu=False)}
+            prepare = app.function(name="prepare", **_PREPARE, **slim)(remote.prepare)
+        recipe = (self.folder.path / "recipe.yaml").read_text()
+        with (
+            modal_build.heard(self.folder.path / modal_build.FILE, self.plan, recipe, self.say) as build,
+            app.run(detach=True),
+        ):
+            known = self._remote(app, execute, preparing=prepare is not None, image_seconds=build.seconds)
+            order = self._order(known, ready).model_dump_json()
+            call = execute.spawn(order) if prepare is None else prepare.spawn(order, execute.object_id)
+            known = known.model_copy(update={"call_id": call.object_id})
+            modal_call.write(self.folder, known)
+        return known
+
+    def _remote(self, app: modal.App, execute: "modal.Function[Any, Any, Any]", **more: Any) -> Remote:
+        image_seconds = round(more.pop("image_seconds"), 1)
+        return Remote(
+            app_id=app.app_id or "",
+            call_id="",
+            function_id=execute.object_id,
+            dashboard=app.get_dashboard_url(),
+            volume=self.plan.recipe.volumes[output_mount(self.plan)],
+            record=record_path(self.folder.id),
+            started=time.time(),
+            user=user_name(),
+            since=modal_mirror.last_seq(self.folder),
+            waits={"image": image_seconds} if image_seconds else {},
+            **more,
+        )
+
+    def _order(self, known: Remote, ready: str) -> remote.Order:
+        files = {name: self.folder.path / name for name in FILES}
+        return remote.Order(
+            job=self.job,
+            board=modal_call.BOARD,
+            volume=known.volume,
+            cache=CACHE_VOLUME,
+            ready=ready,
+            remote=known.model_dump_json(),
+            files={name: path.read_text() for name, path in files.items() if path.exists()},
+        )
+
+    def _shared(self, mounts: dict[str, str]) -> dict[str, Any]:
+        return {
+            "image": self._image(gpu=bool(self.plan.compute.gpus)),
+            "volumes": modal_call.volumes(mounts),
+            "secrets": [modal.Secret.from_name(name) for name in self.plan.recipe.secrets],
+            "region": self.plan.compute.region,
+            "single_use_containers": True,
+        }
+
+    def _image(self, *, gpu: bool) -> modal.Image:
+        return modal_image.image(self.plan.trainer.engine, self.plan.recipe.compute.image, gpu=gpu)
+
+    def _resources(self) -> dict[str, Any]:
+        compute = self.plan.compute
+        count = "" if compute.gpu_count <= 1 else f":{compute.gpu_count}"
+        return {
+            "gpu": [f"{name}{count}" for name in compute.gpus] or None,
+            "timeout": self._timeout(),
+            "cpu": compute.cpu,
+            "memory": compute.memory_mib,
+            "retries": modal.Retries(max_retries=compute.retries, initial_delay=0.0, backoff_coefficient=1.0),
+        }
+
+    def _timeout(self) -> int:
+        """Also a supervisor that is dead can't spend more than the budget: Modal ends the attempt."""
+        money = self.job.money
+        spent = max(fold(Tail(self.folder.events).read()).spent_usd, money.spent_usd)
+        limit = self.plan.compute.timeout_seconds
+        return max(int(timeout_seconds(money.max_usd, spent, money.usd_per_second, limit)), 60 if limit >= 60 else 1)
+
+    def _tags(self) -> dict[str, str]:
+        own = {"sftrun": __version__, "run": self.folder.id, "recipe": self.plan.recipe.name}
+        return {**self.plan.recipe.tags, **own}
+
+    def _ready_mark(self) -> str:
+        """The mark on the cache Volume that says that all of this run's model and data are there; empty: not needed."""
+        wanted = wanted_of_hub(self.job)
+        if not wanted:
+            return ""
+        path = f"ready/{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]}"
+        return "" if modal_files.size_of(modal_call.volume(CACHE_VOLUME), path) else path
+
+
+def wanted_of_hub(job: JobSpec) -> list[tuple[str, str]]:
+    """(name, revision) of what has to come from the Hub."""
+    model = job.model
+    is_here = model.name_or_path.startswith(("builtin:", "/"))
+    sources = [source for source in (job.dataset.train, job.dataset.eval) if source is not None]
+    data = [(source.hub, source.revision or "") for source in sources if source.hub is not None]
+    return [*([] if is_here else [(model.name_or_path, model.revision or "")]), *data]
+
+
+def record_path(run_id: str) -> str:
+    """Where the record lies on the output's Volume."""
+    return f".sftrun/runs/{run_id}"
+
+
+def output_mount(plan: Plan) -> str:
+    """The mount that the output lies below; the recipe's checks have seen that there is one."""
+    output = PurePosixPath(plan.recipe.output.dir)
+    mounts = [mount for mount in plan.recipe.volumes if output.is_relative_to(mount)]
+    if not mounts:
+        raise RemoteError(f"`output.dir: {output}` is below no mount of `volumes`", help="put it below a mount")
+    return max(mounts, key=len)
+
+
+def usd_per_second(plan: Plan) -> Decimal:
+    """What a second of the run costs: GPU, CPU and memory."""
+    from sftrun.facts import catalog
+    from sftrun.plan.cost import rates
+
+    if plan.cost is not None and plan.cost.usd_per_second:
+        return plan.cost.usd_per_second
+    known = catalog.load()
+    gpu = catalog.find(known, plan.compute.gpus[0]) if plan.compute.gpus else None
+    return rates(gpu, plan.compute.gpu_count, plan.compute, known.prices).total
