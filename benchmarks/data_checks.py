@@ -44,9 +44,8 @@ def main() -> None:
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in rows(options.rows, options.japanese))
         tokenizer = options.tokenizer or _tokenizer(folder / "model", path)
-        print(
-            f"{options.rows:,} rows, {path.stat().st_size / 1e6:.0f} MB, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-        )
+        megabytes, load = path.stat().st_size / 1e6, os.getloadavg()[0]
+        print(f"{options.rows:,} rows, {megabytes:.0f} MB, {os.cpu_count()} cores, load {load:.1f}")
         for label in ("first look", "second look"):
             _look(label, path, tokenizer, folder / "cache", options.processes)
 
