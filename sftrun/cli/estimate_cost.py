@@ -24,8 +24,9 @@ _OURS = {"G103", "C102"}
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...", shell_complete=complete_recipes)
 @set_option
 @click.option("--gpu", metavar="all|LIST", help="GPUs to compare: all, or for example H100,H200:2.")
+@click.option("--offline", is_flag=True, help="Ask no network; a model that only the Hub knows is not estimated.")
 @format_option()
-def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | None, form: str) -> int:
+def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | None, offline: bool, form: str) -> int:
     """Say what recipes will take in time, memory and money.
 
     \b
@@ -35,7 +36,7 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
       sftrun estimate-cost recipe.yaml --set trainer.packing=true --gpu L4,A10,H100
       sftrun estimate-cost recipes/*.yaml --format json
     """
-    prepared = [prepare(file, overrides) for file in recipes]
+    prepared = [prepare(file, overrides, offline=offline) for file in recipes]
     found = document([_estimate(one, gpu) for one in prepared], _facts(prepared[0]))
     if form == "json":
         click.echo(found.model_dump_json(indent=2))

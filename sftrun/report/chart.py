@@ -85,8 +85,14 @@ def _grid(up: _Scale, low: float, high: float) -> str:
 
 def _steps(across: _Scale) -> str:
     marks = [value for value in ticks(across.low, max(across.high, across.low + 1)) if value <= across.high]
-    texts = (f'<text x="{across(v):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{v:,.10g}</text>' for v in marks)
-    return "".join(texts)
+    return "".join(
+        f'<text x="{across(v):.1f}" y="{HEIGHT - 8}" text-anchor="{_anchor(across(v))}">{v:,.10g}</text>' for v in marks
+    )
+
+
+def _anchor(x: float) -> str:
+    """A label at the right edge ends there, so that it is not cut."""
+    return "end" if x > WIDTH - RIGHT - 12 else "middle"
 
 
 def _number(value: float) -> str:
@@ -94,4 +100,7 @@ def _number(value: float) -> str:
         return "0"
     if abs(value) >= 1000:
         return f"{value / 1000:.4g}k"
-    return f"{value:.0e}" if abs(value) < 0.001 else f"{value:.4g}"
+    if abs(value) >= 0.001:
+        return f"{value:.4g}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Literal
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
+from sftrun.plan.memory import allocated_gb
 from sftrun.plan.models import Plan
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import RunState
@@ -166,6 +167,6 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
             ),
         ]
     if plan.memory is not None and state.memory_gb:
-        peak = plan.memory.peak_gb
+        peak = round(allocated_gb(plan.memory), 3)  # the job reports what its allocator had, not the CUDA context
         found.append(Compared(what="memory_gb", low=peak, high=peak, actual=state.memory_gb))
     return tuple(found)
