@@ -28,6 +28,8 @@ DEFAULTS = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+    # OpenMP's threads sleep while they wait: spinning for a core that another process has made steps ten times as long
+    "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONUNBUFFERED": "1",
     "PYTHONFAULTHANDLER": "1",
 }
