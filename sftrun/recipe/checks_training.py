@@ -174,6 +174,8 @@ def packing(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def rate(recipe: Recipe) -> Iterator[Diagnostic]:
     value = recipe.trainer.learning_rate
+    if recipe.model.name_or_path.startswith(builtin.PREFIX):
+        return  # what is usual holds for models of the usual size
     low, high = (1e-5, 2e-3) if recipe.lora is not None else (1e-7, 2e-4)
     if not isinstance(value, str) and not low <= value <= high:
         method = "adapters" if recipe.lora is not None else "full fine-tuning"
