@@ -8,7 +8,6 @@ from typing import Final
 from pydantic import ValidationError
 
 from sftrun.errors import LedgerError
-from sftrun.facts import catalog
 from sftrun.facts.models import Catalog
 from sftrun.plan.estimate import features_of
 from sftrun.plan.learning import Observation
@@ -66,6 +65,7 @@ def _observation(plan: Plan, report: Report, known: Catalog) -> Observation:
 
 def received(device: str, known: Catalog) -> str | None:
     """The catalog's name of the GPU that the job says it got (`H100` may be served by an H200)."""
-    said = device.upper().replace("-", " ").split()
-    names = {gpu.name: [catalog.find(known, word) for word in said] for gpu in known.gpus}
-    return next((name for name, found in names.items() if any(g is not None and g.name == name for g in found)), None)
+    said = set(device.upper().replace("-", " ").split())
+    named = ((gpu.name, set(name.upper().split("-"))) for gpu in known.gpus for name in (gpu.name, *gpu.aliases))
+    fitting = [(len(parts), name) for name, parts in named if parts <= said]
+    return max(fitting, default=(0, None))[1]
