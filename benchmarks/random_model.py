@@ -1,4 +1,6 @@
-"""Models of well-known shapes with random weights, made on the device in seconds: speed does not depend on the values."""
+"""Models of well-known shapes with random weights, made on the device in seconds: speed does not depend on the
+values.
+"""
 
 from typing import Any
 
@@ -95,7 +97,13 @@ def _quantise(model: Any, device: str) -> None:
             if type(child) is not nn.Linear:
                 continue
             layer = bnb.nn.Linear4bit(
-                child.in_features, child.out_features, child.bias is not None, torch.bfloat16, True, "nf4", device="meta"
+                child.in_features,
+                child.out_features,
+                child.bias is not None,
+                torch.bfloat16,
+                True,
+                "nf4",
+                device="meta",
             )
             weight = bnb.nn.Params4bit(
                 child.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True, module=layer

@@ -2,11 +2,11 @@
 
 torch has the kernel itself (`torch.nn.attention.varlen`, FlashAttention inside), so that nothing has to be built; here
 it gets a name in transformers' attention interface.  Where a row begins is read from `position_ids == 0`, once a step
-and outside of the layers: on the CPU by `BoundsCollator` (no wait for the GPU), else by a hook on the backbone.  A layer
-takes the bounds as FlashAttention's own keyword arguments (`cu_seq_lens_q`, `max_length_q`).
+and outside of the layers: on the CPU by `BoundsCollator` (no wait for the GPU), else by a hook on the backbone.  A
+layer takes the bounds as FlashAttention's own keyword arguments (`cu_seq_lens_q`, `max_length_q`).
 
-Without bounds (a CPU, an old torch, a padded batch, generation with a cache) the same name means SDPA with the mask that
-transformers builds, which is block-diagonal for packed rows.  So a row is alone on either path.
+Without bounds (a CPU, an old torch, a padded batch, generation with a cache) the same name means SDPA with the mask
+that transformers builds, which is block-diagonal for packed rows.  So a row is alone on either path.
 """
 
 import functools
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -132,7 +132,9 @@ def attend(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """One layer's attention: heads as transformers hands them, (batch, heads, tokens, head); out (batch, tokens, heads, head)."""
+    """One layer's attention: heads as transformers hands them, (batch, heads, tokens, head); out (batch, tokens,
+    heads, head).
+    """
     _refuse_extras(kwargs)
     bounds, longest = kwargs.pop("cu_seq_lens_q", None), kwargs.pop("max_length_q", None)
     if bounds is None or not query.is_cuda:
@@ -142,22 +144,23 @@ def attend(
     dtype = _kernel_dtype(query)
     rows = [states.transpose(1, 2).flatten(0, 1).to(dtype) for states in (query, key, value)]
     window = (-1, 0) if sliding_window is None else (sliding_window - 1, 0)
-    out = _call_kernel(*rows, bounds, longest, scaling, window)
+    out = _call_kernel(rows, bounds, longest, scaling, window)
     return out.view(query.shape[0], query.shape[2], *out.shape[1:]).to(query.dtype), None
 
 
 def _begin_step(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
     ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
     embeds = ids if ids is not None else kwargs.get("inputs_embeds")
-    usable = embeds is not None and positions is not None and kwargs.get("attention_mask") is None
-    if not usable or kwargs.get("past_key_values") is not None or not available(embeds.device):
-        return (args, _without_bounds(kwargs))
+    other = kwargs.get("attention_mask") is not None or kwargs.get("past_key_values") is not None
+    if embeds is None or positions is None or other or not available(embeds.device):
+        return args, _without_bounds(kwargs)
     if kwargs.get("cu_seq_lens_q") is None:
         bounds, longest = batch_bounds(positions.expand(embeds.shape[0], -1))
         kwargs |= {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
     torch._dynamo.mark_dynamic(kwargs["cu_seq_lens_q"], 0)
     torch._dynamo.mark_dynamic(kwargs["cu_seq_lens_k"], 0)
-    # a mask of four dimensions is passed on as it is: none is built (that would wait for the GPU), and `attend` ignores it
+    # a mask of four dimensions is passed on as it is: none is built (that would wait for the GPU), and `attend`
+    # ignores it
     kwargs["attention_mask"] = bounds_known(embeds.device)
     return args, kwargs
 
@@ -188,8 +191,9 @@ def _attend_sdpa(
 
 
 def _call_kernel(
-    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, scaling: float | None, window: tuple[int, int]
+    states: Sequence[Tensor], bounds: Tensor, longest: int, scaling: float | None, window: tuple[int, int]
 ) -> Tensor:
+    query, key, value = states
     options: dict[str, Any] = {"scale": scaling} if _takes("scale") else {}
     if query.shape[1] != key.shape[1] and _takes("enable_gqa"):
         options["enable_gqa"] = True  # torch 2.11 has no such argument and takes fewer key heads as they come
@@ -211,7 +215,9 @@ def _refuse_extras(kwargs: Mapping[str, Any]) -> None:
 
 
 def _refusal(what: str, instead: str) -> str:
-    return f"`attn_implementation: varlen` can't train this model, because {what}; write `attn_implementation: {instead}`"
+    return (
+        f"`attn_implementation: varlen` can't train this model, because {what}; write `attn_implementation: {instead}`"
+    )
 
 
 _PARAMETERS = frozenset(inspect.signature(varlen_attn).parameters) if varlen_attn is not None else frozenset()

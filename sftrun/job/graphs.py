@@ -2,8 +2,8 @@
 
 A graph replays a fixed sequence of kernels on fixed shapes, so token counts are rounded up (SFTConfig's
 `pad_to_multiple_of`) and rows' bounds too; each shape's first batch runs as usual (and is what compiles), its second is
-recorded, later ones replay.  All graphs share one memory pool: only one is under way at a time.  The head and the loss stay
-outside: TRL's picks the tokens that have a label, whose number varies.
+recorded, later ones replay.  All graphs share one memory pool: only one is under way at a time.  The head and the
+loss stay outside: TRL's picks the tokens that have a label, whose number varies.
 """
 
 from collections.abc import Callable, Sequence

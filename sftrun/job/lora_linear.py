@@ -1,20 +1,20 @@
 """LoRA over frozen weights as few, large matrix products: the same mathematics as PEFT's, in fewer passes over memory.
 
-PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as three products and a sum, for each of q, k, v, gate, up.  Here siblings that read
-the same x share one product, and LoRA rides in it: with x̂ = [x | s x Aᵀ] and Ŵ = [W | B], y = x̂ Ŵᵀ.  The output is
-written once and not read again for the sum, and the backward product dx̂ = dy Ŵ brings dx and what A and B need together.
-The price is 64 more columns (2 % more work at 3,072).  The sum is taken in the product's fp32 accumulator, so it is rounded
-once where PEFT rounds three times.
+PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as three products and a sum, for each of q, k, v, gate, up.  Here siblings that
+read the same x share one product, and LoRA rides in it: with x̂ = [x | s x Aᵀ] and Ŵ = [W | B], y = x̂ Ŵᵀ.  The
+output is written once and not read again for the sum, and the backward product dx̂ = dy Ŵ brings dx and what A and B
+need together. The price is 64 more columns (2 % more work at 3,072).  The sum is taken in the product's fp32
+accumulator, so it is rounded once where PEFT rounds three times.
 
-W is frozen, so Ŵ can be kept ready.  From NF4 it is the dequantised weights themselves (2 bytes a parameter, no rounding
-added); where memory is short they stay in 4 bits and Ŵ is made anew for each product (`nf4`).
+W is frozen, so Ŵ can be kept ready.  From NF4 it is the dequantised weights themselves (2 bytes a parameter, no
+rounding added); where memory is short they stay in 4 bits and Ŵ is made anew for each product (`nf4`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from sftrun.job import nf4
@@ -61,11 +61,11 @@ class LoraGroup:
         down = torch.cat([*self.a, self.a[0].new_zeros(fill, self.inputs)]).to(self.dtype)
         flat = x.to(self.dtype).flatten(0, -2)
         if self.wide is not None:
-            outs = _GroupProduct.apply(flat, down, self, (self.wide,), *self.b)
+            weights: tuple[Tensor, ...] = (self.wide,)
         else:
-            frozen = self.frozen
-            weights = (frozen.packed, frozen.scales, frozen.table, self._tail().detach().to(self.dtype))
-            outs = _GroupProduct.apply(flat, down, self, weights, *self.b)
+            assert self.frozen is not None
+            weights = (*self.frozen.parts(), self._tail().detach().to(self.dtype))
+        outs = _GroupProduct.apply(flat, down, self, weights, *self.b)
         return tuple(out.view(*x.shape[:-1], out.shape[-1]) for out in outs)
 
     def _tail(self) -> Tensor:
@@ -93,7 +93,7 @@ class _GroupProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, weights: tuple[Tensor, ...], *b: Tensor) -> Any:
         wide_x = F.pad(x, (0, group.columns - group.inputs))
         project_into(wide_x, a, group.scale)
-        linear = F.linear if len(weights) == 1 else nf4.linear
+        linear: Any = F.linear if len(weights) == 1 else nf4.linear
         ctx.save_for_backward(wide_x, a, *weights)
         ctx.inputs, ctx.ranks, ctx.scale = group.inputs, group.ranks, group.scale
         ctx.b_dtype = b[0].dtype
@@ -102,7 +102,7 @@ class _GroupProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         wide_x, a, *weights = ctx.saved_tensors
-        total = _gradient if len(weights) == 1 else nf4.gradient
+        total: Any = _gradient if len(weights) == 1 else nf4.gradient
         grad_wide = total(list(grads), *weights)
         grad_down = grad_wide[:, ctx.inputs :] * ctx.scale
         grad_x = grad_wide[:, : ctx.inputs] + grad_down @ a
@@ -116,8 +116,7 @@ class _GroupProduct(torch.autograd.Function):
 def project_into(wide_x: Tensor, a: Tensor, scale: float) -> None:
     """x̂'s last columns := s x Aᵀ, in place: the compiler lets x's maker write into x̂ at once."""
     inputs = a.shape[1]
-    down = wide_x[:, :inputs] @ a.t()
-    wide_x[:, inputs:].copy_(down if scale == 1 else down * scale)
+    wide_x[:, inputs:].addmm_(wide_x[:, :inputs], a.t(), beta=0, alpha=scale)
 
 
 @project_into.register_fake
@@ -136,7 +135,9 @@ def _(grads: list[Tensor], wide: Tensor) -> Tensor:
 
 
 def install(layer: nn.Module, dense: bool) -> list[LoraGroup]:
-    """Replace the forward of a decoder layer's LoRA projections; returns the groups made.  Names and weights stay PEFT's."""
+    """Replace the forward of a decoder layer's LoRA projections; returns the groups made.  Names and weights stay
+    PEFT's.
+    """
     groups = []
     for parent in list(layer.modules()):
         for members in _families(parent):

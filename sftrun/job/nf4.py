@@ -1,10 +1,10 @@
 """Frozen 4-bit weights, dequantised: once for all, or anew for each product that needs them.
 
-bitsandbytes holds 64 weights as 64 indices of 4 bits and one scale, and quantises the scales once more.  Here the scales
-are kept as fp32 (1/16 byte a parameter), so that a weight is one table look-up and one product away.  `linear` makes the
-matrix Ŵ = [W | B] of `lora_linear` for each product and drops it again; it is one opaque operator, so that the compiler
-neither keeps Ŵ for the backward pass nor merges the two passes' copies.  On a GPU a Triton kernel unpacks (4 TB/s is
-the roof, and the product hides behind nothing: see docs/performance.md); elsewhere plain torch does.
+bitsandbytes holds 64 weights as 64 indices of 4 bits and one scale, and quantises the scales once more.  Here the
+scales are kept as fp32 (1/16 byte a parameter), so that a weight is one table look-up and one product away.  `linear`
+makes the matrix Ŵ = [W | B] of `lora_linear` for each product and drops it again; it is one opaque operator, so that
+the compiler neither keeps Ŵ for the backward pass nor merges the two passes' copies.  On a GPU a Triton kernel
+unpacks; elsewhere plain torch does.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 BLOCK = 64  # weights a scale
@@ -30,7 +30,9 @@ def compute_dtype(base: nn.Module) -> torch.dtype:
 
 
 def dense(base: nn.Module) -> Tensor:
-    """The weights (out, in) in the layer's compute dtype; from NF4 exactly the values that bitsandbytes multiplies with."""
+    """The weights (out, in) in the layer's compute dtype; from NF4 exactly the values that bitsandbytes multiplies
+    with.
+    """
     if not is_quantized(base):
         return base.weight.detach()
     import bitsandbytes.functional as bnb
@@ -55,12 +57,20 @@ class Packed:
     table: Tensor
     dtype: torch.dtype
 
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """As `linear` and `gradient` take them."""
+        return self.packed, self.scales, self.table
+
     @classmethod
     def join(cls, bases: Sequence[nn.Module]) -> "Packed":
         """Lay the weights together; the layers' own become views of the whole, so no memory is used twice."""
         rows = [base.out_features for base in bases]
-        packed = torch.cat([base.weight.data.view(torch.uint8).reshape(row, -1) for base, row in zip(bases, rows)])
-        scales = torch.cat([_scales(base.weight.quant_state).view(row, -1) for base, row in zip(bases, rows)])
+        packed = torch.cat(
+            [base.weight.data.view(torch.uint8).reshape(row, -1) for base, row in zip(bases, rows, strict=True)]
+        )
+        scales = torch.cat(
+            [_scales(base.weight.quant_state).view(row, -1) for base, row in zip(bases, rows, strict=True)]
+        )
         for base, part in zip(bases, packed.split(rows), strict=True):
             base.weight.data = part.view(base.weight.data.dtype).view(base.weight.data.shape)
         return cls(packed, scales, bases[0].weight.quant_state.code.float(), compute_dtype(bases[0]))

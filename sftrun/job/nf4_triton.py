@@ -1,18 +1,27 @@
 """The GPU's side of `nf4`: unpack 4-bit weights into the left columns of a wider matrix.
 
-bitsandbytes' own kernel writes a matrix without gaps; LoRA's columns need one with.  Imported on a GPU alone, since Triton
-is not on every machine.
+bitsandbytes' own kernel writes a matrix without gaps; LoRA's columns need one with.  Imported on a GPU alone, since
+Triton is not on every machine.
 """
 
 import torch
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-not-found]
+import triton.language as tl  # type: ignore[import-not-found]
 
 TILE = 512  # bytes a program
 
 
 @triton.jit
-def _unpack(packed, scales, table, wide, row_bytes, row_scales, row_stride, TILE: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+def _unpack(  # type: ignore[no-untyped-def]
+    packed,
+    scales,
+    table,
+    wide,
+    row_bytes,
+    row_scales,
+    row_stride,
+    TILE: tl.constexpr,  # noqa: N803
+):
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * TILE + tl.arange(0, TILE)
     inside = at < row_bytes

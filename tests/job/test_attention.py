@@ -139,7 +139,7 @@ def test_a_head_that_the_kernel_cannot_hold_is_refused() -> None:
 
 
 def test_full_precision_is_refused_by_the_kernel_path() -> None:
-    with pytest.raises(attention.UnsupportedAttention, match="computes in torch.float32"):
+    with pytest.raises(attention.UnsupportedAttention, match=r"computes in torch\.float32"):
         attention._kernel_dtype(torch.zeros(1))
 
 
