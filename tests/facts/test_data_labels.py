@@ -145,8 +145,8 @@ def test_labels_and_counts_are_the_job_s(form: DataFormat, longest: int, tmp_pat
     labeller = Labeller(Labelling(form, max_length=longest), tokens)
     mine = [labeller.label(row) for row in rows]
     kept = [row for row in mine if labeller.learnt(row)]
-    assert [list(row.ids[:longest]) for row in kept] == job.input_ids
-    assert [list(row.labels[:longest]) for row in kept] == job.labels
+    assert [list(row.ids[:longest]) for row in kept] == [list(ids) for ids in job.input_ids]
+    assert [list(row.labels[:longest]) for row in kept] == [list(labels) for labels in job.labels]
     assert sum(map(labeller.learnt, mine)) == job.learnt_tokens
     assert len(rows) - len(kept) == len(job.dropped)
     assert json.dumps(job.cut) == json.dumps(sum(len(row.ids) > longest for row in mine))
