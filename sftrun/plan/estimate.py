@@ -72,8 +72,14 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     gpu = gpu_of(plan, facts)
     missing = []
     if facts.model is None:
-        missing.append(f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them")
-    if gpu is None:
+        missing.append(
+            f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them"
+        )
+    if gpu is None and plan.compute.executor == "local":
+        missing.append(
+            "a GPU of this machine that is known: nothing is rented here; `--gpu` shows what Modal would take"
+        )
+    elif gpu is None:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
     if facts.model is None or gpu is None:
         return tuple(missing)
