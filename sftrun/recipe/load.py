@@ -71,10 +71,11 @@ def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
+        from sftrun.recipe import holes as gaps
         from sftrun.recipe import problems
 
         found = problems.translate(error, read.source, read.broken)
-        rest, holes = problems.without(values, error, read.source)
+        rest, holes = gaps.without(values, error, read.source)
         with suppress(ValidationError):  # what is left may make no recipe; the first errors say enough
             found += check(Recipe.model_validate(rest), (*holes, *read.broken))
         return None, found

@@ -40,6 +40,10 @@ def _set(done: Overridden, option: str, line: int) -> None:
         message = f"`{option}` is not an override"
         done.found.append(Diagnostic("R110", message, span=whole, help="write --set trainer.max_steps=60"))
         return
+    if keys[0] == "extends":
+        message = "`extends` belongs to a file and can't be set from outside"
+        done.found.append(Diagnostic("R110", message, span=whole, help="write it into the recipe"))
+        return
     if len(match[2]) > MAX_BYTES:
         done.found.append(too_large(OPTION))
         return

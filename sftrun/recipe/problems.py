@@ -31,23 +31,12 @@ _EXAMPLES: dict[Path, str] = {
     ("output", "dir"): "dir: /data/my-adapter",
 }
 
-# what stands in for a required key, so that the checks can look at the rest
-_STAND_INS: dict[Path, object] = {
-    ("name",): "name",
-    ("model",): {"name_or_path": "name"},
-    ("model", "name_or_path"): "name",
-    ("dataset",): {"train": {"path": "rows.jsonl"}},
-    ("dataset", "train"): {"path": "rows.jsonl"},
-    ("output",): {"dir": "/data/name"},
-    ("output", "dir"): "/data/name",
-}
-
 
 def translate(error: ValidationError, source: Source, broken: Iterable[Path]) -> list[Diagnostic]:
     """Our words for each error; none for what a broken value, or a key of another name, explains already."""
     kinds_at: dict[Path, set[str]] = {}
     for one in error.errors(include_url=False, include_context=False, include_input=False):
-        path = _along_the_tree(one["loc"], source)
+        path = along_the_tree(one["loc"], source)
         if one["type"] == "missing":
             path = (*path, one["loc"][-1])
         kinds_at.setdefault(path, set()).add(one["type"])
@@ -75,33 +64,13 @@ def complete(found: Diagnostic, source: Source) -> Diagnostic:
     return replace(found, help=f"write `{meant}`", fix=Fix(found.span, meant))
 
 
-def without(values: Any, error: ValidationError, source: Source) -> tuple[Any, tuple[Path, ...]]:
-    """The values with what is wrong taken out and what is missing filled in, and where that was done."""
-    holes = []
-    for one in error.errors(include_url=False, include_context=False, include_input=False):
-        path = _along_the_tree(one["loc"], source)
-        if one["type"] == "missing":
-            path = (*path, one["loc"][-1])
-        values = _put(values, path, _STAND_INS.get(path))
-        holes.append(path)
-    return values, tuple(holes)
-
-
-def _put(values: Any, path: Path, value: object) -> Any:
-    """A copy with `value` at `path`; taken out if the value is None.  Of a list, the whole list goes."""
-    if not path or not isinstance(values, dict):
-        return value
-    key, *rest = path
-    below = _put(values.get(key), tuple(rest), value)
-    return {name: child for name, child in {**values, key: below}.items() if child is not None}
-
-
 def is_below(path: Path, other: Path) -> bool:
     """Whether `path` is `other` or stands below it."""
     return path[: len(other)] == other
 
 
-def _along_the_tree(loc: tuple[int | str, ...], source: Source) -> Path:
+def along_the_tree(loc: tuple[int | str, ...], source: Source) -> Path:
+    """pydantic's `loc` as a path of the tree: tags of unions, which name no node, are left out."""
     path: Path = ()
     for key in loc:
         node = source.find((*path, key))

@@ -6,7 +6,6 @@ masked where it looks like a key or token, whatever the diagnostic is about.
 
 import os
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,11 +80,21 @@ def _footer(label: str, text: str, gutter: int, pen: Pen, width: int) -> list[st
 
 
 def _wrap(text: str, width: int, indent: str) -> list[str]:
+    """Lines of at most `width` columns (textwrap counts letters); what is longer than a line is broken."""
     clean = "".join(_visible(letter) for letter in text)
-    lines = textwrap.wrap(
-        clean, width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True, break_long_words=True
-    )
-    return lines or [""]
+    blank = len(clean) - len(clean.lstrip())
+    lines, start = [clean[:blank]], True
+    for word in clean.split():
+        joined = lines[-1] + word if start else f"{lines[-1]} {word}"
+        if columns(joined) > width and not start:
+            lines.append(indent)
+            joined = indent + word
+        while columns(joined) > width:
+            fits = next(n for n in range(len(joined), 0, -1) if columns(joined[:n]) <= width)
+            lines[-1], joined = joined[:fits], indent + joined[fits:]
+            lines.append(indent)
+        lines[-1], start = joined, False
+    return lines
 
 
 def _by_file(marks: list[_Mark]) -> list[tuple[str, list[_Mark]]]:
