@@ -112,6 +112,9 @@ class RunFolder:
     def job(self) -> JobSpec:
         return self._load("job.json", JobSpec)
 
+    def locked(self) -> Lock:
+        return self._load("lock.json", Lock)
+
     def write(self, files: Mapping[str, str]) -> None:
         """Replace some of the files, each atomically."""
         for name, text in files.items():

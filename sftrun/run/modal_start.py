@@ -21,7 +21,7 @@ from sftrun.errors import RemoteError
 from sftrun.plan.budget import timeout_seconds
 from sftrun.plan.models import Plan
 from sftrun.run import modal_build, modal_call, modal_files, modal_image, modal_mirror, remote
-from sftrun.run.ledger import RunFolder
+from sftrun.run.ledger import Lock, RunFolder
 from sftrun.run.lock import user_name
 from sftrun.run.modal_build import Say
 from sftrun.run.modal_call import Remote
@@ -84,7 +84,7 @@ class Start:
     def _order(self, known: Remote, ready: str) -> remote.Order:
         files = {name: self.folder.path / name for name in FILES}
         return remote.Order(
-            job=self.job,
+            job=pinned(self.job, self.folder.locked()),
             board=modal_call.BOARD,
             volume=known.volume,
             cache=CACHE_VOLUME,
@@ -129,11 +129,18 @@ class Start:
 
     def _ready_mark(self) -> str:
         """The mark on the cache Volume that says that all of this run's model and data are there; empty: not needed."""
-        wanted = wanted_of_hub(self.job)
+        wanted = wanted_of_hub(pinned(self.job, self.folder.locked()))
         if not wanted:
             return ""
         path = f"ready/{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]}"
         return "" if modal_files.size_of(modal_call.volume(CACHE_VOLUME), path) else path
+
+
+def pinned(job: JobSpec, lock: Lock) -> JobSpec:
+    """The model at the commit that the lock names, so that all attempts train one model and nothing is looked up."""
+    if lock.model_commit is None or job.model.name_or_path.startswith(("builtin:", "/")):
+        return job
+    return job.model_copy(update={"model": job.model.model_copy(update={"revision": lock.model_commit})})
 
 
 def wanted_of_hub(job: JobSpec) -> list[tuple[str, str]]:

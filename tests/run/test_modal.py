@@ -6,8 +6,6 @@ The runs here are those of a user: `sftrun apply`, Ctrl-C, `kill -9`, `attach`, 
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,67 +14,9 @@ import pytest
 
 from sftrun.facts import locks
 from tests.modal_plane import Plane, bare_python
+from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, losses, recorded, started
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent.parent
-WAIT = 180.0
-RECIPE = """
-version: 1
-name: remote
-model: {name_or_path: "builtin:tiny", dtype: float32}
-lora: {r: 4, lora_alpha: 8}
-dataset: {train: train.jsonl}
-trainer:
-  max_steps: 10
-  per_device_train_batch_size: 2
-  max_length: 64
-  learning_rate: 1.0e-3
-  logging_steps: 1
-  save_steps: 2
-  bf16: false
-compute: {executor: modal, gpu: none, timeout: 10m, retries: 3, image: {env: {OMP_NUM_THREADS: "1"}}}
-secrets: [huggingface]
-volumes: {/out: outputs}
-output: {dir: /out/adapter}
-tags: {team: tests}
-"""
-ROWS = [{"instruction": f"say {word}", "output": word * 3} for word in ("red", "blue", "green", "amber") * 8]
-
-
-class Desk:
-    """A user's folder, terminal and ledger, with a Modal of its own."""
-
-    def __init__(self, folder: Path, plane: Plane) -> None:
-        self.folder, self.plane = folder, plane
-        (folder / "recipe.yaml").write_text(RECIPE)
-        (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-
-    def start(self, *words: str, home: str = "ledger") -> subprocess.Popen[str]:
-        environment = {**os.environ, **self.plane.client_env(), "SFTRUN_HOME": str(self.folder / home)}
-        command = [sys.executable, "-m", "sftrun.cli.main", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
-
-    def run(self, *words: str) -> str:
-        """What a command that ends well prints."""
-        process = self.start(*words)
-        printed, said = process.communicate(timeout=WAIT)
-        assert process.returncode == 0, said
-        return printed
-
-    def events(self, *words: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.run(*words, "--format", "json").splitlines()]
-
-    def record(self) -> str:
-        """The committed record of the run on its Volume; empty while there is none."""
-        files = list(self.plane.volume("outputs").glob(".sftrun/runs/*/events.jsonl"))
-        return files[0].read_text() if files else ""
-
-    def wait_for(self, text: str) -> None:
-        self.plane.wait_until(lambda: text in self.record(), WAIT, text)
-
-
-TOKEN = "hf_plantedPLANTEDplanted"
 
 
 @pytest.fixture
@@ -93,24 +33,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk
     """A run that nothing happened to, in an image that holds the engine's lock and Modal's own packages alone."""
     folder = tmp_path_factory.mktemp("undisturbed")
     python = bare_python(folder / "image", "modal", *locks.read("trl"))
-    with Plane(folder / "plane", python=python, hide=(ROOT,)) as plane:
+    with Plane(folder / "plane", python=python, hide=(ROOT / "sftrun",)) as plane:
         plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
         desk = Desk(folder, plane)
         yield desk, desk.events("apply", "recipe.yaml")
-
-
-def losses(seen: list[dict[str, Any]]) -> dict[int, float]:
-    """The loss of each step, as the last attempt that took it says."""
-    return {event["step"]: event["loss"] for event in seen if event["kind"] == "step"}
-
-
-def recorded(desk: Desk) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in desk.record().splitlines()]
-
-
-def started(seen: list[dict[str, Any]]) -> list[tuple[int, int | None]]:
-    """(attempt, the step that it goes on from)."""
-    return [(event["attempt"], event["resumed_from"]) for event in seen if event["kind"] == "started"]
 
 
 Reference = tuple[Desk, list[dict[str, Any]]]
@@ -161,7 +87,7 @@ def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, 
     client.communicate()
     assert desk.plane.preempt() == 1
     watchers = [desk.start("attach", "remote", "--format", "json") for _ in range(2)]
-    desk.wait_for('"reason":"preempted"')
+    desk.wait_for('"attempt":2')
     desk.plane.cut_wire(3.0)
     heard = [watcher.communicate(timeout=WAIT) for watcher in watchers]
     assert [watcher.returncode for watcher in watchers] == [0, 0], heard

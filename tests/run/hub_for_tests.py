@@ -1,0 +1,96 @@
+"""As much of the Hub on loopback as its own client asks for: one model, gated or not."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """`asked` are the requests so far; `is_gated` refuses them as the Hub does."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.files = name, {path.name: path for path in folder.iterdir() if path.is_file()}
+        self.asked: list[str] = []
+        self.is_gated = False
+        self.url = ""
+
+
+@contextmanager
+def serve(name: str, folder: Path) -> Iterator[Hub]:
+    hub = Hub(name, folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    hub.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        self.hub.asked.append(f"{self.command} {path}")
+        if path.startswith(f"/{self.hub.name}/resolve/"):
+            return self._file(path.rpartition("/")[2], with_body=with_body)
+        if path.startswith(f"/api/models/{self.hub.name}/tree/"):
+            rows = [{"type": "file", "path": n, "size": p.stat().st_size, "oid": _hash(p)} for n, p in self._files()]
+            return self._send(json.dumps(rows).encode(), with_body=with_body)
+        if path.startswith(f"/api/models/{self.hub.name}"):
+            siblings = [{"rfilename": name} for name in self.hub.files]
+            told = {"id": self.hub.name, "sha": COMMIT, "siblings": siblings, "private": False, "gated": False}
+            return self._send(json.dumps(told).encode(), with_body=with_body)
+        return self._send(b"no such thing", 404, with_body=with_body)
+
+    def _files(self) -> list[tuple[str, Path]]:
+        return sorted(self.hub.files.items())
+
+    def _file(self, name: str, *, with_body: bool) -> None:
+        if self.hub.is_gated:
+            return self._send(b"gated", 403, {"X-Error-Code": "GatedRepo"}, with_body=with_body)
+        if name not in self.hub.files:
+            return self._send(b"", 404, {"X-Error-Code": "EntryNotFound"}, with_body=with_body)
+        path = self.hub.files[name]
+        data, headers = path.read_bytes(), {"ETag": f'"{_hash(path)}"', "X-Repo-Commit": COMMIT}
+        span = self.headers.get("Range", "").removeprefix("bytes=")
+        if not span:
+            return self._send(data, 200, headers, with_body=with_body)
+        first, _, last = span.partition("-")
+        end = min(int(last or len(data)), len(data) - 1)
+        headers["Content-Range"] = f"bytes {first}-{end}/{len(data)}"
+        return self._send(data[int(first) : end + 1], 206, headers, with_body=with_body)
+
+    def _send(
+        self, data: bytes, status: int = 200, headers: dict[str, str] | None = None, *, with_body: bool = True
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(data)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:40]

@@ -1,0 +1,65 @@
+"""The stage without a GPU: the Hub's own client fetches a model, once, before the container that costs starts."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.modal_plane import Plane
+from tests.run.hub_for_tests import COMMIT, Hub, serve
+from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk
+
+pytestmark = pytest.mark.slow
+NAME = "tester/tiny"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve(NAME, ROOT / "sftrun/builtin/tiny") as hub:
+        yield hub
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Plane(tmp_path / "plane") as plane:
+        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
+        yield Desk(tmp_path, plane)
+    assert not plane.bugs
+    assert not plane.missing
+
+
+def apply(desk: Desk, hub: Hub, *more: str) -> subprocess.Popen[str]:
+    sets = (f"model.name_or_path={NAME}", f"compute.image.env.HF_ENDPOINT={hub.url}", "trainer.max_steps=2", *more)
+    words = [word for each in sets for word in ("--set", each)]
+    return desk.start("apply", "recipe.yaml", *words, HF_ENDPOINT=hub.url, HF_HOME=str(desk.folder / "hub"))
+
+
+def functions(desk: Desk) -> list[str]:
+    return [task.function.name for task in desk.plane.tasks]
+
+
+def test_a_model_is_fetched_once_and_by_the_cheap_container(desk: Desk, hub: Hub) -> None:
+    first = apply(desk, hub)
+    _, said = first.communicate(timeout=WAIT)
+    assert first.returncode == 0, said
+    assert "fetching model and data, on a container without a GPU" in said
+    assert functions(desk) == ["prepare", "execute"]
+    weights = [asked for asked in hub.asked if asked.startswith("GET") and asked.endswith("model.safetensors")]
+    assert weights[-1] == f"GET /{NAME}/resolve/{COMMIT}/model.safetensors"
+    count = len(weights)
+    second = apply(desk, hub, "trainer.seed=8", "output.dir=/out/other", "trainer.learning_rate=2.0e-3")
+    _, said = second.communicate(timeout=WAIT)
+    assert second.returncode == 0, said
+    assert functions(desk) == ["prepare", "execute", "execute"]
+    assert sum(f"resolve/{COMMIT}/model.safetensors" in asked for asked in hub.asked if asked[0] == "G") == 1
+    assert count >= 1
+
+
+def test_a_gated_model_is_one_clear_sentence_and_no_gpu(desk: Desk, hub: Hub) -> None:
+    hub.is_gated = True
+    client = apply(desk, hub)
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 3, said
+    assert f"the model `{NAME}` is gated: accept its terms at huggingface.co/{NAME}" in said
+    assert functions(desk) == ["prepare"]
