@@ -28,7 +28,7 @@ FREE = (
 )
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
 LIMITS |= {"host_seconds_per_step": (0.0, 0.02), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
-PULL = 2e-5
+PULL = 3e-4
 
 
 def fit(stack: str, cells: Sequence[Cell], start: Calibration, gpu: Gpu) -> StackConstants:
