@@ -91,7 +91,7 @@ def refresh(groups: list[lora_linear.LoraGroup]) -> None:
 
 
 def quicken(trainer: Any) -> None:
-    """Spare the Trainer its walks over all modules: several a step, some 20 ms for 32 layers, which small steps wait for.
+    """Spare the Trainer its walks over all modules, some 20 ms a step for 32 layers, which small steps wait for.
 
     Counted once instead: parameters (for `total_flos`).  Skipped where it would change nothing: `model.train()` on a
     model that trains, `zero_grad` on weights that have no gradient.
