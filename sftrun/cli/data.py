@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from sftrun.cli.options import format_option, recipe_argument, set_option
 from sftrun.cli.prepare import Prepared, prepare
+from sftrun.cli.waiting import bar
 from sftrun.errors import RecipeRejected, SftrunError, UsageError
 from sftrun.facts import data, tokens
 from sftrun.facts.data_labels import Labelled, Labeller
@@ -103,7 +103,7 @@ def _facts(prepared: Prepared, recipe: Recipe, split: str) -> DataFacts:
     folder = _tokenizer_folder(prepared, recipe)
     train = _files(prepared, recipe, "train") if split == "train" else _train_if_there(prepared, recipe)
     evaluation = None if split == "train" else _files(prepared, recipe, "eval")
-    with _bar() as progress:
+    with bar() as progress:
         pair = data.data_facts(
             train, evaluation, wish(recipe), folder, cache_dir=ledger_folder() / "cache", progress=progress
         )
@@ -157,13 +157,3 @@ def _json(prepared: Prepared, recipe: Recipe, split: str, number: int | None) ->
     whole = {"row": place, "input_ids": labelled.ids, "labels": labelled.labels, "spans": spans}
     click.echo(json.dumps(whole, ensure_ascii=False))
     return 0
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr for people; silence for pipes."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1000, label="reading rows", file=sys.stderr) as bar:
-        yield lambda done, whole: bar.update(round(1000 * done / max(whole, 1)) - bar.pos)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sftrun.cli.waiting import bar
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import RecipeRejected, SftrunError
 from sftrun.facts.gather import Gathered, Wanted, World, gather
 from sftrun.plan.build import build
 from sftrun.plan.checks import check
+from sftrun.plan.checks_data import wish
 from sftrun.plan.estimate import priced
 from sftrun.plan.models import Plan
 from sftrun.recipe.load import Loaded, in_order, load
@@ -47,7 +49,9 @@ def examine(loaded: Loaded, *, offline: bool = True) -> Prepared:
     """The same for a recipe that was loaded already."""
     if loaded.recipe is None:
         return Prepared(loaded, None, None, loaded.diagnostics)
-    gathered = gather(wanted(loaded.recipe, loaded.folders), World(ledger_folder(), offline, own_prices()))
+    with bar() as progress:
+        world = World(ledger_folder(), offline, own_prices(), progress)
+        gathered = gather(wanted(loaded.recipe, loaded.folders), world)
     plan_of = partial(build, facts=gathered.facts, folders=loaded.folders)
     plan = priced(plan_of(loaded.recipe), gathered.facts)
     found = (*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems, plan, plan_of))
@@ -66,6 +70,7 @@ def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
         local=recipe.compute.executor == "local",
+        wish=wish(recipe),
     )
 
 

@@ -4,15 +4,17 @@ What can't be known is a `Problem` beside the facts, not an exception: the check
 """
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import Engine
 from sftrun.facts import catalog, files, locks
+from sftrun.facts.data_wish import Wish
 from sftrun.facts.machine import machine
-from sftrun.facts.model import Problem, model_facts
-from sftrun.facts.models import Facts, Files, Machine, ModelFacts
+from sftrun.facts.model import Problem, model_facts, model_folder
+from sftrun.facts.model_headers import Malformed
+from sftrun.facts.models import DataFacts, Facts, Files, Machine, ModelFacts
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Wanted:
     volumes: Mapping[str, str]
     engine: Engine
     local: bool
+    wish: Wish
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class World:
     """What `gather` may look at.
 
     `home` is the ledger's folder (its `volumes/` hold what a local run has of each Volume); `offline` forbids the Hub;
-    `own_prices` is a file of negotiated rates.
+    `own_prices` is a file of negotiated rates; `progress` hears (bytes read, bytes in all) of data that are counted.
     """
 
     home: Path
     offline: bool = True
     own_prices: Path | None = None
+    progress: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,19 @@ def gather(wanted: Wanted, world: World) -> Gathered:
     model = model_facts(wanted.model, wanted.revision, Path(wanted.model_folder), offline=world.offline)
     if isinstance(model, Problem):
         problems["model.name_or_path"] = model
+    train_files = _files("dataset.train.path", wanted.train, wanted, world, problems)
+    eval_files = _files("dataset.eval.path", wanted.eval, wanted, world, problems)
+    train, evaluation = _rows(train_files, eval_files, wanted, world, problems)
     facts = Facts(
         catalog=catalog.load(world.home / "rates.json", world.own_prices),
         today=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=machine() if wanted.local else Machine(),
         lock=locks.read(wanted.engine),
         model=model if isinstance(model, ModelFacts) else None,
-        train_files=_files("dataset.train.path", wanted.train, wanted, world, problems),
-        eval_files=_files("dataset.eval.path", wanted.eval, wanted, world, problems),
+        train_files=train_files,
+        eval_files=eval_files,
+        train=train,
+        eval=evaluation,
     )
     return Gathered(facts, problems)
 
@@ -82,6 +91,39 @@ def _files(
     if not found and (wanted.local or not source[0].startswith("/")):
         problems[key] = Problem("missing", f"no file at `{source[0]}`", _where_to_look(source, wanted, world))
     return hashed
+
+
+def _rows(
+    train: Files, evaluation: Files, wanted: Wanted, world: World, problems: dict[str, Problem]
+) -> tuple[DataFacts | None, DataFacts | None]:
+    """Facts of the rows that can be read from here; None where they can't."""
+    if not train.paths and not evaluation.paths:
+        return None, None
+    from sftrun.facts.data import data_facts  # brings processes and tokenizers: not for a recipe without data
+
+    pair = data_facts(
+        train,
+        evaluation if evaluation.paths else None,
+        wanted.wish,
+        _tokenizer(wanted),
+        cache_dir=world.home / "cache",
+        progress=world.progress,
+    )
+    for key, found in zip(("dataset.train.path", "dataset.eval.path"), pair, strict=True):
+        if isinstance(found, Problem) and key not in problems:
+            problems[key] = found
+    return _known(pair[0]), _known(pair[1])
+
+
+def _tokenizer(wanted: Wanted) -> Path | None:
+    try:
+        return model_folder(wanted.model, wanted.revision, Path(wanted.model_folder))
+    except Malformed:
+        return None
+
+
+def _known(found: DataFacts | Problem | None) -> DataFacts | None:
+    return found if isinstance(found, DataFacts) else None
 
 
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:

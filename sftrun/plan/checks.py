@@ -7,29 +7,32 @@ from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import Facts
 from sftrun.plan import checks_cost
 from sftrun.plan.advice import PlanOf
-from sftrun.plan.checks_model import check_model
+from sftrun.plan.checks_data import check_data
+from sftrun.plan.checks_model import check_model, model_problem
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 
 # a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
 _NO_FAULT = {"unreachable", "unknown"}
-_CODES = {"model": {"unsafe": "M109"}, "dataset": {"unsafe": "D106"}}
-_OTHERWISE = {"model": "M107", "dataset": "D101"}
 
 
 def check(
     recipe: Recipe, facts: Facts, problems: Mapping[str, Problem], plan: Plan, plan_of: PlanOf
 ) -> Iterator[Diagnostic]:
     """Every diagnostic that model, data, GPU and money give rise to; `plan_of` plans a changed recipe, for advice."""
-    yield from _missing(problems)
+    yield from _missing(recipe, problems)
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
+    yield from check_data(recipe, facts.train, facts.eval)
     yield from checks_cost.check(plan, facts, plan_of)
 
 
-def _missing(problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
+def _missing(recipe: Recipe, problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
     for key, problem in problems.items():
-        if problem.kind not in _NO_FAULT:
-            section = key.partition(".")[0]
-            code = _CODES[section].get(problem.kind, _OTHERWISE[section])
+        if key == "model.name_or_path":
+            found = model_problem(recipe, problem)
+            if found is not None:
+                yield found
+        elif problem.kind not in _NO_FAULT:
+            code = "D106" if problem.kind == "unsafe" else "D101"
             yield Diagnostic(code, problem.message, at=tuple(key.split(".")), help=problem.help)
