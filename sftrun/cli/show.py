@@ -28,8 +28,8 @@ def command(run: str, form: str) -> int:
         click.echo(summary.model_dump_json(indent=2))
         return 0
     show(summary)
-    if link := backend.link(folder):
-        click.echo(f"  on Modal {link}")
+    for line in backend.about(folder):
+        click.echo(f"  {line}")
     if state.status == "lost":
         click.echo(f"  {explain_loss(folder, state)}\n  help: `{folder.manifest().command}` resumes it")
     return 0

@@ -42,7 +42,10 @@ class Backend(Protocol):
         """Who supervises the run now; None if nobody does."""
 
     def sync(self, folder: RunFolder) -> None:
-        """Bring what is new of events and log into the folder."""
+        """Bring what is new of the events into the folder."""
+
+    def sync_log(self, folder: RunFolder) -> None:
+        """Bring what the worker printed into the folder."""
 
     def request_stop(self, folder: RunFolder) -> None:
         """Ask for a stop at the next step, with a checkpoint."""
@@ -50,8 +53,8 @@ class Backend(Protocol):
     def kill(self, folder: RunFolder) -> None:
         """End the job at once; what came after the last checkpoint is lost."""
 
-    def link(self, folder: RunFolder) -> str | None:
-        """A page about the run elsewhere; None if there is none."""
+    def about(self, folder: RunFolder) -> tuple[str, ...]:
+        """What only the executor knows of the run, as lines for a person; often nothing."""
 
     def output_owner(self, folder: RunFolder) -> str | None:
         """The id of the run whose adapter stands in this run's output folder; None if there is none."""

@@ -7,6 +7,7 @@
               job.json       what the job was given
               events.jsonl   what the job said: the record; all else about a run's course is a fold over it
               worker.log     what the worker printed
+              remote.json    how to find a run on Modal; build.log, how its image was built
               report.json    the summary of a run that ended, derived from the events
     volumes/<name>/          the local twin of a Modal Volume
 
@@ -94,6 +95,10 @@ class RunFolder:
     @property
     def log(self) -> Path:
         return self.path / "worker.log"
+
+    @property
+    def build_log(self) -> Path:
+        return self.path / "build.log"
 
     @property
     def lock(self) -> Path:

@@ -79,6 +79,9 @@ class Local:
     def sync(self, folder: RunFolder) -> None:
         """Nothing to bring: the job writes into the folder itself."""
 
+    def sync_log(self, folder: RunFolder) -> None:
+        """The worker writes its log into the folder itself."""
+
     def request_stop(self, folder: RunFolder) -> None:
         write_atomic(folder.stop, json.dumps({"reason": "user"}) + "\n")
 
@@ -95,8 +98,8 @@ class Local:
             who = holder(folder.lock)
         return None
 
-    def link(self, folder: RunFolder) -> str | None:
-        return None
+    def about(self, folder: RunFolder) -> tuple[str, ...]:
+        return ()
 
     def output_owner(self, folder: RunFolder) -> str | None:
         try:

@@ -31,6 +31,7 @@ from sftrun.run.modal_image import CACHE_MOUNT
 from sftrun.run.modal_start import CACHE_VOLUME, output_mount, record_path
 
 LOOK_SECONDS = 1.0
+LOG_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0  # between two tries to reach a Modal that is silent
 RESERVE_SHARE = 0.1  # of an attempt, at most, is kept back for its last checkpoint
 
@@ -42,6 +43,7 @@ class Look:
     at: float = 0.0
     pause: float = LOOK_SECONDS
     holder: Holder | None = None
+    log_at: float = 0.0
     silent_since: float | None = None
     wait: modal_wait.Wait = field(default_factory=modal_wait.Wait)
 
@@ -107,6 +109,15 @@ class Modal:
         """New lines of the board onto the end of the folder's events, each once whoever else is watching."""
         self._look(folder)
 
+    def sync_log(self, folder: RunFolder) -> None:
+        """The worker's output as of its last commit, now and then."""
+        look, known = self._look(folder), modal_call.read(folder)
+        if known is None or known.settled or time.monotonic() - look.log_at < LOG_SECONDS:
+            return
+        look.log_at = time.monotonic()
+        with suppress(*modal_call.TROUBLE):
+            modal_mirror.fetch_log(folder, known)
+
     def request_stop(self, folder: RunFolder) -> None:
         with translated():
             modal_call.board().put(board.stop_key(folder.id), "user")
@@ -117,13 +128,19 @@ class Modal:
             return
         with translated():
             modal.FunctionCall.from_id(known.call_id).cancel(terminate_containers=True)
+            moved = modal_call.followed(folder, known)
+            if moved is not known:  # the call that fetched had just started the one that trains
+                modal.FunctionCall.from_id(moved.call_id).cancel(terminate_containers=True)
         self.looks.pop(folder.id, None)
         self._look(folder)  # so that what stands here is true at once
 
-    def link(self, folder: RunFolder) -> str | None:
-        """The run on Modal's dashboard."""
+    def about(self, folder: RunFolder) -> tuple[str, ...]:
+        """The run on Modal's dashboard, and what it has waited for."""
         known = modal_call.read(folder)
-        return known.dashboard if known else None
+        if known is None:
+            return ()
+        waits = ", ".join(f"{modal_wait.NAMES[name]} {age(seconds)}" for name, seconds in known.waits.items())
+        return (f"on Modal {known.dashboard}", *((f"waited   {waits}",) if waits else ()))
 
     def output_owner(self, folder: RunFolder) -> str | None:
         volume, path = self._output(folder)

@@ -18,7 +18,6 @@ from sftrun.plan.models import Plan
 from sftrun.run.lock import age
 from sftrun.run.modal_errors import redacted
 
-FILE = "build.log"
 _SHOWN_LINES = 5
 _SEARCHED_LINES = 40
 Say = Callable[[str], None]

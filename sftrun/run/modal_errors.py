@@ -49,7 +49,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "VersionError": ("Modal no longer takes this client: {text}", "upgrade with `pip install --upgrade sftrun`"),
     "ImageBuildError": (
         "the image could not be built: {text}",
-        "see its log with `sftrun logs --build`, and `compute.image` of the recipe",
+        "see its log with `sftrun logs RUN --build`, and `compute.image` of the recipe",
     ),
     "RemoteError": (
         "the container failed: {text}",

@@ -40,7 +40,7 @@ def settle(folder: RunFolder, known: Remote, answer: Answer) -> None:
     with exclusive(folder.path / "sync-lock"):
         _append(folder, board.read(modal_call.board(), folder.id, last_seq(folder), has_ended=True))
         _append(folder, _from_volume(known, last_seq(folder)))
-        _fetch_log(folder, known)
+        fetch_log(folder, known)
         state = fold(Tail(folder.events).read())
         if state.outcome is None or state.outcome.seq <= known.since:
             _append(folder, [_said_for_it(folder, state, last_word(state, answer))])
@@ -64,8 +64,9 @@ def renew(folder: RunFolder, known: Remote) -> None:
         more = board.read(modal_call.board(), folder.id, last, has_ended=True)
         if more and board.seq_of(more[0]) == last + 1:
             lines += more
-        if lines and board.seq_of(lines[-1]) != last_seq(folder):
-            folder.write({"events.jsonl": "".join(f"{line}\n" for line in lines)})
+        text = "".join(f"{line}\n" for line in lines)
+        if lines and folder.events.exists() and folder.events.read_text() != text:
+            folder.write({"events.jsonl": text})
 
 
 def last_word(state: RunState, answer: Answer) -> Stopped | Failed:
@@ -111,10 +112,10 @@ def last_seq(folder: RunFolder) -> int:
     try:
         with folder.events.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            lines = file.read().splitlines()
+            whole = file.read().rpartition(b"\n")[0].splitlines()
     except FileNotFoundError:
         return 0
-    return board.seq_of(lines[-1].decode()) if lines else 0
+    return board.seq_of(whole[-1].decode()) if whole else 0
 
 
 def _said_for_it(folder: RunFolder, state: RunState, event: AnyEvent) -> str:
@@ -125,12 +126,17 @@ def _said_for_it(folder: RunFolder, state: RunState, event: AnyEvent) -> str:
 
 
 def _append(folder: RunFolder, lines: list[str]) -> None:
-    if lines:
-        with folder.events.open("a", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+    """What a watcher that was killed has left torn at the end is cut away first."""
+    if not lines:
+        return
+    with folder.events.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        file.truncate(size - len(file.read().rpartition(b"\n")[2]))
+        file.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def _fetch_log(folder: RunFolder, known: Remote) -> None:
+def fetch_log(folder: RunFolder, known: Remote) -> None:
     """The worker's output, as far as it was committed."""
     try:
         text = b"".join(modal_call.volume(known.volume).read_file(f"{known.record}/worker.log"))

@@ -55,7 +55,7 @@ class Start:
             prepare = app.function(name="prepare", **_PREPARE, **slim)(remote.prepare)
         recipe = (self.folder.path / "recipe.yaml").read_text()
         with (
-            modal_build.heard(self.folder.path / modal_build.FILE, self.plan, recipe, self.say) as build,
+            modal_build.heard(self.folder.build_log, self.plan, recipe, self.say) as build,
             app.run(detach=True),
         ):
             known = self._remote(app, execute, preparing=prepare is not None, image_seconds=build.seconds)

@@ -15,6 +15,7 @@ from sftrun.run.lock import age
 from sftrun.run.modal_call import Remote
 
 Name = Literal["prepare", "queue", "container"]
+NAMES = {"image": "image", "prepare": "model and data", "queue": "GPU", "container": "container"}
 _DONE: dict[Name, str] = {"prepare": "model and data are there", "queue": "got it", "container": "the container is up"}
 
 

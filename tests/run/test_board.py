@@ -3,7 +3,7 @@
 import json
 import threading
 
-from sftrun.run.board import PAGE, Board, page_key, read, stop_key
+from sftrun.run.board import PAGE, Board, close, page_key, read, stop_key
 
 
 class Memory(dict[str, str]):
@@ -11,11 +11,14 @@ class Memory(dict[str, str]):
 
     failures = 0
 
-    def put(self, key: str, value: str) -> None:
+    def put(self, key: str, value: str, *, skip_if_exists: bool = False) -> bool:
+        if skip_if_exists and key in self:
+            return False
         if self.failures:
             self.failures -= 1
             raise ConnectionError("down")
         self[key] = value
+        return True
 
 
 def line(seq: int) -> str:
@@ -80,3 +83,12 @@ def test_a_stop_asked_for_is_heard_once() -> None:
     assert heard.wait(10)
     board.close()
     assert calls == [1]
+
+
+def test_the_last_word_for_a_silent_attempt_is_said_once_and_only_at_its_end() -> None:
+    store = Memory()
+    posted(store, 1, 3)
+    assert close(store, "r", line(4)) == line(4)
+    assert close(store, "r", json.dumps({"seq": 4, "kind": "other"})) == line(4)
+    assert read(store, "r", 0) == [line(1), line(2), line(3)]
+    assert read(store, "r", 0, has_ended=True) == [line(1), line(2), line(3), line(4)]

@@ -1,13 +1,15 @@
 """What an attempt's end means to Modal, and what an attempt before left on the board."""
 
+import errno
 import json
 from pathlib import Path
 
+import modal
 import pytest
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
-from sftrun.run.remote import recover, verdict
+from sftrun.run.remote import commit, recover, verdict
 
 CHECKPOINT = events.Checkpoint(step=5, path="/c", seconds=0.1)
 
@@ -47,3 +49,33 @@ def test_what_was_posted_and_not_committed_comes_back_into_the_record(tmp_path: 
 def test_lines_that_do_not_follow_the_record_are_left_alone(tmp_path: Path) -> None:
     recover(tmp_path, [events.dump(events.Note(seq=5, message="five"))])
     assert not (tmp_path / "events.jsonl").exists()
+
+
+class Volume:
+    """A Volume whose commits fail as they are told to."""
+
+    name = "outputs"
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+
+    def commit(self) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def test_a_commit_that_fails_is_tried_again() -> None:
+    waited: list[float] = []
+    commit(Volume(RuntimeError("conflict"), modal.exception.InternalError("x")), waited.append)  # type: ignore[arg-type]
+    assert waited == [1.0, 2.0]
+
+
+def test_a_full_volume_is_said_at_once_and_as_a_full_disk() -> None:
+    with pytest.raises(OSError, match="the Volume is full") as caught:
+        commit(Volume(modal.exception.ResourceExhaustedError("quota")))  # type: ignore[arg-type]
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_commit_that_never_works_is_an_error_of_the_disk() -> None:
+    with pytest.raises(OSError, match="can't be committed"):
+        commit(Volume(*[RuntimeError("no")] * 9), lambda _: None)  # type: ignore[arg-type]
