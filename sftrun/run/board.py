@@ -54,14 +54,17 @@ def close(store: Store, run_id: str, line: str) -> str:
 
 
 def read(store: Store, run_id: str, after: int, *, has_ended: bool = False) -> list[str]:
-    """The lines with a `seq` above `after`, in order; of a call that has ended also what was said in its place.
+    """The lines with a `seq` above `after`, in order; of a call that has ended also what was said in its
+    place (more than once where several could not even begin).
 
     A board that has been wiped (a Dict forgets what nobody touched for a week) has none of them, or not the first.
     """
     lines = _pages(store, run_id, after)
     last = seq_of(lines[-1]) if lines else after
-    said = store.get(end_key(run_id, last + 1)) if has_ended else None
-    return [*lines, said] if said else lines
+    while has_ended and (said := store.get(end_key(run_id, last + 1))):
+        lines.append(said)
+        last += 1
+    return lines
 
 
 def _pages(store: Store, run_id: str, after: int) -> list[str]:

@@ -30,7 +30,7 @@ def take(folder: RunFolder, known: Remote) -> None:
     with exclusive(folder.path / "sync-lock"):
         after = last_seq(folder)
         lines = board.read(modal_call.board(), folder.id, after)
-        if lines and board.seq_of(lines[0]) != after + 1:
+        if [board.seq_of(line) for line in lines] != list(range(after + 1, after + 1 + len(lines))):
             lines = _from_volume(known, after) or lines
         _append(folder, lines)
 

@@ -74,10 +74,12 @@ def execute(text: str) -> int:
 def _execute(order: Order) -> int:
     record, store = Path(order.job.record_dir), _dict(order)
     record.mkdir(parents=True, exist_ok=True)
-    recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
+    lost = recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
     _describe(order, record)
     board = Board(store, order.job.run_id, lambda: _ask_to_stop(record))
     volume = _volume(order, order.volume)
+    for line in lost:
+        board.post(line)  # what was said in the place of an attempt stands on no page yet
     try:
         code = supervise(order.job, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
     finally:
@@ -123,15 +125,19 @@ def _describe(order: Order, record: Path) -> None:
         (record / name).write_text(text)
 
 
-def recover(record: Path, lines: list[str]) -> None:
-    """Put what an earlier attempt posted and could not commit at the record's end: watchers have seen it."""
+def recover(record: Path, lines: list[str]) -> list[str]:
+    """Put what an earlier attempt posted and could not commit at the record's end: watchers have seen it.
+
+    Returns the lines that were put there.
+    """
     if not lines or seq_of(lines[0]) != _last_seq(record) + 1:
-        return
+        return []
     record.mkdir(parents=True, exist_ok=True)
     with (record / "events.jsonl").open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)  # a torn last line is no line
         file.write("".join(f"{line}\n" for line in lines).encode())
+    return lines
 
 
 def prepare(text: str, function_id: str) -> str:

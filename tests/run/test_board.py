@@ -91,4 +91,5 @@ def test_the_last_word_for_a_silent_attempt_is_said_once_and_only_at_its_end() -
     assert close(store, "r", line(4)) == line(4)
     assert close(store, "r", json.dumps({"seq": 4, "kind": "other"})) == line(4)
     assert read(store, "r", 0) == [line(1), line(2), line(3)]
-    assert read(store, "r", 0, has_ended=True) == [line(1), line(2), line(3), line(4)]
+    close(store, "r", line(5))
+    assert read(store, "r", 0, has_ended=True) == [line(1), line(2), line(3), line(4), line(5)]
