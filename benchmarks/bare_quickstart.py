@@ -113,9 +113,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder (default: the embedded one)")
     parser.add_argument("--epochs", type=float, default=6, help="passes over the data (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=8e-3, help="peak (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=16, help="rows a step (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=8, help="rows a step (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapter (default: %(default)s)")
+    parser.add_argument(
+        "--alpha", type=float, default=64, help="the adapter counts alpha / rank (default: %(default)s)"
+    )
     parser.add_argument("--dtype", default="float32", help="of the computation (default: %(default)s)")
     parser.add_argument("--full-precision", action="store_true", help="no NF4: to see what quantising costs")
     parser.add_argument("--compact", action="store_true", help="one line of JSON")
@@ -142,7 +145,7 @@ def _trainer(
             module.support_avx512bf16_for_cpu = False
     lora = LoraConfig(
         r=options.rank,
-        lora_alpha=2 * options.rank,
+        lora_alpha=options.alpha,
         lora_dropout=0.0,
         bias="none",
         target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -175,7 +178,7 @@ def _arguments(options: argparse.Namespace, folder: str) -> SFTConfig:
         gradient_checkpointing=False,
         bf16=options.dtype == "bfloat16",
         optim="adamw_torch",
-        logging_steps=5,
+        logging_steps=10,
         save_strategy="no",
         report_to="none",
         seed=3407,
