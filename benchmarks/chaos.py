@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -109,11 +110,12 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=sorted(HARMS), help="draw from these faults alone")
     parser.add_argument("--write", type=Path, help="put the table between the marks of this file")
     parser.add_argument("--keep", type=Path, help="keep one JSON line a run here, and count those of earlier calls too")
+    parser.add_argument("--evidence", type=Path, help="keep the files of runs that went wrong below this folder")
     asked = parser.parse_args()
     true_curve = undisturbed()
     outcomes = _kept(asked.keep)
     for seed in range(asked.seed, asked.seed + asked.runs):
-        outcome = one(seed, true_curve, asked.only or sorted(HARMS))
+        outcome = one(seed, true_curve, asked.only or sorted(HARMS), asked.evidence)
         outcomes.append(outcome)
         print(line(outcome), flush=True)
         if asked.keep:
@@ -133,7 +135,7 @@ def undisturbed() -> dict[int, float]:
         return curve(record(plane))
 
 
-def one(seed: int, true_curve: dict[int, float], names: list[str]) -> Outcome:
+def one(seed: int, true_curve: dict[int, float], names: list[str], evidence: Path | None = None) -> Outcome:
     """One run with its faults."""
     draw = random.Random(seed)
     outcome = Outcome(seed, draw.choices(names, k=draw.randint(1, 3)), is_killed=draw.random() < 0.5)
@@ -151,6 +153,11 @@ def one(seed: int, true_curve: dict[int, float], names: list[str]) -> Outcome:
             done.set()
             harmer.join()
         _judge(folder, plane, outcome, true_curve)
+        if outcome.wrong and evidence:
+            shutil.copytree(folder, evidence / str(seed), dirs_exist_ok=True, ignore_dangling_symlinks=True)
+            (evidence / str(seed) / "output").write_text(
+                plane.output() + "".join(each.text for each in plane.world.logs)
+            )
     outcome.seconds = round(time.monotonic() - began, 1)
     return outcome
 

@@ -7,6 +7,7 @@ under which the first one starts the run, and then finds it running.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Request:
     lock: Lock
     overrides: tuple[str, ...] = ()
     force: bool = False
+    consent: Callable[[Decimal], None] = lambda spent: None  # raises where the money is not granted
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def must_own_output(folder: RunFolder, backend: Backend, *, help: str) -> None:
 def _start(request: Request, ledger: Ledger, backend: Backend, generation: int) -> Applied:
     plan = request.plan
     backend.check(plan)
+    request.consent(Decimal(0))
     new_id = run_id(plan.identity, generation)
     folder = ledger.create(_manifest(request, new_id, generation), _files(request, backend, new_id))
     backend.start(folder)
@@ -110,6 +113,7 @@ def _start(request: Request, ledger: Ledger, backend: Backend, generation: int) 
 def _resume(request: Request, folder: RunFolder, generation: int, state: RunState, backend: Backend) -> Applied:
     backend.check(request.plan)
     _refuse_if_spent(request.plan, state)
+    request.consent(state.spent_usd)
     try:
         folder.manifest()
     except SftrunError:  # damaged: all that it says is known again

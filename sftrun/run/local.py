@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import LedgerError, MissingPackages, RunFailed
+from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
 from sftrun.run import places
@@ -57,7 +58,7 @@ class Local:
             cache_dir=str(root / "cache"),
             mounts=places.mounts(root, plan.recipe.volumes),
         )
-        return jobspec(plan, run_id, where, MoneySpec(max_usd=plan.recipe.budget.max_usd))
+        return jobspec(plan, run_id, where, _money(plan))
 
     def start(self, folder: RunFolder) -> None:
         with translated("start the run", folder.path):
@@ -134,6 +135,11 @@ class Local:
                 cwd=folder.path,
                 start_new_session=True,
             )
+
+
+def _money(plan: Plan) -> MoneySpec:
+    rate, limit = plan.compute.machine_usd_per_second, plan.recipe.budget.max_usd
+    return MoneySpec(usd_per_second=rate, max_usd=limit, reserve_seconds=reserve_seconds(plan.cost) if rate else 0.0)
 
 
 def missing_packages(*, needs_bitsandbytes: bool) -> list[str]:

@@ -19,6 +19,7 @@ from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RunBusy
+from sftrun.job import checkpoints
 from sftrun.job.entry import supervise
 from sftrun.run.board import Board, call_key, read, remote_key, seq_of
 from sftrun.strict import Strict
@@ -60,9 +61,10 @@ Verdict = Literal["done", "again", "taken"]
 
 def execute(text: str) -> int:
     """Run or resume the job of an `Order`; the exit code of the supervisor."""
+    began = time.monotonic()
     order = Order.model_validate_json(text)
     try:
-        return _execute(order) if _claim(order) else BUSY
+        return _execute(order, began) if _claim(order) else BUSY
     except JobCrashed:
         raise
     except RunBusy:
@@ -71,17 +73,19 @@ def execute(text: str) -> int:
         raise JobCrashed(f"{type(error).__name__}: {error}") from None
 
 
-def _execute(order: Order) -> int:
+def _execute(order: Order, began: float) -> int:
     record, store = Path(order.job.record_dir), _dict(order)
     record.mkdir(parents=True, exist_ok=True)
     lost = recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
     _describe(order, record)
+    forget_unrecorded(order.job, _events(record))
     board = Board(store, order.job.run_id, lambda: _ask_to_stop(record))
     volume = _volume(order, order.volume)
     for line in lost:
         board.post(line)  # what was said in the place of an attempt stands on no page yet
     try:
-        code = supervise(order.job, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
+        job = _shortened(order.job, time.monotonic() - began)
+        code = supervise(job, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
     finally:
         board.close()
         with suppress(Exception):  # all that counts was committed with its event
@@ -93,6 +97,12 @@ def _execute(order: Order) -> int:
             raise NextAttemptError(f"run {order.job.run_id} goes on in a new container")
         case "done":
             return code
+
+
+def _shortened(job: JobSpec, seconds: float) -> JobSpec:
+    """Modal's clock has been running for so long when the supervisor's begins."""
+    left = None if job.timeout_seconds is None else max(job.timeout_seconds - seconds, 1.0)
+    return job.model_copy(update={"timeout_seconds": left})
 
 
 def _claim(order: Order) -> bool:
@@ -138,6 +148,18 @@ def recover(record: Path, lines: list[str]) -> list[str]:
         file.truncate(file.read().rfind(b"\n") + 1)  # a torn last line is no line
         file.write("".join(f"{line}\n" for line in lines).encode())
     return lines
+
+
+def forget_unrecorded(job: JobSpec, seen: list[AnyEvent]) -> None:
+    """Drop checkpoints that the record does not know.
+
+    A worker trains on while a commit fails, and Modal commits once more when the container ends: to go on from there
+    would leave a hole in the curve.
+    """
+    last = next((event.step for event in reversed(seen) if isinstance(event, events.Checkpoint)), 0)
+    for step, path in checkpoints.steps(job.checkpoints_dir):
+        if step > last:
+            checkpoints.discard(path)
 
 
 def prepare(text: str, function_id: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
-from sftrun.run.remote import commit, recover, verdict
+from sftrun.contract.jobspec import JobSpec
+from sftrun.run.remote import commit, forget_unrecorded, recover, verdict
 
 CHECKPOINT = events.Checkpoint(step=5, path="/c", seconds=0.1)
 
@@ -79,3 +80,11 @@ def test_a_full_volume_is_said_at_once_and_as_a_full_disk() -> None:
 def test_a_commit_that_never_works_is_an_error_of_the_disk() -> None:
     with pytest.raises(OSError, match="can't be committed"):
         commit(Volume(*[RuntimeError("no")] * 9), lambda _: None)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_that_the_record_does_not_know_is_dropped(tmp_path: Path) -> None:
+    for step in (5, 9):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    job = JobSpec.model_construct(checkpoints_dir=str(tmp_path))
+    forget_unrecorded(job, [CHECKPOINT])
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-5"]
