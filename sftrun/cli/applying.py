@@ -1,16 +1,27 @@
 """What `sftrun apply` does: start, attach, resume, or say that there is nothing to do."""
 
+import datetime
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import click
 
+from sftrun.cli.costs import month_cap
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
+from sftrun.errors import BudgetRefused
+from sftrun.plan.budget import Judgement, judge, judge_month, strictest
+from sftrun.plan.estimate import priced, seconds, usd
 from sftrun.plan.models import Plan
+from sftrun.report import costs, words
+from sftrun.report.costs import spent_in_month
+from sftrun.report.observed import observations
 from sftrun.run import execute
 from sftrun.run.backend import Backend, choose
 from sftrun.run.execute import Applied, Request
@@ -35,16 +46,23 @@ class Wanted:
 def apply(wanted: Wanted) -> int:
     """Do it; returns the exit code."""
     prepared = prepare(wanted.recipe, wanted.overrides, offline=False)
-    plan = must(prepared)
     ledger = Ledger.open()
+    plan = _learned(must(prepared), prepared, ledger)
     if wanted.dry_run:
         return _show_plan(plan, ledger, wanted.form)
     backend = choose(plan.compute.executor, ledger)
-    _confirm(plan, wanted.is_agreed or wanted.form == "json")
     with Interrupts() as interrupts:
-        request = _request(prepared, plan, wanted.overrides, wanted.force)
+        consent = partial(_consent, plan, ledger, wanted.is_agreed)
+        request = _request(prepared, plan, wanted.overrides, wanted.force, consent)
         done = execute.apply(request, ledger, backend, _say_waiting)
         return _after(done, backend, interrupts, detach=wanted.detach, form=wanted.form)
+
+
+def _learned(plan: Plan, prepared: Prepared, ledger: Ledger) -> Plan:
+    """The plan with its estimate corrected by what runs of this ledger have shown."""
+    assert prepared.gathered is not None
+    facts = prepared.gathered.facts
+    return priced(plan, facts, observations(ledger.root, facts.catalog)) if plan.cost is not None else plan
 
 
 def _after(done: Applied, backend: Backend, interrupts: Interrupts, *, detach: bool, form: str) -> int:
@@ -115,9 +133,11 @@ def _where(plan: Plan) -> str:
     return f"{gpus}, {'Modal' if plan.compute.executor == 'modal' else 'this machine'}"
 
 
-def _request(prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool) -> Request:
+def _request(
+    prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Callable[[Decimal], None]
+) -> Request:
     file = Path(prepared.loaded.file)
-    return Request(plan, file, read_text(file), _lock(prepared, plan), overrides, force)
+    return Request(plan, file, read_text(file), _lock(prepared, plan), overrides, force, consent)
 
 
 def _lock(prepared: Prepared, plan: Plan) -> Lock:
@@ -135,8 +155,22 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
     )
 
 
-def _confirm(plan: Plan, is_agreed: bool) -> None:
-    """Ask before money is spent, where there is somebody to ask."""
-    if is_agreed or plan.compute.executor == "local" or plan.cost is None or not sys.stdin.isatty():
+def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal) -> None:
+    """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
+    if plan.cost is not None and plan.compute.executor == "modal":
+        click.echo(f"expected to take {words.duration(seconds(plan.cost))} and ${usd(plan.cost):.2f}", err=True)
+    judged = strictest((judge(plan.cost, plan.recipe.budget.max_usd, spent=spent), _month(plan, ledger)))
+    if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):
         return
-    click.confirm(f"may cost ${plan.cost.usd_low:.2f} to ${plan.cost.usd_high:.2f}; start it?", abort=True)
+    if judged.verdict == "ask" and sys.stdin.isatty():
+        click.confirm(f"{judged.message}; start it?", abort=True)
+        return
+    raise BudgetRefused(judged.message, help=judged.help)
+
+
+def _month(plan: Plan, ledger: Ledger) -> Judgement:
+    cap = month_cap()
+    if cap is None:
+        return Judgement("start")
+    today = datetime.datetime.now(datetime.UTC).date()
+    return judge_month(plan.cost, cap, spent_in_month(costs.read(ledger.root), today))

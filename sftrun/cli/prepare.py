@@ -7,6 +7,7 @@ needs a plan calls `must`, which shows them and ends.
 import os
 import tomllib
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def examine(loaded: Loaded, *, offline: bool = True) -> Prepared:
     if loaded.recipe is None:
         return Prepared(loaded, None, None, loaded.diagnostics)
     with bar() as progress:
-        world = World(ledger_folder(), offline, own_prices(), progress)
+        world = World(ledger_folder(), offline, own_prices(), machine_usd_per_hour(), progress)
         gathered = gather(wanted(loaded.recipe, loaded.folders), world)
     plan_of = partial(build, facts=gathered.facts, folders=loaded.folders)
     plan = priced(plan_of(loaded.recipe), gathered.facts)
@@ -67,6 +68,7 @@ def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
         model_folder=folders.get("model.name_or_path", here),
         train=_path(recipe.dataset.train, folders.get("dataset.train.path", here)),
         eval=_path(recipe.dataset.eval, folders.get("dataset.eval.path", here)),
+        output=recipe.output.dir,
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
         local=recipe.compute.executor == "local",
@@ -95,6 +97,18 @@ def own_prices() -> Path | None:
     """The file of negotiated rates that SFTRUN_PRICES or `[prices] file` of sftrun.toml names."""
     named = os.environ.get("SFTRUN_PRICES") or settings().get("prices", {}).get("file")
     return Path(named) if named else None
+
+
+def machine_usd_per_hour() -> Decimal:
+    """`[local] usd_per_hour` of sftrun.toml: what an hour of this machine is to count; 0 if it is not given."""
+    said = settings().get("local", {}).get("usd_per_hour", 0)
+    try:
+        rate = Decimal(str(said))
+    except InvalidOperation:
+        rate = Decimal(-1)
+    if not rate.is_finite() or rate < 0:
+        raise SftrunError(f"`usd_per_hour` of sftrun.toml is `{said}`, no amount", help='write for example "1.20"')
+    return rate
 
 
 def settings() -> dict[str, dict[str, str]]:

@@ -47,7 +47,7 @@ class Stage(Event):
 
 
 class DataReady(Event):
-    """The rows as the trainer will see them: tokens after cutting at `max_length`, `learnt_tokens` those with a label."""
+    """The rows as the trainer will see them: tokens after cutting at `max_length`; `learnt_tokens` have a label."""
 
     kind: Literal["data_ready"] = "data_ready"
     format: str

@@ -4,17 +4,24 @@ What can't be known is a `Problem` beside the facts, not an exception: the check
 """
 
 import datetime
+import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import Engine
 from sftrun.facts import catalog, files, locks
+from sftrun.facts.data_rows import line_at
 from sftrun.facts.data_wish import Wish
 from sftrun.facts.machine import machine
 from sftrun.facts.model import Problem, model_facts, model_folder
 from sftrun.facts.model_headers import Malformed
 from sftrun.facts.models import DataFacts, Facts, Files, Machine, ModelFacts
+
+# the job writes it into each output folder (`job.output`)
+MARKER = "sftrun.json"
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,7 @@ class Wanted:
     model_folder: str
     train: tuple[str, str] | None
     eval: tuple[str, str] | None
+    output: str
     volumes: Mapping[str, str]
     engine: Engine
     local: bool
@@ -43,6 +51,7 @@ class World:
     home: Path
     offline: bool = True
     own_prices: Path | None = None
+    machine_usd_per_hour: Decimal = Decimal(0)
     progress: Callable[[int, int], None] | None = None
 
 
@@ -66,15 +75,20 @@ def gather(wanted: Wanted, world: World) -> Gathered:
     facts = Facts(
         catalog=catalog.load(world.home / "rates.json", world.own_prices),
         today=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        machine=machine() if wanted.local else Machine(),
+        machine=_machine(world) if wanted.local else Machine(),
         lock=locks.read(wanted.engine),
         model=model if isinstance(model, ModelFacts) else None,
         train_files=train_files,
         eval_files=eval_files,
         train=train,
         eval=evaluation,
+        output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
     return Gathered(facts, problems)
+
+
+def _machine(world: World) -> Machine:
+    return machine().model_copy(update={"usd_per_hour": world.machine_usd_per_hour})
 
 
 def _files(
@@ -103,7 +117,7 @@ def _rows(
 
     pair = data_facts(
         train,
-        evaluation if evaluation.paths else None,
+        evaluation,
         wanted.wish,
         _tokenizer(wanted),
         cache_dir=world.home / "cache",
@@ -123,7 +137,30 @@ def _tokenizer(wanted: Wanted) -> Path | None:
 
 
 def _known(found: DataFacts | Problem | None) -> DataFacts | None:
-    return found if isinstance(found, DataFacts) else None
+    return _readable(found) if isinstance(found, DataFacts) else None
+
+
+def _readable(found: DataFacts) -> DataFacts:
+    """Each fault with its file as one sees it from here, and the first of a kind with its line."""
+    faults, shown = [], set[str]()
+    for fault in found.faults:
+        text = line_at(Path(fault.file), fault.line) if fault.is_at_a_line and fault.kind not in shown else ""
+        shown.add(fault.kind)
+        faults.append(fault.model_copy(update={"file": _from_here(fault.file), "text": text}))
+    return found.model_copy(update={"faults": tuple(faults)})
+
+
+def _from_here(file: str) -> str:
+    return min(os.path.relpath(file), file, key=len)
+
+
+def _output_holds(wanted: Wanted, home: Path) -> str | None:
+    """The recipe whose adapter stands in the output folder; None where there is none of ours."""
+    pattern, folder = _place(wanted.output, ".", wanted.volumes, home)
+    try:
+        return str(json.loads(Path(folder, pattern, MARKER).read_bytes())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:

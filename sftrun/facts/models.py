@@ -83,12 +83,22 @@ class ModelFacts(Strict):
 
 
 class RowFault(Strict):
-    """Something wrong with one row: `line` of `file` (of .json and .parquet: the entry's number), and what."""
+    """Something wrong with one row: `line` of `file` (of .json and .parquet: the entry's number), and what.
+
+    `text` is the line as it stands in the file, as much as can be shown; empty where a row is no line.
+    """
 
     file: str
     line: int
     message: str
+    column: int = 1
+    text: str = ""
     kind: Literal["syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "border"]
+
+    @property
+    def is_at_a_line(self) -> bool:
+        """Whether `line` counts the file's lines, not its entries."""
+        return self.file.lower().endswith((".jsonl", ".csv", *((".json",) if self.kind == "syntax" else ())))
 
 
 class DataFacts(Strict):
@@ -168,6 +178,7 @@ class Machine(Strict):
     has_bf16: bool = True
     cpu_cores: int = 1
     memory_gb: float = 0.0
+    usd_per_hour: Decimal = Decimal(0)  # what its owner says it costs; nothing is rented by running here
 
 
 class Files(Strict):
@@ -192,3 +203,4 @@ class Facts(Strict):
     eval_files: Files = Files()
     train: DataFacts | None = None
     eval: DataFacts | None = None
+    output_holds: str | None = None

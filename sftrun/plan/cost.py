@@ -45,13 +45,10 @@ class Bill:
         return self.gpu + self.cpu + self.memory + self.storage
 
 
-NOTHING: Final = Rates(Decimal(0), Decimal(0), Decimal(0))
-
-
 def rates(gpu: Gpu | None, gpu_count: int, compute: ComputePlan, prices: Prices) -> Rates:
-    """What a second costs.  The local executor rents nothing."""
+    """What a second costs.  The local executor rents nothing: this machine has the rate that its owner gives it."""
     if compute.executor == "local":
-        return NOTHING
+        return Rates(gpu=Decimal(0), cpu=compute.machine_usd_per_second, memory=Decimal(0))
     times = catalog.region_multiplier(prices, compute.region) * compute.nodes
     cores = max(Decimal(str(compute.cpu or 0)), USED_CORES_PER_GPU * max(gpu_count, 1))
     gib = max(Decimal(compute.memory_mib or 0) / 1024, USED_GIB)

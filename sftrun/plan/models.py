@@ -115,6 +115,7 @@ class ComputePlan(Strict):
     memory_mib: int | None = None
     retries: int = 3
     region: str | None = None
+    machine_usd_per_second: Decimal = Decimal(0)  # this machine's own rate, for the local executor
 
 
 class Plan(Strict):

@@ -16,7 +16,8 @@ from sftrun.contract.jobspec import (
     SampleSpec,
     TrainerSpec,
 )
-from sftrun.facts.models import Facts, Gpu
+from sftrun.facts import catalog
+from sftrun.facts.models import Facts
 from sftrun.plan import units
 from sftrun.plan.models import ComputePlan, Decision
 from sftrun.recipe.models import Recipe
@@ -78,6 +79,7 @@ def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan,
         memory_mib=units.mebibytes(recipe.compute.memory),
         retries=recipe.compute.retries,
         region=recipe.compute.region,
+        machine_usd_per_second=facts.machine.usd_per_hour / 3600,
     )
     return plan, device
 
@@ -86,16 +88,10 @@ def _rented_device(choices: tuple[tuple[str, int], ...], facts: Facts) -> Device
     if not choices:
         return Device(None, 0, (0, 0), True, 0.0)
     name, count = choices[0]
-    gpu = find_gpu(name, facts)
+    gpu = catalog.find(facts.catalog, name)
     if gpu is None:
         return Device(name, count, (8, 0), True, 0.0)
     return Device(gpu.name, count, gpu.compute_capability, gpu.has_bf16, gpu.memory_gb)
-
-
-def find_gpu(name: str, facts: Facts) -> Gpu | None:
-    """The catalog's GPU of that name, pins (`H100!`) and aliases included."""
-    plain = name.rstrip("!+")
-    return next((gpu for gpu in facts.catalog.gpus if plain in (gpu.name, *gpu.aliases)), None)
 
 
 def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:

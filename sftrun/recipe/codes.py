@@ -873,7 +873,7 @@ _COST = (
         "prices older than 30 days",
         "The estimate rests on the prices of its date; providers change them.",
         "prices of 2026-10-06, today 2026-12-24",
-        "prices refreshed: sftrun estimate-cost --live",
+        "prices refreshed: sftrun prices --refresh",
     ),
     _error(
         "C105",
