@@ -97,6 +97,9 @@ class Modal:
                 modal_files.upload(modal_call.volume(CACHE_VOLUME), self._uploads(plan), say)
                 modal_start.Start(folder, plan, job, say).spawn()
         except SftrunError as error:
+            if modal_call.read(folder) != known:  # the call was spawned; what broke came after
+                say(f"{error.message}; the run has started all the same")
+                return
             with suppress(*modal_call.TROUBLE):
                 modal_mirror.never_began(folder, error.message, error.help)
             raise
