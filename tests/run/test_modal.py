@@ -86,7 +86,8 @@ def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, 
     client.kill()
     client.communicate()
     assert desk.plane.preempt() == 1
-    watchers = [desk.start("attach", "remote", "--format", "json") for _ in range(2)]
+    elsewhere = desk.start("apply", "recipe.yaml", "--format", "json", home="elsewhere")
+    watchers = [desk.start("attach", "remote", "--format", "json"), elsewhere]
     desk.wait_for('"attempt":2')
     desk.plane.cut_wire(3.0)
     heard = [watcher.communicate(timeout=WAIT) for watcher in watchers]
@@ -94,6 +95,8 @@ def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, 
     assert all("connected to Modal again" in said for _, said in heard)
     both = [[json.loads(line) for line in printed.splitlines()] for printed, _ in heard]
     assert both[0] == both[1] == recorded(desk)
+    assert "has this run under way on Modal" in heard[1][1]
+    assert desk.plane.count("FunctionMap") == 1
     assert len(started(both[0])) == 2
     assert losses(both[0]) == pytest.approx(losses(undisturbed[1]), abs=1e-5)
 
