@@ -5,9 +5,10 @@ characters: a model's answer must not be able to move the cursor.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import IO
+from typing import IO, cast
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -32,14 +33,29 @@ _STYLES = {
     "damaged": "red",
 }
 _PLAIN_WIDTH = 100
+_TRAILING = re.compile(r"[ \t]+(?=\n)")
 
 
 def console(out: IO[str]) -> Console:
     """A console for `out`; without one escape code where nobody wants them."""
     if is_plain(out):
         width = int(os.environ.get("COLUMNS", "0") or 0) or (None if out.isatty() else _PLAIN_WIDTH)
-        return Console(file=out, width=width, highlight=False, color_system=None, force_terminal=False)
+        trimmed = cast(IO[str], Trimmed(out))
+        return Console(file=trimmed, width=width, highlight=False, color_system=None, force_terminal=False)
     return Console(file=out, highlight=False)
+
+
+class Trimmed:
+    """A stream without the spaces that tables leave at the ends of lines: they go into files and diffs here."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write(_TRAILING.sub("", text))
+
+    def flush(self) -> None:
+        self._out.flush()
 
 
 def run_summary(report: Report) -> RenderableType:
