@@ -215,7 +215,7 @@ class Modal:
             known = modal_call.followed(folder, known)
         answer = modal_call.ask(known.call_id)
         if answer.standing == "unknown":
-            raise modal.exception.ConnectionError("no answer")
+            raise modal.exception.ConnectionError(str(answer.error) or "no answer")
         if answer.standing == "ended" and (moved := modal_call.followed(folder, known)) is not known:
             known, answer = moved, modal_call.PENDING  # the next look asks that one
         if answer.standing == "ended":

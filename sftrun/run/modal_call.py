@@ -74,7 +74,6 @@ class Answer:
 
 
 PENDING = Answer("pending")
-UNKNOWN = Answer("unknown")
 
 
 def write(folder: RunFolder, remote: Remote) -> None:
@@ -141,7 +140,10 @@ def volumes(mounts: Mapping[str, str]) -> dict[str, modal.Volume]:
     return {mount: volume(name) for mount, name in mounts.items()}
 
 
-def _judged(call: "modal.FunctionCall[Any]", call_id: str, error: BaseException, otherwise: Answer = UNKNOWN) -> Answer:
+def _judged(
+    call: "modal.FunctionCall[Any]", call_id: str, error: BaseException, otherwise: Answer | None = None
+) -> Answer:
+    otherwise = otherwise or Answer("unknown", error=error)
     try:
         found = _input(call, call_id)
     except (*TROUBLE, ValueError):
