@@ -22,7 +22,7 @@ from tests.modal_plane import Plane  # noqa: E402
 
 TARGET = ROOT / "docs" / "transcript-modal.md"
 PATIENCE_SECONDS = 600.0
-ON_MODAL = "recipes/quickstart.yaml --set compute.executor=modal --set compute.image.env.OMP_NUM_THREADS=1"
+ON_MODAL = "recipes/quickstart.yaml --set compute.executor=modal"
 Act = Callable[[Plane, "subprocess.Popen[str]"], None]
 
 
@@ -36,7 +36,7 @@ class Scene:
 
 
 def press_ctrl_c(plane: Plane, running: "subprocess.Popen[str]") -> None:
-    _wait_for(plane, '"kind":"checkpoint"')
+    _wait_for(plane, running, '"kind":"checkpoint"')
     os.killpg(running.pid, signal.SIGINT)
 
 
@@ -88,15 +88,17 @@ def main() -> None:
         folder = Path(name) / "project"
         folder.mkdir()
         (folder / "recipes").symlink_to(ROOT / "recipes")
-        with Plane(Path(name) / "plane", preemption_grace_seconds=30.0) as plane:
+        quiet = {"OMP_NUM_THREADS": "1"}  # two processes share this machine's cores
+        with Plane(Path(name) / "plane", preemption_grace_seconds=30.0, container_env=quiet) as plane:
             for scene in SCENES:
                 print(f"$ {scene.command}", flush=True)
                 parts.append(f"{scene.words}\n\n```console\n$ {scene.command}\n{play(scene, folder, plane)}```\n")
     TARGET.write_text("\n".join(parts))
 
 
-def _wait_for(plane: Plane, text: str) -> None:
+def _wait_for(plane: Plane, running: "subprocess.Popen[str]", text: str) -> None:
     def is_there() -> bool:
+        assert running.poll() is None, "it ended before that"
         files = plane.folder.glob("volumes/*/.sftrun/runs/*/events.jsonl")
         return any(text in file.read_text() for file in files)
 
