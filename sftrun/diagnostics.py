@@ -35,7 +35,8 @@ class Diagnostic:
     """One problem.
 
     `on_key` underlines the key instead of its value; `also` is a second place that disagrees, with what to say there;
-    `span` wins over `at` where the problem is in the text itself (YAML) or in a data file.
+    `span` wins over `at` where the problem is in the text itself (YAML) or in a data file; `excerpt` is then that line
+    of the data file, as no Source holds it.
     """
 
     code: str
@@ -48,6 +49,7 @@ class Diagnostic:
     span: Span | None = None
     fix: Fix | None = None
     notes: tuple[str, ...] = field(default=())
+    excerpt: str | None = None
 
 
 def dotted(path: Path) -> str:

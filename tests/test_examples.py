@@ -6,20 +6,25 @@ After a change on purpose, `python tests/test_examples.py` writes the texts anew
 """
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
 
 from sftrun.cli.validate import judge
 from sftrun.diagnostics import Diagnostic
+from sftrun.facts.models import Machine
 from sftrun.recipe.codes import TABLE
 from sftrun.recipe.load import load
 from sftrun.report.carets import render
 
 HERE = Path(__file__).parent / "examples"
 BAD = sorted((HERE / "bad").glob("*.yaml"))
+# what an earlier run left in the local twins of the examples' Volumes
+HOME = HERE / "bad" / "with" / "home"
 GOOD = sorted((HERE / "good").glob("*.yaml"))
 # codes of files that can't be kept in a repository; `tests/recipe/test_source.py` makes them
 MADE_BY_TESTS = {"Y109", "Y116"}
@@ -32,7 +37,12 @@ def said_about(file: Path) -> str:
     before = Path.cwd()
     os.chdir(file.parent)
     try:
-        with patch("sftrun.facts.gather.datetime") as clock:
+        with (
+            TemporaryDirectory() as home,
+            patch.dict(os.environ, {"SFTRUN_HOME": shutil.copytree(HOME, home, dirs_exist_ok=True)}),
+            patch("sftrun.facts.gather.machine", Machine),
+            patch("sftrun.facts.gather.datetime") as clock,
+        ):
             clock.datetime.now.return_value.date.return_value.isoformat.return_value = _today(file)
             loaded, diagnostics = judge(file.name, overrides, None, offline=True)
     finally:

@@ -39,13 +39,20 @@ def data_facts(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     processes: int | None = None,
-) -> tuple[DataFacts | Problem, DataFacts | Problem | None]:
-    """Facts of the training rows and of the validation rows; `progress` hears (bytes done, bytes in all)."""
-    first = count(train, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
-    if evaluation is None or isinstance(first, Problem):
-        return (first if isinstance(first, Problem) else first.facts), None
-    second = count(evaluation, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
-    return first.facts, second if isinstance(second, Problem) else overlapping(second, first)
+) -> tuple[DataFacts | Problem | None, DataFacts | Problem | None]:
+    """Facts of the training rows and of the validation rows, None for a source without files here.
+
+    `progress` hears (bytes done, bytes in all).
+    """
+    first, second = (
+        count(files, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
+        if files is not None and files.paths
+        else None
+        for files in (train, evaluation)
+    )
+    if isinstance(first, Counted) and isinstance(second, Counted):
+        return first.facts, overlapping(second, first)
+    return _facts(first), _facts(second)
 
 
 def count(
@@ -73,6 +80,10 @@ def count(
         return known
     except OSError as error:
         return Problem("missing", f"`{error.filename}` can't be read: {error.strerror}", "check its permissions")
+
+
+def _facts(found: Counted | Problem | None) -> DataFacts | Problem | None:
+    return found.facts if isinstance(found, Counted) else found
 
 
 def row_at(paths: Sequence[Path], number: int) -> tuple[str, int, Row] | None:

@@ -77,7 +77,7 @@ class Labeller:
 
     def _conversation(self, row: Row) -> Labelled:
         if self.chat is None:
-            raise ValueError("the tokenizer has no chat template")
+            raise ValueError("the tokenizer has none")
         tools = row.get("tools")
         tools = json.loads(tools) if isinstance(tools, str) else tools
         if self.how.format == "prompt_completion":

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ class Broken:
     line: int
     kind: Literal["syntax", "form"]
     message: str
+    column: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,16 @@ def _parsed(line: bytes, file: str, number: int) -> Row | Broken:
     except UnicodeDecodeError as error:
         return Broken(file, number, "syntax", f"byte {error.start + 1} is not UTF-8")
     except json.JSONDecodeError as error:
-        return Broken(file, number, "syntax", f"not JSON at column {error.colno}: {error.msg.lower()}")
+        return Broken(file, number, "syntax", _not_json(error), error.colno)
     except (ValueError, RecursionError) as error:
         return Broken(file, number, "syntax", f"not JSON: {error}")
     if not isinstance(value, dict):
         return Broken(file, number, "form", f"{shown(value)} is no object")
     return value
+
+
+def _not_json(error: json.JSONDecodeError) -> str:
+    return f"not JSON at column {error.colno}: {error.msg[:1].lower()}{error.msg[1:]}"
 
 
 def _json(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
@@ -93,9 +99,11 @@ def _json(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
         return
     try:
         values = json.loads(text)
+    except json.JSONDecodeError as error:
+        yield error.lineno, Broken(str(path), error.lineno, "syntax", _not_json(error), error.colno)
+        return
     except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
-        yield line, Broken(str(path), line, "syntax", f"not JSON: {error}")
+        yield 1, Broken(str(path), 1, "syntax", f"not JSON: {error}")
         return
     for number, value in enumerate(values, 1):
         whole = isinstance(value, dict)
@@ -127,6 +135,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
                 yield number, row
     except (pyarrow.ArrowException, OSError) as error:
         yield 1, Broken(str(path), 1, "syntax", f"not Parquet: {str(error).splitlines()[0]}")
+
+
+def line_at(path: Path, number: int, most: int = 4096) -> str:
+    """A line of a text file, its beginning if it is long; empty where there is none."""
+    with path.open("rb") as stream:
+        line = next(islice(stream, number - 1, None), b"")
+    return line[:most].decode("utf-8", "replace").rstrip("\r\n")
 
 
 def shown(value: object) -> str:

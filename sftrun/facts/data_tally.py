@@ -46,11 +46,11 @@ class Tally:
     faults: list[RowFault] = field(default_factory=list)
     line_count: int = 0
 
-    def fault(self, file: str, line: int, kind: Kind, message: str) -> None:
+    def fault(self, file: str, line: int, kind: Kind, message: str, column: int = 1) -> None:
         """Count it, and keep the first few."""
         self.counts[kind] += 1
         if self.counts[kind] <= FAULTS_KEPT:
-            self.faults.append(RowFault(file=file, line=line, kind=kind, message=message))
+            self.faults.append(RowFault(file=file, line=line, kind=kind, message=message, column=column))
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _good_rows(stretch: Stretch, how: Labelling, result: Tally) -> Iterator[tupl
     for line, row in read(stretch):
         result.line_count = line
         if isinstance(row, Broken):
-            result.fault(row.file, row.line, row.kind, row.message)
+            result.fault(row.file, row.line, row.kind, row.message, row.column)
         elif row is not None:
             wrong = misshapen(row, how.format)
             if wrong is None:
@@ -121,7 +121,7 @@ def _take(
 ) -> None:
     length = learnt = 0
     if isinstance(found, Exception):
-        result.fault(*place, "template", str(found))
+        result.fault(*place, "template", f"the chat template refuses it: {found}")
     elif found is not None and labeller is not None:
         length = found.tokens if isinstance(found, Measured) else len(found.ids)
         learnt = labeller.learnt(found)

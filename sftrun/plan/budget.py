@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from math import ceil
 from typing import Final, Literal
 
 from sftrun.plan.models import CostEstimate
@@ -33,7 +34,8 @@ def judge(found: CostEstimate | None, max_usd: Decimal | None, *, spent: Decimal
     price = f"an estimated {money(found.usd_low)} to {money(found.usd_high)}"
     budget = f"the budget is {money(max_usd)}" + (f", of which {money(spent)} is spent" if spent else "")
     if found.usd_low > left:
-        return Judgement("refuse", f"the run costs {price}, {budget}", "raise `budget.max_usd` or make the run smaller")
+        help = f"write `budget.max_usd: {ceil(found.usd_high + spent)}`, or make the run smaller"
+        return Judgement("refuse", f"the run costs {price}, {budget}", help)
     if found.usd_high > left:
         return Judgement("ask", f"the run costs {price}, {budget}: it may stop before its end", "say `--yes` to start")
     return Judgement("start")
@@ -76,4 +78,4 @@ def reserve_seconds(found: CostEstimate | None) -> float:
 
 def money(amount: Decimal) -> str:
     """`$16.70`; small amounts keep the digits that say something."""
-    return f"${amount:.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+    return f"${amount:.2f}" if amount >= 1 or amount == round(amount, 2) else f"${amount:.4f}"

@@ -1,6 +1,7 @@
 """All checks that need more than the recipe, in one list: facts that could not be had, model, data, GPU, money."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.model_headers import Problem
@@ -8,7 +9,7 @@ from sftrun.facts.models import Facts
 from sftrun.plan import checks_cost
 from sftrun.plan.advice import PlanOf
 from sftrun.plan.checks_data import check_data
-from sftrun.plan.checks_model import check_model, model_problem
+from sftrun.plan.checks_model import check_model, lacks_template, model_problem, no_template
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 
@@ -23,8 +24,32 @@ def check(
     yield from _missing(recipe, problems)
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
-    yield from check_data(recipe, facts.train, facts.eval)
+    yield from _data(recipe, facts)
+    yield from _output(recipe, facts)
     yield from checks_cost.check(plan, facts, plan_of)
+
+
+def _data(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
+    """What the data say; that each row wants a chat template is said once, of the model."""
+    form = recipe.dataset.format if facts.train is None else facts.train.format
+    lacking = facts.model is not None and lacks_template(recipe, facts.model, form)
+    if facts.model is not None and lacking:
+        yield no_template(recipe, facts.model)
+    found = check_data(recipe, facts.train, facts.eval, None if facts.model is None else facts.model.max_positions)
+    yield from (one for one in found if not (lacking and one.code == "D113"))
+
+
+def _output(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
+    other, folder = facts.output_holds, PurePosixPath(recipe.output.dir)
+    if other is not None and other != recipe.name:
+        free = folder.with_name(recipe.name if recipe.name != folder.name else f"{folder.name}-2")
+        yield Diagnostic(
+            "V106",
+            f"`{folder}` holds the adapter of the recipe `{other}`, which this run replaces",
+            at=("output", "dir"),
+            severity="warning",
+            help=f"write `dir: {free}`",
+        )
 
 
 def _missing(recipe: Recipe, problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:

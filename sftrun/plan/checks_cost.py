@@ -75,7 +75,9 @@ def _timeout(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
     message = f"the run takes about {hours:.1f} h, an attempt ends after {limit / 3600:.1f} h: {end}"
     longest = units.seconds("24h")
     help = (
-        "raise `compute.timeout`, 24h at most" if limit < longest else "make the run faster, or raise `compute.retries`"
+        "write `compute.timeout: 24h`, the longest there is"
+        if limit < longest
+        else "make the run faster, or raise `compute.retries`"
     )
     yield Diagnostic("C103", message, at=("compute", "timeout"), severity="warning", help=help)
 

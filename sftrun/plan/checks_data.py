@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from sftrun.contract.formats import COLUMNS
+from sftrun.contract.formats import COLUMNS, NAMED_TEMPLATES, detect
 from sftrun.diagnostics import Diagnostic, Path, Severity, Span
 from sftrun.facts.data_wish import Wish
 from sftrun.facts.models import DataFacts, RowFault
@@ -27,17 +27,19 @@ def wish(recipe: Recipe) -> Wish:
     )
 
 
-def check_data(recipe: Recipe, train: DataFacts | None, evaluation: DataFacts | None) -> Iterator[Diagnostic]:
-    """Every diagnostic that the data give rise to; what could not be read gives none."""
+def check_data(
+    recipe: Recipe, train: DataFacts | None, evaluation: DataFacts | None, positions: int | None = None
+) -> Iterator[Diagnostic]:
+    """Every diagnostic that the data give rise to; what could not be read gives none.  `positions`: the model's."""
     for name, source, facts in (
         ("train", recipe.dataset.train, train),
         ("eval", recipe.dataset.eval, evaluation),
     ):
         if facts is not None and facts.source == "counted" and source is not None:
-            yield from _source(recipe, name, source, facts)
+            yield from _source(recipe, name, source, facts, positions)
 
 
-def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts) -> Iterator[Diagnostic]:
+def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
     at: Path = ("dataset", name, "path")
     yield from _broken(facts, at)
     if facts.format is None:
@@ -46,11 +48,13 @@ def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts) -> Iter
         if not facts.rows_broken and not facts.rows_misshapen:
             yield Diagnostic("D104", f"`{source.path}` has no rows", at=at, help="give a file with at least one row")
     else:
-        yield from _nothing_learnt(recipe, facts, at)
-        yield from _cut(recipe, facts)
+        yield from _nothing_learnt(facts, at)
+        yield from _cut(recipe, name, facts, positions)
         yield from _repeated(facts, at)
-        yield from _conversations(facts, at)
-        yield from _border(facts, at)
+        if "chat_template_path" not in recipe.trainer.extra:  # then it is not the model's own that lays them out
+            yield from _laid_out(facts, at)
+        yield from _roles(facts, at)
+        yield from _border(recipe, facts, at)
         yield from _declared(name, source, facts)
 
 
@@ -67,65 +71,75 @@ def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
     if not facts.rows:
         return Diagnostic("D104", f"`{_path(recipe, at)}` has no rows", at=at, help="give a file with at least one row")
     if wanted == "auto":
-        forms = "; ".join(f"{form}: {', '.join(columns)}" for form, columns in COLUMNS.items())
+        *others, last = (" and ".join(f"`{column}`" for column in columns) for columns in COLUMNS.values())
         message = f"no known format has the columns of `{_path(recipe, at)}`: {has}"
-        return Diagnostic("D103", message, at=at, help=f"name the columns as one of {forms}")
+        return Diagnostic("D103", message, at=at, help=f"name them {', '.join(others)} or {last}")
     missing = ", ".join(f"`{column}`" for column in COLUMNS[wanted] if column not in facts.columns)
     message = f"the format `{wanted}` needs {missing}, `{_path(recipe, at)}` has {has}"
-    return Diagnostic("D103", message, at=("dataset", "format"), help="write `format: auto`, or rename the columns")
+    fitting = detect(facts.columns)
+    help = f"write `format: {fitting}`" if fitting else f"rename the columns to {', '.join(COLUMNS[wanted])}"
+    return Diagnostic("D103", message, at=("dataset", "format"), help=help)
 
 
-def _nothing_learnt(recipe: Recipe, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+def _nothing_learnt(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     if facts.rows_nothing_learnt > NOTHING_LEARNT_SHARE * facts.rows:
-        message = f"{_of(facts.rows_nothing_learnt, facts)} have nothing to learn from: every label is masked"
-        help = f"raise `trainer.max_length` above {recipe.trainer.max_length}, or take these rows out"
+        message = f"nothing can be learnt from {_of(facts.rows_nothing_learnt, facts)}: every label is masked"
+        help = "raise `trainer.max_length`, or take these rows out" if facts.rows_cut else "take these rows out"
         yield Diagnostic("D105", message, at=at, help=help, notes=_first(facts, "nothing_learnt"))
 
 
-def _cut(recipe: Recipe, facts: DataFacts) -> Iterator[Diagnostic]:
+def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
     if facts.rows_cut and facts.length_for_99_percent is not None:
         longest = facts.percentiles.get("100", 0)
         enough = min(_round_up(facts.length_for_99_percent), longest)
         kept = enough if enough > recipe.trainer.max_length else longest
         share = "every row" if kept == longest else "99 %"
+        help = f"write `max_length: {kept}` to keep {share} whole"
+        if positions is not None and kept > positions:
+            help = f"split the long rows: the model has {positions:,} positions, {share} would need {kept:,}"
         yield Diagnostic(
             "D107",
-            f"{_of(facts.rows_cut, facts)} are cut at `max_length` {recipe.trainer.max_length}: the longest has "
-            f"{longest:,} tokens",
+            f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"
+            f"{' of the eval data' if name == 'eval' else ''}: the longest has {longest:,} tokens",
             at=("trainer", "max_length"),
             severity="warning",
-            help=f"write `max_length: {kept}` to keep {share} whole",
+            help=help,
         )
 
 
 def _repeated(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     if facts.rows_duplicate:
-        message = f"{_of(facts.rows_duplicate, facts)} stand there already"
+        message = f"duplicates: {_of(facts.rows_duplicate, facts)}"
         yield _warning("D108", message, at, "take the second ones out", _first(facts, "duplicate"))
     if facts.rows_in_train:
-        message = f"{_of(facts.rows_in_train, facts)} of the eval data stand in the training data"
+        message = f"the training data hold {_of(facts.rows_in_train, facts)} of the eval data"
         help = "take them out of one of the two, or use `eval_fraction`"
         yield _warning("D109", message, at, help, _first(facts, "in_train"))
 
 
-def _conversations(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+def _laid_out(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     if facts.rows_unrenderable:
         yield _lines(
             facts, "template", "D113", facts.rows_unrenderable, at, "mend the messages to what the template takes"
         )
-    if facts.rows_roles_out_of_order:
-        help = "let user and assistant take turns, and the assistant end"
-        yield _lines(facts, "roles", "D110", facts.rows_roles_out_of_order, at, help, severity="warning")
     if not facts.template_asks:
         message = (
             "the model's chat template has no generation prompt: after training, nothing says that it is to answer"
         )
         yield _warning(
-            "D114", message, ("model", "name_or_path"), "set `trainer.extra.chat_template_path` to one that has"
+            "D114", message, ("model", "name_or_path"), "set `trainer.extra.chat_template_path` to one that has it"
         )
 
 
-def _border(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+def _roles(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_roles_out_of_order and not facts.rows_unrenderable:  # one cause, said once
+        help = "let user and assistant take turns, and the assistant end"
+        yield _lines(facts, "roles", "D110", facts.rows_roles_out_of_order, at, help, severity="warning")
+
+
+def _border(recipe: Recipe, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.format == "instruction" and recipe.dataset.instruction_template not in NAMED_TEMPLATES:
+        at = ("dataset", "instruction_template")
     if facts.rows_border_merged > BORDER_SHARE * facts.rows:
         message = f"in {_of(facts.rows_border_merged, facts)} a token spans the prompt's end and the answer's beginning"
         help = "end the prompt with a line break, or begin the answer with a space"
@@ -139,13 +153,13 @@ def _declared(name: str, source: Source, facts: DataFacts) -> Iterator[Diagnosti
     ):
         if declared is not None and counted is not None and abs(declared - counted) > DECLARED_SLACK * counted:
             message = f"`{key}` says {declared:,.0f}, counted are {counted:,.0f}: the count is used"
-            yield _warning("D111", message, ("dataset", name, key), f"remove `{key}`, or write {counted:.0f}")
+            yield _warning("D111", message, ("dataset", name, key), f"write `{key}: {counted:.0f}`, or remove it")
 
 
 def _lines(
     facts: DataFacts, kind: str, code: str, count: int, at: Path, help: str, *, severity: Severity = "error"
 ) -> Diagnostic:
-    """One diagnostic at the first such line, with the next few in a note."""
+    """One diagnostic at the first such line, the next few in a note; at the recipe's key where a row is no line."""
     found = [fault for fault in facts.faults if fault.kind == kind]
     first = found[0]
     others = [str(fault.line) for fault in found[1:] if fault.file == first.file]
@@ -159,9 +173,16 @@ def _lines(
         at=at,
         severity=severity,
         help=help,
-        span=Span(first.file, first.line, 1, first.line, 1),
+        also=((at, "named here"),) if first.is_at_a_line else (),
+        span=_span(first) if first.is_at_a_line else None,
+        excerpt=first.text or None,
         notes=(listed,) if others else (),
     )
+
+
+def _span(fault: RowFault) -> Span:
+    """From the fault's column to the line's end, as far as the line is known."""
+    return Span(fault.file, fault.line, fault.column, fault.line, max(len(fault.text) + 1, fault.column))
 
 
 def _first(facts: DataFacts, kind: str) -> tuple[str, ...]:
@@ -172,7 +193,7 @@ def _first(facts: DataFacts, kind: str) -> tuple[str, ...]:
 
 
 def _row_word(fault: RowFault) -> str:
-    return "line" if fault.file.endswith((".jsonl", ".csv")) else "entry"
+    return "line" if fault.is_at_a_line else "entry"
 
 
 def _warning(code: str, message: str, at: Path, help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
@@ -180,8 +201,8 @@ def _warning(code: str, message: str, at: Path, help: str, notes: tuple[str, ...
 
 
 def _of(count: int, facts: DataFacts) -> str:
-    share = count / facts.rows
-    return f"{count:,} of {facts.rows:,} rows ({share:.1%})" if share >= 0.001 else f"{count:,} of {facts.rows:,} rows"
+    share = 100 * count / facts.rows
+    return f"{count:,} of {facts.rows:,} rows" + (f" ({share:.3g}%)" if share >= 0.1 else "")
 
 
 def _path(recipe: Recipe, at: Path) -> str:

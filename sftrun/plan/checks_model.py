@@ -28,7 +28,6 @@ def check_model(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
     if recipe.lora is not None:
         yield from _lora(recipe.lora, model)
     yield from _positions(recipe, model)
-    yield from _template(recipe, model)
     yield from _softcapping(recipe, model)
 
 
@@ -39,6 +38,21 @@ def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
     is_builtin = recipe.model.name_or_path.startswith(PREFIX)
     code = "M108" if is_builtin else "M109" if problem.kind == "unsafe" else "M107"
     return Diagnostic(code, problem.message, at=("model", "name_or_path"), help=problem.help)
+
+
+def lacks_template(recipe: Recipe, model: ModelFacts, form: str | None) -> bool:
+    """Whether rows of this form need a chat template that neither model nor recipe has."""
+    return form == "messages" and model.has_chat_template is False and "chat_template_path" not in recipe.trainer.extra
+
+
+def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
+    """What is then said, once."""
+    return Diagnostic(
+        "M110",
+        f"`{model.name_or_path}` has no chat template to lay out `messages` with",
+        at=("model", "name_or_path") if recipe.dataset.format == "auto" else ("dataset", "format"),
+        help="use the model's instruct version, or set `trainer.extra.chat_template_path`",
+    )
 
 
 def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:
@@ -156,20 +170,6 @@ def _positions(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
             f"{model.name_or_path} has {longest:,} positions, `max_length` is {recipe.trainer.max_length:,}",
             at=("trainer", "max_length"),
             help=f"write `max_length: {longest}` or less",
-        )
-
-
-def _template(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
-    if (
-        recipe.dataset.format == "messages"
-        and model.has_chat_template is False
-        and "chat_template_path" not in recipe.trainer.extra
-    ):
-        yield Diagnostic(
-            "M110",
-            f"{model.name_or_path} has no chat template to lay out `messages` with",
-            at=("dataset", "format"),
-            help="use the model's instruct version, or set `trainer.extra.chat_template_path`",
         )
 
 

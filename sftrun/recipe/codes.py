@@ -708,7 +708,7 @@ _DATA = (
         "D115",
         "a token across the border of prompt and answer",
         "The tokenizer joins the prompt's last letters with the answer's first: what is learnt is not what is asked.",
-        'dataset: {instruction_template: "{instruction} A:{output}"}',
+        'dataset: {instruction_template: "{instruction}\\nA: {output}"}',
         'dataset: {instruction_template: "{instruction}\\nA:\\n{output}"}',
     ),
 )

@@ -58,7 +58,7 @@ def _one(found: Diagnostic, source: Source, pen: Pen, width: int) -> str:
     for index, (file, group) in enumerate(_by_file(marks)):
         lead = pen("blue", " " * gutter + ("-->" if index == 0 else ":::"))
         lines.append(f"{lead} {mask(file)}:{group[0].span.line}:{group[0].span.column}")
-        lines += _excerpt(group, source, gutter, found.severity, pen, width)
+        lines += _excerpt(group, _texts(group, found, source), gutter, found.severity, pen, width)
     for label, text in [*(("note", note) for note in found.notes), ("help", found.help)]:
         if text:
             lines += _footer(label, mask(text), gutter, pen, width)
@@ -104,29 +104,37 @@ def _by_file(marks: list[_Mark]) -> list[tuple[str, list[_Mark]]]:
     return list(groups.items())
 
 
-def _excerpt(marks: list[_Mark], source: Source, gutter: int, severity: str, pen: Pen, width: int) -> list[str]:
-    lines = source.lines(marks[0].span.file) if marks[0].span.file in source.texts else []
-    shown = sorted((mark for mark in marks if mark.span.line <= len(lines)), key=lambda mark: mark.span.line)
-    if not any(lines[mark.span.line - 1].strip() for mark in shown):
+def _texts(marks: list[_Mark], found: Diagnostic, source: Source) -> dict[int, str]:
+    """The lines that the marks of one file stand in, by number; nothing where the file's text is not known."""
+    file = marks[0].span.file
+    if file in source.texts:
+        lines = source.lines(file)
+        return {mark.span.line: lines[mark.span.line - 1] for mark in marks if mark.span.line <= len(lines)}
+    return {} if found.excerpt is None else {marks[0].span.line: found.excerpt}
+
+
+def _excerpt(marks: list[_Mark], lines: dict[int, str], gutter: int, severity: str, pen: Pen, width: int) -> list[str]:
+    shown = sorted((mark for mark in marks if mark.span.line in lines), key=lambda mark: mark.span.line)
+    if not any(lines[mark.span.line].strip() for mark in shown):
         return []
     bar = pen("blue", f"{' ' * gutter} |")
     out, last = [bar], None
     for number, below in _by_line(shown, lines, width - gutter - 3):
         if last is not None and number > last + 1:
             out.append(pen("blue", "..."))
-        text, unders = _underlined(lines[number - 1], below, severity, pen, width - gutter - 3)
+        text, unders = _underlined(lines[number], below, severity, pen, width - gutter - 3)
         out.append(f"{pen('blue', f'{number:>{gutter}} |')} {text}".rstrip())
         out += [f"{bar} {under}" for under in unders]
         last = number
     return out
 
 
-def _by_line(marks: list[_Mark], lines: list[str], room: int) -> list[tuple[int, list[_Mark]]]:
+def _by_line(marks: list[_Mark], lines: dict[int, str], room: int) -> list[tuple[int, list[_Mark]]]:
     """Marks of one line together, unless the line is so long that they can't be seen at once."""
     groups: list[tuple[int, list[_Mark]]] = []
     for mark in marks:
         number = mark.span.line
-        fits = columns(lines[number - 1].rstrip()) <= room
+        fits = columns(lines[number].rstrip()) <= room
         if groups and groups[-1][0] == number and fits:
             groups[-1][1].append(mark)
         else:

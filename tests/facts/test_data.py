@@ -142,7 +142,8 @@ def test_a_template_that_refuses_a_row_is_a_fault_of_that_row(tmp_path: Path) ->
     strict = save(byte_level(), tmp_path / "m", "{{ raise_exception('only users speak here') }}")
     rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
     found = facts_of(written(tmp_path / "a.jsonl", rows), strict)
-    assert (found.rows_unrenderable, found.faults[0].message) == (1, "only users speak here")
+    assert found.rows_unrenderable == 1
+    assert found.faults[0].message == "the chat template refuses it: only users speak here"
 
 
 def test_every_kind_of_file_holds_the_same_rows(tmp_path: Path, folder: Path) -> None:

@@ -74,14 +74,14 @@ def test_no_rows_are_an_error() -> None:
 def test_rows_with_nothing_to_learn_are_an_error_above_one_per_cent() -> None:
     assert checked(facts(rows_nothing_learnt=10)) == []
     (found,) = checked(facts(rows_nothing_learnt=11, faults=(fault("nothing_learnt", 7, "the prompt alone"),)))
-    assert found.message == "11 of 1,000 rows (1.1%) have nothing to learn from: every label is masked"
+    assert found.message == "nothing can be learnt from 11 of 1,000 rows (1.1%): every label is masked"
     assert found.notes == ("the first: a.jsonl, line 7: the prompt alone",)
 
 
 def test_a_cut_says_the_length_that_keeps_99_per_cent() -> None:
     known = {"percentiles": {"100": 3000}, "length_for_99_percent": 1500}
     (found,) = checked(facts(rows_cut=200, **known))
-    assert found.message == "200 of 1,000 rows (20.0%) are cut at `max_length` 1024: the longest has 3,000 tokens"
+    assert found.message == "`max_length` 1024 cuts 200 of 1,000 rows (20%): the longest has 3,000 tokens"
     assert found.help == "write `max_length: 1536` to keep 99 % whole"
     (found,) = checked(facts(rows_cut=2, percentiles={"100": 3000}, length_for_99_percent=500))
     assert found.help == "write `max_length: 3000` to keep every row whole"
@@ -99,7 +99,27 @@ def test_duplicates_and_overlap_are_warnings_each_at_its_source() -> None:
 def test_roles_and_templates_are_judged() -> None:
     faults = (fault("roles", 1, "message 1 is `assistant` and comes first"), fault("template", 2, "no"))
     found = checked(facts(rows_roles_out_of_order=1, rows_unrenderable=1, template_asks=False, faults=faults))
-    assert [(one.code, one.severity) for one in found] == [("D113", "error"), ("D110", "warning"), ("D114", "warning")]
+    assert [(one.code, one.severity) for one in found] == [("D113", "error"), ("D114", "warning")]
+    (found_roles,) = checked(facts(rows_roles_out_of_order=1, faults=faults))
+    assert (found_roles.code, found_roles.severity) == ("D110", "warning")
+
+
+def test_the_model_s_template_is_not_judged_where_the_recipe_names_another() -> None:
+    known = facts(rows_unrenderable=1, template_asks=False, faults=(fault("template", 2, "no"),))
+    assert checked(known, trainer={"extra": {"chat_template_path": "me/other"}}) == []
+
+
+def test_no_length_above_the_model_s_positions_is_advised() -> None:
+    known = facts(rows_cut=2, percentiles={"100": 3000}, length_for_99_percent=500)
+    (found,) = check_data(recipe(), known, None, positions=2048)
+    assert found.help == "split the long rows: the model has 2,048 positions, every row would need 3,000"
+
+
+def test_an_entry_that_is_no_line_is_pointed_at_in_the_recipe() -> None:
+    entry = RowFault(file="/d/a.json", line=3, kind="form", message="no `output`")
+    (found,) = checked(facts(rows_misshapen=1, faults=(entry,)))
+    assert (found.span, found.at) == (None, ("dataset", "train", "path"))
+    assert found.message == "a.json, entry 3: no `output`"
 
 
 def test_a_token_that_spans_prompt_and_answer_is_a_warning_above_one_per_cent() -> None:
