@@ -62,7 +62,7 @@ def play(scene: Scene, folder: Path, plane: Plane) -> str:
     """Run one scene; what it printed."""
     own = {"NO_COLOR": "1", "COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     running = subprocess.Popen(
-        scene.command,
+        scene.command if "&&" in scene.command else f"exec {scene.command}",  # so that Ctrl-C meets no shell
         shell=True,
         cwd=folder,
         env={**os.environ, **plane.client_env(), **own},

@@ -136,6 +136,8 @@ def describe(event: AnyEvent) -> str:
             return f"eval at step {event.step}: loss {words.loss(event.loss)} over {event.rows:,} rows"
         case events.Checkpoint():
             return f"checkpoint at step {event.step}, {words.duration(event.seconds)}"
+        case events.Stopped(reason="preempted"):
+            return "the machine is taken away; another one goes on from the checkpoint"
         case events.Note():
             return f"{'warning: ' if event.level == 'warning' else ''}{event.message}"
         case _:

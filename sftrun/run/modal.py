@@ -5,6 +5,7 @@ and when the run has ended.  Nothing is asked of Modal for a run that has ended 
 """
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
 from sftrun.run import answers, board, modal_call, modal_files, modal_mirror, modal_start, modal_wait
+from sftrun.run.files import make_folder
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import INSTALL, missing_packages
 from sftrun.run.lock import Holder, age
@@ -154,9 +156,12 @@ class Modal:
                 return None
 
     def download(self, folder: RunFolder, into: Path) -> None:
+        """By way of the run's folder, where what came down stays when the rest breaks off."""
         volume, path = self._output(folder)
+        kept = make_folder(folder.path / "adapter")
         with translated():
-            modal_files.download(volume, path, into, say)
+            modal_files.download(volume, path, kept, say)
+        shutil.copytree(kept, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.part"))
 
     def answer(
         self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
@@ -166,7 +171,9 @@ class Modal:
         if missing:
             raise MissingPackages(f"answering here needs {', '.join(missing)}", help=INSTALL)
         adapter = folder.path / "adapter"
-        self.download(folder, adapter)
+        volume, path = self._output(folder)
+        with translated():
+            modal_files.download(volume, path, make_folder(adapter), say)
         job = folder.job().model_copy(update={"output_dir": str(adapter), "record_dir": str(folder.path)})
         return answers.ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
 

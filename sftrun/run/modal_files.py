@@ -5,6 +5,8 @@ Modal's own client sends v2 Volumes in blocks, several at once, and skips blocks
 broke off goes on where it was.
 """
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +16,7 @@ from sftrun.errors import SftrunError
 from sftrun.run.files import make_folder, translated
 
 UPLOADS = "uploads"
+REDRAW_SECONDS = 0.1
 Say = Callable[[str], None]
 
 
@@ -57,15 +60,51 @@ def listing(volume: modal.Volume, folder: str) -> Iterator[tuple[str, int]]:
 
 def download(volume: modal.Volume, folder: str, into: Path, say: Say) -> None:
     """All files below `folder`; one that stands there whole already is kept, each is checked by its size."""
-    for path, size in listing(volume, folder):
-        target = into / PurePosixPath(path).relative_to(folder)
-        if target.exists() and target.stat().st_size == size:
-            continue
-        say(f"pulling {target.name}, {size / 1e6:.1f} MB")
-        make_folder(target.parent)
-        beside = target.with_name(f".{target.name}.part")
-        with translated("write", target), beside.open("wb") as file:
-            volume.read_file_into_fileobj(f"/{path}", file)
-        if beside.stat().st_size != size:
-            raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")
-        beside.replace(target)
+    wanted = {into / PurePosixPath(path).relative_to(folder): (path, size) for path, size in listing(volume, folder)}
+    missing = {
+        target: found for target, found in wanted.items() if not target.exists() or target.stat().st_size != found[1]
+    }
+    if not missing:
+        return
+    total = sum(size for _, size in missing.values())
+    say(f"pulling {len(missing)} files, {total / 1e6:.1f} MB")
+    with Bar(total) as bar:
+        for target, (path, size) in missing.items():
+            _fetch(volume, path, size, target, bar)
+
+
+def _fetch(volume: modal.Volume, path: str, size: int, target: Path, bar: "Bar") -> None:
+    make_folder(target.parent)
+    beside = target.with_name(f".{target.name}.part")
+    with translated("write", target), beside.open("wb") as file:
+        volume.read_file_into_fileobj(f"/{path}", file, progress_cb=bar.move)
+    if beside.stat().st_size != size:
+        raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")
+    beside.replace(target)
+
+
+class Bar:
+    """How far a transfer is, over itself on a terminal's stderr; elsewhere nothing."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._drawn = total, 0, 0.0
+        self._is_shown = sys.stderr.isatty()
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+
+    def move(self, *_: object, advance: float = 0.0, **__: object) -> None:
+        """Modal's client calls this for each piece."""
+        self._done += int(advance)
+        now = time.monotonic()
+        if not self._is_shown or now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        share = min(self._done / max(self._total, 1), 1.0)
+        bar = "━" * round(share * 30) + " " * (30 - round(share * 30))
+        sys.stderr.write(f"\r  {bar} {share:4.0%} of {self._total / 1e6:,.1f} MB")
+        sys.stderr.flush()
