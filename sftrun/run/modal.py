@@ -6,7 +6,6 @@ and when the run has ended.  Nothing is asked of Modal for a run that has ended 
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,26 +27,13 @@ from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import INSTALL, missing_packages
 from sftrun.run.lock import Holder, age
 from sftrun.run.modal_call import Remote
-from sftrun.run.modal_errors import redacted, translated
+from sftrun.run.modal_errors import translated
 from sftrun.run.modal_image import CACHE_MOUNT
 from sftrun.run.modal_start import CACHE_VOLUME, output_mount, record_path
+from sftrun.run.modal_watch import Watch, say
 
-LOOK_SECONDS = 1.0
 LOG_SECONDS = 5.0
-PATIENCE_SECONDS = 30.0  # between two tries to reach a Modal that is silent
 RESERVE_SHARE = 0.1  # of an attempt, at most, is kept back for its last checkpoint
-
-
-@dataclass
-class Look:
-    """What was last heard of a run, so that a loop that asks ten times a second costs one call a second."""
-
-    at: float = 0.0
-    pause: float = LOOK_SECONDS
-    holder: Holder | None = None
-    log_at: float = 0.0
-    silent_since: float | None = None
-    wait: modal_wait.Wait = field(default_factory=modal_wait.Wait)
 
 
 @dataclass
@@ -55,7 +41,7 @@ class Modal:
     """The executor `modal`."""
 
     ledger: Ledger
-    looks: dict[str, Look] = field(default_factory=dict)
+    watches: dict[str, Watch] = field(default_factory=dict)
     stops_with_its_terminal: ClassVar[bool] = False
     linger_seconds: ClassVar[float] = float("inf")  # another container may go on after the last word of an attempt
 
@@ -92,7 +78,7 @@ class Modal:
             for key in (board.stop_key(folder.id), board.call_key(folder.id)):
                 with suppress(KeyError):
                     notes.pop(key)
-        self.looks.pop(folder.id, None)
+        self.watches.pop(folder.id, None)
         plan, job = folder.plan(), folder.job()
         try:
             with translated():
@@ -108,18 +94,18 @@ class Modal:
 
     def holder(self, folder: RunFolder) -> Holder | None:
         """Modal, while the call owes its end; an answer that can't be had leaves what was known."""
-        return self._look(folder).holder
+        return self._watch(folder).look().holder
 
     def sync(self, folder: RunFolder) -> None:
         """New lines of the board onto the end of the folder's events, each once whoever else is watching."""
-        self._look(folder)
+        self._watch(folder).look()
 
     def sync_log(self, folder: RunFolder) -> None:
         """The worker's output as of its last commit, now and then."""
-        look, known = self._look(folder), modal_call.read(folder)
-        if known is None or known.settled or time.monotonic() - look.log_at < LOG_SECONDS:
+        watch, known = self._watch(folder).look(), modal_call.read(folder)
+        if known is None or known.settled or time.monotonic() - watch.log_at < LOG_SECONDS:
             return
-        look.log_at = time.monotonic()
+        watch.log_at = time.monotonic()
         with suppress(*modal_call.TROUBLE):
             modal_mirror.fetch_log(folder, known)
 
@@ -136,8 +122,8 @@ class Modal:
             moved = modal_call.followed(folder, known)
             if moved is not known:  # the call that fetched had just started the one that trains
                 modal.FunctionCall.from_id(moved.call_id).cancel(terminate_containers=True)
-        self.looks.pop(folder.id, None)
-        self._look(folder)  # so that what stands here is true at once
+        self.watches.pop(folder.id, None)
+        self._watch(folder).look()  # so that what stands here is true at once
 
     def about(self, folder: RunFolder) -> tuple[str, ...]:
         """The run on Modal's dashboard, and what it has waited for."""
@@ -189,8 +175,11 @@ class Modal:
             return False
         modal_call.write(folder, other.model_copy(update={"since": 0}))
         say(f"{other.user} has this run under way on Modal, for {age(time.time() - other.started)}")
-        self.looks.pop(folder.id, None)
+        self.watches.pop(folder.id, None)
         return True
+
+    def _watch(self, folder: RunFolder) -> Watch:
+        return self.watches.setdefault(folder.id, Watch(folder))
 
     def _uploads(self, plan: Plan) -> dict[Path, str]:
         sources = [plan.dataset.train, *([plan.dataset.eval] if plan.dataset.eval else [])]
@@ -201,66 +190,3 @@ class Modal:
         plan, mount = folder.plan(), output_mount(folder.plan())
         path = PurePosixPath(plan.recipe.output.dir).relative_to(mount)
         return modal_call.volume(plan.recipe.volumes[mount]), str(path)
-
-    def _look(self, folder: RunFolder) -> Look:
-        look = self.looks.setdefault(folder.id, Look())
-        if time.monotonic() - look.at < look.pause:
-            return look
-        known = modal_call.read(folder)
-        if known is None or known.settled:
-            look.holder = None
-            return look
-        try:
-            self._refresh(folder, known, look)
-        except modal_call.TROUBLE as error:
-            _say_silence(look, known, error)
-        look.at = time.monotonic()
-        return look
-
-    def _refresh(self, folder: RunFolder, known: Remote, look: Look) -> None:
-        if known.preparing:
-            known = modal_call.followed(folder, known)
-        answer = modal_call.ask(known.call_id)
-        if answer.standing == "unknown":
-            raise modal.exception.ConnectionError(str(answer.error) or "no answer")
-        if answer.standing == "ended" and (moved := modal_call.followed(folder, known)) is not known:
-            known, answer = moved, modal_call.PENDING  # the next look asks that one
-        if answer.standing == "ended":
-            modal_mirror.settle(folder, known, answer)
-            look.holder = None
-        else:
-            modal_mirror.take(folder, known)
-            look.holder = Holder(0, "modal", known.user, known.started)
-        self._see_wait(folder, known, look, is_over=answer.standing == "ended")
-        if look.silent_since is not None:
-            say(f"connected to Modal again, after {age(time.monotonic() - look.silent_since)}")
-            look.silent_since, look.pause = None, LOOK_SECONDS
-
-    def _see_wait(self, folder: RunFolder, known: Remote, look: Look, *, is_over: bool) -> None:
-        speaks = is_over or modal_mirror.last_seq(folder) > known.since
-        if speaks and look.wait.name is None:
-            return
-        name = None if speaks else modal_wait.present(known)
-        over = look.wait.see(name, " or ".join(folder.plan().compute.gpus), say)
-        if over is not None and (now := modal_call.read(folder)) is not None:
-            waits = {**now.waits, over[0]: round(over[1], 1)}
-            modal_call.write(folder, now.model_copy(update={"waits": waits}))
-
-
-def _say_silence(look: Look, known: Remote, error: BaseException) -> None:
-    if isinstance(error, modal.exception.AuthError | modal.exception.PermissionDeniedError):
-        with translated():
-            raise error
-    if look.silent_since is None:
-        look.silent_since = time.monotonic()
-        why = redacted(" ".join(str(error).split())) or type(error).__name__
-        say(f"Modal can't be reached ({why}); the run goes on, trying again")
-    else:
-        look.pause = min(2 * look.pause, PATIENCE_SECONDS)
-    look.holder = look.holder or Holder(0, "modal", known.user, known.started)
-
-
-def say(text: str) -> None:
-    """A line for whoever watches; the live view prints above its panel what goes to stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
