@@ -95,6 +95,9 @@ def _json(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
     """A list of objects, or one object a line under this name."""
     text = path.read_bytes()
     if not text.lstrip().startswith(b"["):
+        if _is_one_object(text):
+            yield 1, Broken(str(path), 1, "syntax", "one object over several lines, not a list of rows")
+            return
         yield from _whole_jsonl(path)
         return
     try:
@@ -110,6 +113,16 @@ def _json(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
         yield number, value if whole else Broken(str(path), number, "form", f"{shown(value)} is no object")
 
 
+def _is_one_object(text: bytes) -> bool:
+    """Whether the first line alone is no row, but all lines together are an object."""
+    if text.split(b"\n", 1)[0].rstrip().endswith(b"}"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _csv(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
     csv.field_size_limit(2**31 - 1)
     with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -121,8 +134,22 @@ def _csv(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:
                     yield reader.line_num, Broken(str(path), reader.line_num, "syntax", message)
                 else:
                     yield reader.line_num, dict(row)
-        except (csv.Error, UnicodeDecodeError) as error:
+        except UnicodeDecodeError:
+            line = _not_utf8(path)
+            yield line, Broken(str(path), line, "syntax", "not UTF-8")
+        except csv.Error as error:
             yield reader.line_num, Broken(str(path), reader.line_num + 1, "syntax", f"not CSV: {error}")
+
+
+def _not_utf8(path: Path) -> int:
+    """The first line that is no UTF-8; a decoder reads ahead, and can't say."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, Row | Broken | None]]:

@@ -6,6 +6,7 @@ What can't be known is a `Problem` beside the facts, not an exception: the check
 import datetime
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -164,6 +165,14 @@ def _output_holds(wanted: Wanted, home: Path) -> str | None:
 
 
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:
+    path = source[0]
+    hub = re.fullmatch(r"(?:https?://huggingface\.co/datasets/)?([\w.-]+/[\w.-]+)/?", path)
+    if hub and not path.endswith(files.SUFFIXES) and not path.startswith("."):
+        return f"write `{{hub: {hub[1]}}}` for a data set of the Hub, or correct the path"
+    if "://" in path:
+        return "download it, and name the file relative to the recipe"
+    if path.startswith("~"):
+        return "write the path relative to the recipe: `~` means nothing here"
     pattern, folder = _place(*source, wanted.volumes, world.home)
     return f"put it at `{Path(folder, pattern)}`, or correct the path"
 

@@ -1,5 +1,6 @@
 """What the data's facts say against a recipe: broken lines, missing columns, cuts, nothing to learn, overlap.  Pure."""
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -60,9 +61,20 @@ def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positio
 
 def _broken(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     if facts.rows_broken:
-        yield _lines(facts, "syntax", "D102", facts.rows_broken, at, "mend the line, or take it out")
+        yield _lines(facts, "syntax", "D102", facts.rows_broken, at, _to_mend(facts))
     if facts.rows_misshapen:
         yield _lines(facts, "form", "D112", facts.rows_misshapen, at, "mend the row, or set `dataset.format`")
+
+
+def _to_mend(facts: DataFacts) -> str:
+    first = next(fault for fault in facts.faults if fault.kind == "syntax")
+    if not first.is_at_a_line:
+        return "write the file anew"
+    if "UTF-8" in first.message:
+        return "save the file as UTF-8"
+    if first.text.strip() in ("[", "{"):
+        return "write one object a line" + (", or name the file `.json`" if first.text.strip() == "[" else "")
+    return "mend the line, or take it out"
 
 
 def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
@@ -73,7 +85,12 @@ def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
     if wanted == "auto":
         *others, last = (" and ".join(f"`{column}`" for column in columns) for columns in COLUMNS.values())
         message = f"no known format has the columns of `{_path(recipe, at)}`: {has}"
-        return Diagnostic("D103", message, at=at, help=f"name them {', '.join(others)} or {last}")
+        help = f"name them {', '.join(others)} or {last}"
+        if "conversations" in facts.columns:
+            help = "turn them into `messages`, lists of `role` and `content`"
+        elif len(facts.columns) == 1 and re.search("[;\t|]", facts.columns[0]):
+            help = "separate the columns by commas"
+        return Diagnostic("D103", message, at=at, help=help)
     missing = ", ".join(f"`{column}`" for column in COLUMNS[wanted] if column not in facts.columns)
     message = f"the format `{wanted}` needs {missing}, `{_path(recipe, at)}` has {has}"
     fitting = detect(facts.columns)

@@ -1,6 +1,7 @@
 """What a recipe asks of its model, judged by the model's architecture: targets, modules, positions.  Pure."""
 
 import difflib
+import re
 from collections.abc import Iterator
 
 from sftrun.builtin import PREFIX
@@ -35,6 +36,13 @@ def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
     """Why a model could not be read, where that is the recipe's fault; None where it is only out of reach."""
     if problem.kind in ("unreachable", "unknown", "quantised"):
         return None
+    name = recipe.model.name_or_path
+    if "://" in name:
+        found = re.match(r"https?://(?:www\.)?huggingface\.co/([^/]+/[^/?#]+)", name)
+        help = f"write `name_or_path: {found[1]}`" if found else "write a Hub id, `owner/name`, or a folder"
+        return Diagnostic(
+            "M107", f"`{name}` is an address, not a model's name", at=("model", "name_or_path"), help=help
+        )
     is_builtin = recipe.model.name_or_path.startswith(PREFIX)
     code = "M108" if is_builtin else "M109" if problem.kind == "unsafe" else "M107"
     return Diagnostic(code, problem.message, at=("model", "name_or_path"), help=problem.help)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from sftrun.diagnostics import Diagnostic, Path
-from sftrun.recipe import known
+from sftrun.recipe import hints, known
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.names import nearest
 
@@ -28,7 +28,10 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
     name, colon, count = text.partition(":")
     if name not in known.GPUS:
         near = nearest(name, (*known.GPUS, "none"), 0.5)
-        help = f"did you mean `{near}{colon}{count}`?" if near else f"one of {', '.join(known.GPUS)}"
+        meant = hints.gpu(text)
+        if meant is None and near:
+            meant = f"{near}{colon}{count}"
+        help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(known.GPUS)}"
         yield Diagnostic("G101", f"`{text[:40]}` is no GPU that Modal rents", at=at, help=help)
         return
     most = known.FEWER_GPUS.get(name, known.MOST_GPUS)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sftrun.diagnostics import Diagnostic, Fix, Path, dotted
-from sftrun.recipe import kinds
+from sftrun.recipe import hints, kinds
 from sftrun.recipe.names import foreign, nearest
 from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
 
@@ -172,19 +172,22 @@ def _meant(path: Path) -> Path:
 
 def _wrong_value(path: Path, types: set[str], source: Source) -> Diagnostic:
     node, kind = source.find(path), kinds.kind_at(path)
-    value = shown(node)
+    value, hint = shown(node), hints.meant(path, node)
     if types & _RANGE:
         message = f"`{dotted(path)}` takes {kinds.words(kind)}, not {value}"
-        return Diagnostic("R108", message, at=path, help=kinds.usual(path))
+        return Diagnostic("R108", message, at=path, help=hint or kinds.usual(path))
     if types & _FORM:
         return _form(path, node)
     if isinstance(node, ScalarNode) and isinstance(node.value, str) and _is_choice(kind):
         words = kinds.choices(kind)
         near = nearest(node.value, words, 0.5)
+        if node.value in words:  # of a list, and no list is there
+            message = f"`{dotted(path)}` takes a list, not {value}"
+            return Diagnostic("R106", message, at=path, help=f"write `[{node.value}]`")
         listed = ", ".join(words[:-1]) + f" or {words[-1]}" if len(words) > 1 else words[0]
-        advice = f"did you mean `{near}`?" if near else f"write {listed}"
+        advice = hint or (f"did you mean `{near}`?" if near else f"write {listed}")
         return Diagnostic("R107", f"`{dotted(path)}` is {listed}, not {value}", at=path, help=advice)
-    help, fix = _mended(node, kind)
+    help, fix = _mended(node, kind) if hint is None else (hint, None)
     help = help or kinds.usual(path)
     return Diagnostic("R106", f"`{dotted(path)}` takes {kinds.words(kind)}, not {value}", at=path, help=help, fix=fix)
 

@@ -52,4 +52,6 @@ def _advice(root: MapNode, file: str) -> str:
 
 
 def _shown(node: Node) -> str:
-    return f"`{node.text}`" if isinstance(node, ScalarNode) else "this"
+    if not isinstance(node, ScalarNode):
+        return "this"
+    return f"`{node.text}`" if node.plain else f'`"{node.text}"`'

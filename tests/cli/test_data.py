@@ -62,7 +62,7 @@ def test_eval_rows_that_stand_in_train_are_said(folder: Path, capsys: pytest.Cap
     said = capsys.readouterr()
     assert "dataset.eval: 3 rows" in said.out
     assert "D109" in said.err
-    assert "3 of 3 rows (100.0%) of the eval data stand in the training data" in said.err
+    assert "the training data hold 3 of 3 rows (100%) of the eval data" in said.err
 
 
 def test_machines_get_ids_labels_and_spans(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
