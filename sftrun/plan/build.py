@@ -8,36 +8,24 @@ from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import ModelSpec
 from sftrun.facts.models import DataFacts, Facts, Files
-from sftrun.plan import resolve
-from sftrun.plan.estimate import estimate
+from sftrun.plan import resolve, speed
+from sftrun.plan.decisions import Decisions, Room
 from sftrun.plan.identity import identity
 from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
+from sftrun.plan.room import room
 from sftrun.recipe.models import Recipe, Source
-
-ROOMY = 0.85  # activations are kept while the peak stays below this share of the GPU's memory
 
 
 def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
     """Decide everything.  `folders` holds the folder that each relative path of the recipe is relative to."""
-    plan = _build(recipe, facts, folders, None)
-    if recipe.trainer.gradient_checkpointing != "auto" or plan.compute.gpu_count == 0:
-        return plan
-    return _build(recipe, facts, folders, _by_memory(plan, facts))
+    plan = _build(recipe, facts, folders, Room())
+    return _build(recipe, facts, folders, room(plan, facts)) if plan.compute.gpu_count else plan
 
 
-def _by_memory(plan: Plan, facts: Facts) -> resolve.Chosen:
-    """Recompute activations only where there is no room to keep them."""
-    needs = estimate(plan, facts).memory
-    if needs is None:
-        return resolve.Chosen(True, "memory without it is not known: the safe choice")
-    said = f"{needs.peak_gb:.0f} GB without it, the GPU has {needs.capacity_gb:.0f} GB"
-    return resolve.Chosen(needs.peak_gb > ROOMY * needs.capacity_gb, said)
-
-
-def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], checkpointing: resolve.Chosen | None) -> Plan:
-    said = resolve.Decisions()
+def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room) -> Plan:
+    said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
-    kernel = resolve.attention(recipe, device, said)
+    kernel = speed.attention(recipe, device, facts.model, said)
     steps = total_steps(recipe, facts.train, compute.gpu_count * compute.nodes)
     return Plan(
         recipe=recipe,
@@ -46,7 +34,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], checkpointi
         quantization=resolve.quantization(recipe),
         lora=resolve.lora(recipe),
         dataset=_dataset(recipe, facts, said),
-        trainer=resolve.trainer(recipe, device, kernel, said, steps, checkpointing),
+        trainer=resolve.trainer(recipe, facts, device, kernel, steps, room, said),
         samples=resolve.samples(recipe),
         compute=compute,
         lock=facts.lock,
@@ -85,7 +73,7 @@ def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> Mod
     return model.model_copy(update={"name_or_path": str(Path(folders["model.name_or_path"], name))})
 
 
-def _dataset(recipe: Recipe, facts: Facts, said: resolve.Decisions) -> DatasetPlan:
+def _dataset(recipe: Recipe, facts: Facts, said: Decisions) -> DatasetPlan:
     data = recipe.dataset
     return DatasetPlan(
         train=_source(data.train, facts.train_files),

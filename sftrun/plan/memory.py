@@ -76,10 +76,15 @@ def weights_bytes(setup: Setup) -> float:
     rest = (setup.model.parameters - setup.linear_parameters) * setup.weight_bytes
     stored = setup.linear_parameters * quantized_bytes(setup) + rest
     if setup.is_quantized and setup.trainer.dequantize:
-        stored += setup.linear_parameters * setup.activation_bytes
+        stored += copies_bytes(setup)
     elif setup.bits == 4 and setup.joins_adapters:
         stored += setup.linear_parameters * 4 / 64  # the scales once more, in fp32, for one kernel to unpack
     return _sharded(setup, stored) + _gathered(setup)
+
+
+def copies_bytes(setup: Setup) -> float:
+    """4-bit weights once more in 16 bits: those of layers with an adapter, whose products read the copy."""
+    return sum(x.in_features * x.out_features * x.count for x in setup.targets) * setup.activation_bytes
 
 
 def quantized_bytes(setup: Setup) -> float:

@@ -4,7 +4,6 @@ What changes the result (rows a step, order, rounding) is taken as written; what
 chosen here, and is said.  A decision that had nothing to choose from is no decision and is not listed.
 """
 
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sftrun.contract.jobspec import (
@@ -18,50 +17,10 @@ from sftrun.contract.jobspec import (
 )
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import units
-from sftrun.plan.models import ComputePlan, Decision
+from sftrun.plan import speed, units
+from sftrun.plan.decisions import Decisions, Device, Room
+from sftrun.plan.models import ComputePlan
 from sftrun.recipe.models import Recipe
-
-# below this many steps the 11-60 s that compiling costs are not earned back
-STEPS_WORTH_COMPILING = 200
-
-
-@dataclass
-class Decisions:
-    """The reasons, collected while the values are made."""
-
-    made: list[Decision] = field(default_factory=list)
-
-    def say(self, at: str, value: object, reason: str) -> None:
-        self.made.append(Decision(at=at, value=_words(value), reason=reason))
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A value for gradient checkpointing, and its reason: it takes a plan's memory to know."""
-
-    value: bool
-    reason: str
-
-
-@dataclass(frozen=True)
-class Device:
-    """What the job will find: a GPU of the catalog (or this machine's), or none."""
-
-    name: str | None
-    count: int
-    capability: tuple[int, int]
-    has_bf16: bool
-    memory_gb: float
-
-    @property
-    def is_gpu(self) -> bool:
-        return self.count > 0
-
-    @property
-    def has_varlen(self) -> bool:
-        # torch.nn.attention.varlen runs FlashAttention kernels: Ampere and later
-        return self.is_gpu and self.capability >= (8, 0)
 
 
 def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
@@ -129,26 +88,6 @@ def model(recipe: Recipe, attention: Attention) -> ModelSpec:
     )
 
 
-def attention(recipe: Recipe, device: Device, said: Decisions) -> Attention:
-    """The attention kernel: rows that share a sequence never see each other, whatever is chosen."""
-    wanted = recipe.model.attn_implementation
-    if wanted != "auto":
-        return wanted
-    if recipe.trainer.engine == "unsloth":
-        said.say("model.attn_implementation", "sdpa", "the unsloth engine brings its own attention")
-        return "sdpa"
-    if device.has_varlen:
-        said.say("model.attn_implementation", "varlen", "rows lie end to end without padding, each sees only itself")
-        return "varlen"
-    if recipe.trainer.packing:
-        said.say(
-            "model.attn_implementation", "varlen", "packed rows must not see each other; a mask keeps them apart here"
-        )
-        return "varlen"
-    said.say("model.attn_implementation", "sdpa", "the fastest for padded batches on this device")
-    return "sdpa"
-
-
 def quantization(recipe: Recipe) -> QuantizationSpec | None:
     """As written: quantisation changes the result."""
     section = recipe.quantization
@@ -166,26 +105,22 @@ def samples(recipe: Recipe) -> SampleSpec:
 
 
 def trainer(
-    recipe: Recipe, device: Device, kernel: Attention, said: Decisions, steps: int | None, checkpointing: Chosen | None
+    recipe: Recipe, facts: Facts, device: Device, kernel: Attention, steps: int | None, room: Room, said: Decisions
 ) -> TrainerSpec:
     """TRL's arguments with every `auto` decided.
 
-    `steps` is the length of the run where it is known, `checkpointing` what memory allows where that was looked at.
+    `steps` is the length of the run where it is known, `room` what memory allows where that was looked at.
     """
     t = recipe.trainer
     bf16, fp16 = _precision(recipe, device, said)
-    varlen = kernel == "varlen" and device.has_varlen
-    compiled = varlen and t.engine == "trl" and (steps is None or steps >= STEPS_WORTH_COMPILING)
-    if varlen:
-        reason = "worth its 11 to 60 s at the start" if compiled else f"{steps} steps don't earn back the compiling"
-        said.say("trainer.compile_layers", compiled, reason)
+    compiled = speed.compile_layers(recipe, device, kernel, steps, said)
     return TrainerSpec(
         engine=t.engine,
         num_train_epochs=_epochs(recipe, said),
         max_steps=t.max_steps if t.max_steps is not None else -1,
         max_length=t.max_length,
-        packing=t.packing,
-        padding_free=_padding_free(recipe, varlen, said),
+        packing=speed.packing(recipe, facts.train, device.count * recipe.compute.nodes, steps, said),
+        padding_free=speed.padding_free(recipe, device, kernel, said),
         per_device_train_batch_size=t.per_device_train_batch_size,
         per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
         gradient_accumulation_steps=t.gradient_accumulation_steps,
@@ -194,10 +129,11 @@ def trainer(
         warmup_steps=float(t.warmup_steps if t.warmup_steps is not None else t.warmup_ratio or 0),
         weight_decay=t.weight_decay,
         max_grad_norm=t.max_grad_norm,
-        optim=_optim(recipe, device, said),
-        gradient_checkpointing=_checkpointing(recipe, device, said, checkpointing),
-        use_liger_kernel=_liger(recipe, device, compiled, said),
+        optim=speed.optim(recipe, device, said),
+        gradient_checkpointing=speed.checkpointing(recipe, device, compiled, room, said),
+        use_liger_kernel=speed.liger(recipe, device, compiled, said),
         compile_layers=compiled,
+        dequantize=speed.dequantize(room, said),
         bf16=bf16,
         fp16=fp16,
         assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
@@ -243,50 +179,3 @@ def _precision(recipe: Recipe, device: Device, said: Decisions) -> tuple[bool, b
         return True, False
     said.say("trainer.fp16", True, f"{device.name} has no bfloat16")
     return False, True
-
-
-def _padding_free(recipe: Recipe, varlen: bool, said: Decisions) -> bool:
-    if not varlen or recipe.trainer.packing or recipe.trainer.engine != "trl":
-        return False
-    said.say("trainer.padding_free", True, "the same rows a step and the same loss, without computing on padding")
-    return True
-
-
-def _optim(recipe: Recipe, device: Device, said: Decisions) -> str:
-    optim = recipe.trainer.optim
-    if device.is_gpu or not optim.startswith("paged_"):
-        return optim
-    plain = optim.removeprefix("paged_")
-    said.say(
-        "trainer.optim",
-        plain,
-        f"without a GPU there is nothing to page; the steps of `{optim}` are the same",
-    )
-    return plain
-
-
-def _checkpointing(recipe: Recipe, device: Device, said: Decisions, chosen: Chosen | None) -> bool:
-    wanted = recipe.trainer.gradient_checkpointing
-    if wanted != "auto":
-        return wanted
-    if chosen is not None and device.is_gpu:
-        said.say("trainer.gradient_checkpointing", chosen.value, chosen.reason)
-        return chosen.value
-    return False
-
-
-def _liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bool:
-    wanted = recipe.trainer.use_liger_kernel
-    if wanted != "auto":
-        return wanted
-    if device.is_gpu:
-        said.say(
-            "trainer.use_liger_kernel",
-            False,
-            "compiled layers are faster" if compiled else "not needed for so few steps",
-        )
-    return False
-
-
-def _words(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import Machine
+from sftrun.facts.models import Catalog, Machine
 from sftrun.plan.build import build
 from sftrun.plan.models import Plan
-from tests.plan.samples import facts, recipe
+from tests.plan.samples import H200, PRICES, facts, recipe
+from tests.plan.shapes import phi3
 
 
 def plan(**sections: Any) -> Plan:
@@ -93,3 +94,93 @@ def test_rows_a_step_stay_as_written() -> None:
 def test_a_short_run_is_not_compiled() -> None:
     assert not plan(trainer={"max_steps": 20}).trainer.compile_layers
     assert plan(trainer={"max_steps": 2000}).trainer.compile_layers
+
+
+def large(*, memory_gb: float = 141, lora: dict[str, Any] | None = None, **trainer: Any) -> Plan:
+    """Phi-3-mini's shape in NF4, packed, on a run that is worth compiling for."""
+    settings = {"packing": True, "max_length": 2048, "max_steps": 1000} | trainer
+    made = recipe(
+        lora={"target_modules": "all-linear"} | (lora or {}),
+        quantization={"load_in_4bit": True},
+        trainer=settings,
+    )
+    catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": memory_gb}),), prices=PRICES)
+    return build(made, facts(model=phi3(), catalog=catalog), folders={})
+
+
+def said(made: Plan, at: str) -> str:
+    return next(decision.reason for decision in made.decisions if decision.at == at)
+
+
+def test_frozen_weights_are_kept_in_16_bits_where_there_is_room() -> None:
+    made = large(per_device_train_batch_size=8)
+    assert (made.trainer.dequantize, made.trainer.gradient_checkpointing) == (True, False)
+    assert said(made, "trainer.dequantize") == (
+        "the same rounded weights, kept in bfloat16: 7.2 GB more, no dequantising each step"
+    )
+
+
+def test_activations_go_before_the_copy_of_the_weights() -> None:
+    sizes = {n: large(per_device_train_batch_size=n).trainer for n in (8, 14, 15, 16, 17, 18, 24, 64)}
+    chosen = {n: (t.gradient_checkpointing, t.dequantize) for n, t in sizes.items()}
+    assert chosen[8] == (False, True)
+    assert (False, False) in chosen.values()
+    assert chosen[24] == (True, True)
+
+
+def test_a_copy_that_does_not_fit_is_said() -> None:
+    made = large(memory_gb=15, per_device_train_batch_size=8, gradient_checkpointing=True)
+    assert not made.trainer.dequantize
+    assert said(made, "trainer.dequantize") == "7.2 GB more would not stay below 85% of the GPU's memory"
+
+
+@pytest.mark.parametrize("lora", [{"lora_dropout": 0.1}, {"use_dora": True}, {"bias": "all"}])
+def test_what_stays_with_peft_has_no_copy(lora: dict[str, Any]) -> None:
+    made = large(lora=lora)
+    assert not made.trainer.dequantize
+    assert "trainer.dequantize" not in reasons(made)
+
+
+def test_ligers_kernels_and_the_compiler_do_not_meet() -> None:
+    made = large(use_liger_kernel=True)
+    assert (made.trainer.use_liger_kernel, made.trainer.compile_layers) == (True, False)
+    assert "Liger" in said(made, "trainer.compile_layers")
+
+
+def test_the_compiler_s_checkpointing_is_said() -> None:
+    made = large(per_device_train_batch_size=64)
+    assert made.trainer.gradient_checkpointing
+    assert said(made, "trainer.gradient_checkpointing").endswith(
+        "the compiler recomputes, all but a layer's last product"
+    )
+
+
+def test_a_model_that_caps_scores_computes_them_plainly() -> None:
+    made = build(recipe(), facts(model=phi3().model_copy(update={"softcapping": True})), folders={})
+    assert made.model.attn_implementation == "eager"
+    assert not made.trainer.padding_free
+
+
+def test_heads_that_the_kernel_cannot_hold_go_to_sdpa() -> None:
+    made = build(recipe(), facts(model=phi3().model_copy(update={"head_dim": 320})), folders={})
+    assert made.model.attn_implementation == "sdpa"
+
+
+def test_packing_says_what_it_makes_of_a_step() -> None:
+    made = plan(trainer={"packing": True, "max_length": 1000, "per_device_train_batch_size": 4})
+    assert said(made, "trainer.packing") == (
+        "a step takes 4 sequences, about 40 rows of 100 tokens, "
+        "so the run takes 25 steps and not about 250; `learning_rate` stays"
+    )
+    assert made.trainer.learning_rate == plan().trainer.learning_rate
+    assert "trainer.packing" not in reasons(plan())
+
+
+def test_packing_with_a_number_of_steps_says_the_rows() -> None:
+    made = plan(trainer={"packing": True, "max_length": 1000, "max_steps": 9, "gradient_accumulation_steps": 2})
+    assert "a step takes 16 sequences, about 160 rows of 100 tokens, not 16 rows" in said(made, "trainer.packing")
+
+
+def test_an_optimiser_that_was_not_written_has_a_reason() -> None:
+    assert "trainer.optim" in reasons(plan())
+    assert "trainer.optim" not in reasons(plan(trainer={"optim": "adamw_8bit"}))
