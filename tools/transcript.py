@@ -9,6 +9,7 @@ step kills the worker with SIGKILL when the run has its first checkpoint, and th
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def play(scene: Scene, folder: Path) -> str:
         scene.meanwhile(folder / ".sftrun")
     printed, _ = running.communicate(timeout=900)
     code = f"(exit status {running.returncode})\n" if running.returncode else ""
-    return printed.replace(str(folder.resolve()), "~/project").rstrip() + "\n" + code
+    return printed.replace(str(folder), "~/project").rstrip() + "\n" + code
 
 
 def first_prompt() -> str:
@@ -107,8 +108,8 @@ def main() -> None:
     ]
     prompt = first_prompt()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "recipes").symlink_to(ROOT / "recipes")
+        folder = Path(name).resolve()
+        shutil.copytree(ROOT / "recipes", folder / "recipes")
         for scene in SCENES:
             filled = Scene(scene.words, scene.command.replace("{prompt}", prompt), scene.meanwhile)
             print(f"$ {filled.command}", flush=True)
