@@ -8,6 +8,8 @@ has its marker, so that `save_total_limit` never leaves the run without a whole 
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, TrainerSpec
 
 Arguments = dict[str, object]
+LOADERS = 2  # processes that collate
+PADDING_FREE_MULTIPLE = 256  # tokens
 # Fields of TrainerSpec that are SFTConfig's under the same name, with the same meaning.
 SAME = (
     "num_train_epochs",
@@ -36,8 +38,8 @@ ELSEWHERE = {
     "engine": "model",
     "max_length": "tokens",
     "gradient_checkpointing": "here",
-    "compile_layers": "speed",
-    "dequantize": "speed",
+    "compile_layers": "fast_path",
+    "dequantize": "fast_path",
     "assistant_only_loss": "tokens",
     "completion_only_loss": "tokens",
     "eval_steps": "here",
@@ -81,6 +83,8 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
         "dataloader_pin_memory": has_gpu,
     }
     arguments |= _evaluation(trainer, has_eval)
+    if has_gpu and trainer.engine == "trl":
+        arguments |= _loading(trainer)
     if trainer.use_liger_kernel:
         # TRL's own fused head computes the loss; Liger's would replace the forward it lives in
         arguments["liger_kernel_config"] = {"fused_linear_cross_entropy": False}
@@ -108,6 +112,21 @@ def bnb_config(quantization: QuantizationSpec) -> Arguments:
     if quantization.load_in_8bit:
         return {"load_in_8bit": True}
     return quantization.model_dump(exclude={"load_in_8bit"})
+
+
+def _loading(trainer: TrainerSpec) -> Arguments:
+    """Batches are fetched while the GPU computes.  Few sizes of them, where each new one costs compiled code."""
+    arguments: Arguments = {
+        "dataloader_num_workers": LOADERS,
+        "dataloader_persistent_workers": True,
+        "accelerator_config": {"non_blocking": True},
+    }
+    if trainer.compile_layers and trainer.packing:
+        # bins are all but full: filled up, each batch has the same size
+        arguments["pad_to_multiple_of"] = trainer.per_device_train_batch_size * trainer.max_length
+    elif trainer.compile_layers and trainer.padding_free:
+        arguments["pad_to_multiple_of"] = PADDING_FREE_MULTIPLE
+    return arguments
 
 
 def _evaluation(trainer: TrainerSpec, has_eval: bool) -> Arguments:

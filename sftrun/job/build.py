@@ -10,7 +10,7 @@ from datasets.table import InMemoryTable
 from numpy import concatenate
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import arguments, model, plain_head
+from sftrun.job import arguments, fast_path, model, plain_head
 from sftrun.job.callbacks import Watcher
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
@@ -40,6 +40,7 @@ def trainer(
         peft_config=adapter,
         callbacks=[watcher],
     )
+    watcher.trainer.data_collator = fast_path.collator(spec, watcher.trainer.data_collator)
     return watcher.trainer, watcher
 
 
@@ -47,32 +48,6 @@ def total_steps(trainer: JobTrainer) -> int:
     """Optimiser steps of the whole run."""
     *_, max_steps = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())
     return int(max_steps)
-
-
-def prepare_speed(spec: JobSpec, trainer: JobTrainer, channel: Channel) -> Any:
-    """Faster code for the same computation, where the plan asks for it."""
-    wanted = spec.trainer
-    if not (wanted.compile_layers or wanted.dequantize or spec.model.attn_implementation == "varlen"):
-        return None
-    from sftrun.job import speed
-
-    prepared = speed.prepare(
-        trainer.model,
-        compile_layers=wanted.compile_layers,
-        dequantize=wanted.dequantize,
-        checkpointing=wanted.gradient_checkpointing and wanted.compile_layers,
-    )
-    for note in prepared.notes:
-        channel.note(note)
-    return prepared
-
-
-def undo_speed(prepared: Any) -> None:
-    """Plain layers again: an answer has other shapes than a training row."""
-    if prepared is not None:
-        from sftrun.job import speed
-
-        speed.undo(prepared)
 
 
 def _config(options: arguments.Arguments) -> SFTConfig:
@@ -90,7 +65,9 @@ def _model(spec: JobSpec) -> tuple[Any, Any]:
         from sftrun.job import unsloth_engine
 
         return unsloth_engine.load(spec), None
-    return model.load_model(spec.model, spec.quantization), None if spec.lora is None else model.lora_config(spec.lora)
+    base = model.load_model(spec.model, spec.quantization)
+    fast_path.require_attention(spec, base)
+    return base, None if spec.lora is None else model.lora_config(spec.lora)
 
 
 def _dataset(rows: Learnable) -> Dataset:

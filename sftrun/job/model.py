@@ -38,7 +38,7 @@ def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any
     from transformers import AutoTokenizer
 
     name, extra = locate(model), extra or {}
-    _require_folder(name)
+    _require_folder(name, needs_config=False)  # an adapter's folder has a tokenizer and no config.json
     tokenizer = _loading(
         f"the tokenizer of {name}",
         lambda: AutoTokenizer.from_pretrained(name, revision=model.revision, trust_remote_code=model.trust_remote_code),
@@ -140,14 +140,14 @@ def _device_map(quantization: QuantizationSpec | None) -> dict[str, Any] | None:
     return {"": "cpu"} if quantization is not None else None
 
 
-def _require_folder(name: str, *, needs_safetensors: bool = False) -> None:
+def _require_folder(name: str, *, needs_config: bool = True, needs_safetensors: bool = False) -> None:
     """A folder is looked at before it is loaded: transformers would take a missing one for a Hub id."""
     if not os.path.isabs(name):
         return
     folder = Path(name)
     if not folder.is_dir():
         raise JobFailure("model", f"no model folder at {name}", "check `model.name_or_path`")
-    if not (folder / "config.json").is_file():
+    if needs_config and not (folder / "config.json").is_file():
         raise JobFailure("model", f"{name} holds no config.json: it is no model folder", "check `model.name_or_path`")
     if needs_safetensors and not any(folder.glob("*.safetensors")):
         raise JobFailure(

@@ -20,10 +20,12 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job import checkpoints
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
+from sftrun.job.tokens import IGNORED
 
 STATE = "sftrun-state.json"
+FILLING = "filling"  # of a batch: its tokens that belong to no row
 
-__all__ = ["STATE", "JobTrainer", "SFTConfig"]
+__all__ = ["FILLING", "STATE", "JobTrainer", "SFTConfig"]
 
 
 class JobTrainer(SFTTrainer):
@@ -42,6 +44,30 @@ class JobTrainer(SFTTrainer):
             return super().get_batch_samples(*arguments, **options)
         finally:
             self.seconds_waiting += time.perf_counter() - begin
+
+    def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
+        """TRL's, with filling taken out of the tokens it counts: a pace is of tokens that somebody wrote."""
+        filling = inputs.pop(FILLING, None)
+        loss = super().compute_loss(model, inputs, *arguments, **options)
+        if not self.model.training:
+            self._add_evaluated(loss[0] if isinstance(loss, tuple) else loss, inputs["labels"])
+        elif filling is not None:
+            self._total_train_tokens -= self._sum_over_processes(filling)
+            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return loss
+
+    def evaluation_loop(self, *arguments: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
+        """TRL's, with the mean over tokens: its mean over batches would depend on how rows lie in them."""
+        self._evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **options)
+        loss, tokens = self.accelerator.gather(self._evaluated[None]).sum(0).tolist()
+        if tokens:
+            output.metrics[f"{metric_key_prefix}_loss"] = loss / tokens
+        return output
+
+    def _add_evaluated(self, loss: torch.Tensor, labels: torch.Tensor) -> None:
+        tokens = (labels[..., 1:] != IGNORED).sum()
+        self._evaluated += torch.stack([loss.detach().double() * tokens, tokens.double()])
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         begin = time.perf_counter()
@@ -109,6 +135,11 @@ class JobTrainer(SFTTrainer):
             dtype = self.adapter_dtypes.get(name)
             if dtype is not None and parameter.dtype != dtype:
                 parameter.data = parameter.data.to(dtype)
+
+    def _sum_over_processes(self, count: int) -> int:
+        if self.accelerator.num_processes == 1:
+            return count
+        return int(self.accelerator.gather(torch.tensor([count], device=self.args.device)).sum())
 
     def _mean_over_processes(self, value: torch.Tensor) -> float:
         return float(self.accelerator.gather(value.detach().reshape(1)).mean())

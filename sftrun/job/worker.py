@@ -13,6 +13,7 @@ if __name__ == "__main__":
     gc.disable()  # the libraries' imports make a million objects and no garbage: a quarter of their time
     guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
 
+import multiprocessing
 import os
 import socket
 import sys
@@ -59,9 +60,10 @@ class Work:
             self.channel.note(remark, is_warning=True)
 
         self._enter("model", spec.model.name_or_path)
-        from sftrun.job import build, callbacks
+        from sftrun.job import build, callbacks, fast_path
 
         trainer, watcher = build.trainer(spec, self.channel, tokenizer, train, evaluation)
+        callbacks.forget_peak_memory()
         total_steps = build.total_steps(trainer)
         total, trainable = model.count_parameters(trainer.model)
         self.channel.say(
@@ -75,7 +77,7 @@ class Work:
         self._sample("before", trainer.model, tokenizer, rows.format)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
-        fast = build.prepare_speed(spec, trainer, self.channel)
+        fast = fast_path.prepare(spec, trainer, self.channel)
         if self.checkpoint is not None and self.step >= total_steps:
             train_loss = trainer.finish_from(str(self.checkpoint))
         else:
@@ -85,7 +87,7 @@ class Work:
         if watcher.stop_reason is not None:
             found = checkpoints.find(spec.checkpoints_dir, spec.run_id)
             return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(found.newest))
-        build.undo_speed(fast)
+        fast_path.undo(fast)
 
         if evaluation is not None and watcher.evaluated_step != step:
             self._enter("eval", f"{len(evaluation)} rows")
@@ -217,6 +219,8 @@ def leave(code: int, spec_reports: bool) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if not spec_reports and "RANK" not in os.environ:
+        for loader in multiprocessing.active_children():  # they would look for their parent every five seconds only
+            loader.terminate()
         os._exit(code)
     sys.exit(code)
 

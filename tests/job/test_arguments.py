@@ -81,6 +81,31 @@ def test_without_a_gpu_the_cpu_is_asked_for() -> None:
     assert (made["use_cpu"], made["dataloader_pin_memory"]) == (True, False)
 
 
+def test_loaders_fetch_ahead_for_a_gpu_alone() -> None:
+    names = {"dataloader_num_workers", "dataloader_persistent_workers", "accelerator_config"}
+    assert {name: config(job()).get(name) for name in names} == {
+        "dataloader_num_workers": 2,
+        "dataloader_persistent_workers": True,
+        "accelerator_config": {"non_blocking": True},
+    }
+    assert not names & set(config(job(), has_gpu=False))
+    assert not names & set(config(job(engine="unsloth")))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "multiple"),
+    [
+        ({"packing": True, "compile_layers": True, "max_length": 2048, "per_device_train_batch_size": 14}, 28_672),
+        ({"padding_free": True, "compile_layers": True}, 256),
+        ({"compile_layers": True}, None),
+        ({"packing": True}, None),
+    ],
+)
+def test_compiled_layers_get_batches_of_few_sizes(trainer: dict[str, Any], multiple: int | None) -> None:
+    assert config(job(**trainer)).get("pad_to_multiple_of") == multiple
+    assert "pad_to_multiple_of" not in config(job(**trainer), has_gpu=False)
+
+
 def test_the_compiler_checkpoints_by_itself() -> None:
     assert config(job(gradient_checkpointing=True))["gradient_checkpointing"] is True
     assert config(job(gradient_checkpointing=True, compile_layers=True))["gradient_checkpointing"] is False

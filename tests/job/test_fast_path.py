@@ -1,0 +1,194 @@
+"""The fast path in the worker: what rows teach doesn't depend on how they lie in a batch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sftrun.contract.events import Finished, Note, Step
+from sftrun.contract.jobspec import (
+    DatasetSpec,
+    DataSource,
+    JobSpec,
+    LoraSpec,
+    ModelSpec,
+    QuantizationSpec,
+    TrainerSpec,
+)
+from sftrun.job import fast_path
+from sftrun.job.attention import BoundsCollator, UnsupportedAttention
+from sftrun.recipe.models import Recipe
+from tests.job import tiny
+from tests.job.runs import Run, record
+
+ROWS = 12
+PLAIN_LORA = LoraSpec(r=4, lora_alpha=8.0)
+
+
+def job(folder: Path, model: Path, attention: str, trainer: dict[str, Any], **changes: Any) -> JobSpec:
+    """All rows in one step, three times, and once more in an evaluation."""
+    folder.mkdir()
+    data = tiny.write_rows(folder / "rows.jsonl", tiny.make_rows(ROWS))
+    source = DataSource(files=(str(data),))
+    settings = {"max_steps": 3, "logging_steps": 1, "per_device_train_batch_size": ROWS, "eval_steps": 3}
+    sections: dict[str, Any] = {
+        "model": ModelSpec.model_validate(
+            {"name_or_path": str(model), "dtype": "float32", "attn_implementation": attention}
+        ),
+        "lora": PLAIN_LORA,
+        "dataset": DatasetSpec(train=source, eval=source, format="instruction", instruction_template="plain"),
+    }
+    made = tiny.make_job(folder, model, data, trainer=settings | trainer)
+    return made.model_copy(update=sections | changes)
+
+
+def finish(spec: JobSpec, folder: Path) -> list[Any]:
+    code, last = Run(spec, folder).rest()
+    assert (code, last.kind) == (0, "finished"), last
+    return record(spec)
+
+
+def steps(found: list[Any]) -> list[Step]:
+    return [event for event in found if isinstance(event, Step)]
+
+
+LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "padding-free": ("varlen", {"padding_free": True, "extra": {"pad_to_multiple_of": 256}}),
+    "packed, varlen": ("varlen", {"packing": True, "extra": {"pad_to_multiple_of": ROWS * 256}}),
+    "packed, sdpa": ("sdpa", {"packing": True}),
+    "packed, eager": ("eager", {"packing": True}),
+}
+
+
+@pytest.mark.slow
+def test_packed_and_padding_free_rows_teach_what_padded_rows_teach(model: Path, tmp_path: Path) -> None:
+    expected = finish(job(tmp_path / "padded", model, "sdpa", {}), tmp_path / "padded")
+    for name, (attention, trainer) in LAYOUTS.items():
+        found = finish(job(tmp_path / name, model, attention, trainer), tmp_path / name)
+        for one, other in zip(steps(found), steps(expected), strict=True):
+            assert one.loss == pytest.approx(other.loss, rel=1e-5), name
+            assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4), name
+            assert one.tokens == other.tokens, name  # filling is nobody's token
+        losses = [next(event.loss for event in events if event.kind == "eval") for events in (found, expected)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5), name
+
+
+@pytest.mark.slow
+def test_two_processes_teach_what_one_teaches(model: Path, tmp_path: Path) -> None:
+    rows = {"per_device_train_batch_size": ROWS // 2, "per_device_eval_batch_size": 3}
+    two = job(tmp_path / "two", model, "varlen", LAYOUTS["padding-free"][1] | rows, gpu_count=2)
+    expected, found = finish(job(tmp_path / "one", model, "sdpa", {}), tmp_path / "one"), finish(two, tmp_path / "two")
+    for one, other in zip(steps(found), steps(expected), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-5)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4)
+        assert one.tokens == other.tokens
+    losses = [next(event.loss for event in events if event.kind == "eval") for events in (found, expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_layers_over_copied_weights_train_the_same(model: Path, tmp_path: Path) -> None:
+    nf4 = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32")
+    plain = job(tmp_path / "plain", model, "varlen", {"packing": True}, quantization=nf4)
+    fast = {"compile_layers": True, "dequantize": True, "gradient_checkpointing": True, "packing": True}
+    quick = job(tmp_path / "quick", model, "varlen", fast, quantization=nf4)
+    expected, found = finish(plain, tmp_path / "plain"), finish(quick, tmp_path / "quick")
+    notes = [event.message for event in found if isinstance(event, Note)]
+    assert "14 LoRA projections in 8 products, frozen weights dequantised once" in notes
+    assert "2 decoder layers compiled; the first steps are slow" in notes
+    for one, other in zip(steps(found), steps(expected), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_run_with_loaders_and_filling_goes_on_where_it_was_stopped(model: Path, tmp_path: Path) -> None:
+    extra = {"pad_to_multiple_of": 512, "dataloader_num_workers": 2, "dataloader_persistent_workers": True}
+    trainer = {"packing": True, "max_steps": 9, "per_device_train_batch_size": 1, "extra": extra}
+    whole = job(tmp_path / "whole", model, "varlen", trainer)
+    broken = job(tmp_path / "broken", model, "varlen", trainer)
+    run = Run(broken, tmp_path / "broken")
+    run.until(lambda event: isinstance(event, Step) and event.step >= 4)
+    run.kill_worker()
+    assert run.rest()[0] == 3
+    expected, found = finish(whole, tmp_path / "whole"), finish(broken, tmp_path / "broken")
+    assert {e.step: (e.loss, e.tokens, e.grad_norm) for e in steps(found)} == {
+        e.step: (e.loss, e.tokens, e.grad_norm) for e in steps(expected)
+    }
+    ends = [next(e.train_loss for e in events if isinstance(e, Finished)) for events in (found, expected)]
+    assert ends[0] == ends[1]
+
+
+def spec(**changes: Any) -> JobSpec:
+    base: dict[str, Any] = {
+        "run_id": "r",
+        "name": "n",
+        "record_dir": "/r",
+        "output_dir": "/o",
+        "checkpoints_dir": "/c",
+        "model": ModelSpec(name_or_path="/m", attn_implementation="varlen"),
+        "lora": PLAIN_LORA,
+        "dataset": DatasetSpec(train=DataSource(files=("/d.jsonl",))),
+        "trainer": TrainerSpec(),
+    }
+    return JobSpec(**(base | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"quantization": QuantizationSpec(load_in_4bit=True)}, None),
+        ({"lora": None}, None),
+        ({"lora": PLAIN_LORA.model_copy(update={"lora_dropout": 0.1})}, "`lora_dropout` is above 0"),
+        ({"lora": PLAIN_LORA.model_copy(update={"use_dora": True})}, "`use_dora` scales each output"),
+        ({"lora": PLAIN_LORA.model_copy(update={"bias": "all"})}, "`bias` trains the frozen layers' biases"),
+        ({"quantization": QuantizationSpec(load_in_8bit=True)}, "8-bit weights are bitsandbytes' own"),
+        ({"trainer": TrainerSpec(extra={"fsdp": "full_shard"})}, "the weights are spread over GPUs"),
+        (
+            {"trainer": TrainerSpec(bf16=False, fp16=True)},
+            "the weights compute in bfloat16, the step in float16",
+        ),
+    ],
+)
+def test_lora_rides_in_the_frozen_products_where_that_is_the_same(changes: dict[str, Any], reason: str | None) -> None:
+    assert fast_path.plain_because(spec(**changes)) == reason
+
+
+def flat(rows: Any) -> dict[str, Any]:
+    ids = torch.cat([torch.tensor(row["input_ids"]) for row in rows])
+    ids = torch.nn.functional.pad(ids, (0, 8 - len(ids)))
+    return {"input_ids": ids[None], "position_ids": torch.tensor([[0, 1, 2, 0, 1, 0, 0, 0]])}
+
+
+def test_filling_is_counted_and_rows_have_bounds() -> None:
+    batch = fast_path.collator(spec(), flat)([{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}])
+    assert batch[fast_path.FILLING] == 3
+    assert batch["cu_seq_lens_q"].tolist()[:4] == [0, 3, 5, 8]
+
+
+def test_a_batch_with_a_mask_is_counted_by_its_mask() -> None:
+    batch = fast_path.FillingCollator(lambda rows: flat(rows) | {"attention_mask": 1})([{"input_ids": [5]}])
+    assert fast_path.FILLING not in batch
+
+
+def test_other_engines_and_kernels_keep_their_collator() -> None:
+    assert fast_path.collator(spec(trainer=TrainerSpec(engine="unsloth")), flat) is flat
+    made = fast_path.collator(spec(model=ModelSpec(name_or_path="/m")), flat)
+    assert isinstance(made, fast_path.FillingCollator)
+    assert not isinstance(made.inner, BoundsCollator)
+
+
+def test_a_refusal_becomes_a_failure_that_says_what_to_write() -> None:
+    failure = fast_path.refused(UnsupportedAttention("`varlen` can't; write `attn_implementation: eager`"))
+    assert (failure.kind, failure.message, failure.help) == (
+        "model",
+        "`varlen` can't",
+        "write `attn_implementation: eager`",
+    )
+
+
+def test_recorded_graphs_cannot_be_asked_for() -> None:
+    assert "graphs" not in TrainerSpec.model_json_schema()["properties"]
+    assert "graph" not in str(Recipe.model_json_schema()).lower().replace("paragraph", "")
+    assert "graph" not in Path(fast_path.__file__).read_text().split('"""', 2)[2]
