@@ -1,11 +1,12 @@
 """Estimates, prices and costs as tables for people."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +16,8 @@ from sftrun.report.costs import Costs
 from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate
 
 _STALE: Final = 30
+_WIDE: Final = 100
+_COLUMNS: Final = ("GPU", "peak GB", "a step", "tok/s", "time", "tries", "USD")
 _FRACTIONS: Final = {
     2: "half",
     3: "a third",
@@ -44,7 +47,7 @@ def recipe(one: RecipeEstimate) -> RenderableType:
     """One recipe: its table, the details of one GPU, what to change."""
     parts: list[RenderableType] = [_headline(one)]
     if one.offers:
-        parts.append(_table(one))
+        parts.append(_Offers(one))
     chosen = next((o for o in one.offers if o.is_recipes_own), one.offers[0] if len(one.offers) == 1 else None)
     if chosen is not None:
         parts += _details(chosen)
@@ -64,14 +67,27 @@ def _headline(one: RecipeEstimate) -> Text:
     return line.append(rows + steps, style="dim")
 
 
-def _table(one: RecipeEstimate) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
-    table.add_column("GPU", no_wrap=True)
-    for name in ("peak GB", "a step", "tok/s", "time", "tries", "USD"):
-        table.add_column(name, justify="right", no_wrap=True)
+@dataclass(frozen=True)
+class _Offers:
+    """The table of GPUs; in 80 columns without the pace, so that no figure is cut."""
+
+    one: RecipeEstimate
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _table(self.one, with_pace=options.max_width >= _WIDE)
+
+
+def _table(one: RecipeEstimate, *, with_pace: bool) -> Table:
+    kept = (0, 1, 2, 3, 4, 5, 6) if with_pace else (0, 1, 4, 5, 6)
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim", padding=(0, 1, 0, int(with_pace))
+    )
+    for number in kept:
+        table.add_column(_COLUMNS[number], justify="right" if number else "left", no_wrap=True)
     table.add_column("", overflow="fold")
     for offer in one.offers:
-        table.add_row(*_cells(offer), _remark(one, offer), style=None if offer.usable else "dim")
+        cells = _cells(offer)
+        table.add_row(*(cells[number] for number in kept), _remark(one, offer), style=None if offer.usable else "dim")
     return table
 
 

@@ -97,7 +97,7 @@ def test_without_data_it_asks_and_ends_with_one(tmp_path: Path) -> None:
     file.write_text(RECIPE.replace(", num_examples: 1000, mean_tokens: 100", ""))
     done = CliRunner().invoke(estimate_cost.command, [str(file)], standalone_mode=False)
     assert done.return_value == 1
-    assert "give `num_examples` and `mean_tokens` of `dataset.train`" in done.output
+    assert "give `num_examples` and `mean_tokens` of `dataset.train`" in " ".join(done.output.split())
 
 
 def test_an_unknown_gpu_is_named_with_those_that_are(tmp_path: Path) -> None:
