@@ -167,11 +167,9 @@ class Modal:
 
     def _is_run_elsewhere(self, folder: RunFolder) -> bool:
         """Whether somebody with another ledger has this run under way; then it is watched from here."""
-        told = modal_call.board().get(board.remote_key(folder.id))
-        if not told:
-            return False
-        other = Remote.model_validate_json(told)
-        if modal_call.ask(other.call_id).standing != "pending":
+        text = modal_call.board().get(board.remote_key(folder.id))
+        other = Remote.model_validate_json(text) if text else None
+        if other is None or modal_call.ask(other.call_id).standing != "pending":
             return False
         modal_call.write(folder, other.model_copy(update={"since": 0}))
         say(f"{other.user} has this run under way on Modal, for {age(time.time() - other.started)}")

@@ -12,7 +12,7 @@ import grpclib.exceptions
 import modal
 from modal.types import InputInfo, InputStatus
 
-from sftrun.run.board import call_key
+from sftrun.run.board import call_key, remote_key
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal_errors import redacted
 from sftrun.run.remote import JobCrashed
@@ -84,6 +84,19 @@ def read(folder: RunFolder) -> Remote | None:
     """None where nothing was ever started on Modal."""
     path = folder.path / FILE
     return Remote.model_validate_json(path.read_text()) if path.exists() else None
+
+
+def told(folder: RunFolder) -> Remote | None:
+    """What the call itself says on the board, where the command that spawned it was killed before it could note it."""
+    try:
+        text = board().get(remote_key(folder.id))
+    except TROUBLE:
+        return None
+    if not text:
+        return None
+    remote = Remote.model_validate_json(text).model_copy(update={"since": 0})
+    write(folder, remote)
+    return remote
 
 
 def ask(call_id: str) -> Answer:

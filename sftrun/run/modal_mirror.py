@@ -133,7 +133,8 @@ def _append(folder: RunFolder, lines: list[str]) -> None:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL_BYTES))
         file.truncate(size - len(file.read().rpartition(b"\n")[2]))
-        file.write("".join(f"{line}\n" for line in lines).encode())
+        # a library may have printed a token: the Volume is the user's own, this folder may be shown around
+        file.write("".join(f"{redacted(line)}\n" for line in lines).encode())
 
 
 def fetch_log(folder: RunFolder, known: Remote) -> None:

@@ -43,7 +43,7 @@ class Watch:
         if self._thread is None or not self._thread.is_alive():
             if self._at and time.monotonic() - self._at < self._pause:
                 return self
-            known = modal_call.read(self.folder)
+            known = modal_call.read(self.folder) or modal_call.told(self.folder)
             if known is None or known.settled:
                 self.holder = None
                 return self

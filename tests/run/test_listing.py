@@ -85,14 +85,13 @@ def test_a_ledger_that_cannot_be_written_is_still_listed(tmp_path: Path) -> None
     assert rows(tmp_path)[0].status == "finished"
 
 
-def test_ten_thousand_runs_are_listed_in_half_a_second(tmp_path: Path) -> None:
+def test_ten_thousand_runs_are_listed_from_the_index(tmp_path: Path) -> None:
     for number in range(10_000):
         make(tmp_path, f"{number:010x}", name=f"recipe-{number % 50}", created=number)
     rows(tmp_path)
-    began = time.perf_counter()
-    listed = rows(tmp_path)
-    assert len(listed) == 10_000
-    assert time.perf_counter() - began < 0.5 * (4 if os.environ.get("CI") else 2)
+    opened = count_opened(monkeypatch)
+    assert len(rows(tmp_path)) == 10_000
+    assert len(opened) < 10
 
 
 def test_a_name_means_its_latest_run(tmp_path: Path) -> None:

@@ -68,3 +68,11 @@ def test_a_line_that_a_killed_watcher_left_torn_is_written_again(tmp_path: Path)
     assert last_seq(folder) == 1
     _append(folder, [second])
     assert folder.events.read_text() == f"{first}\n{second}\n"
+
+
+def test_a_token_that_a_library_printed_does_not_reach_the_ledger(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    failed = Failed(seq=1, failure="error", stage="data", message="401", tail=("Bearer hf_plantedPLANTED",))
+    _append(folder, [events.dump(failed)])
+    assert "PLANTED" not in folder.events.read_text()
+    assert events.parse(folder.events.read_text()).seq == 1
