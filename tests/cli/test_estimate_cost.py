@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -147,16 +146,3 @@ def test_negotiated_rates_change_the_estimate(tmp_path: Path, monkeypatch: pytes
 def test_an_empty_ledger_has_no_costs() -> None:
     done = CliRunner().invoke(costs.command, [], standalone_mode=False)
     assert done.output.startswith("no runs in ")
-
-
-@pytest.mark.slow
-def test_it_takes_at_most_twice_as_long_as_validate() -> None:
-    def best(*arguments: str) -> float:
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "sftrun.cli.main", *arguments], capture_output=True, check=False)
-            times.append(time.perf_counter() - began)
-        return min(times)
-
-    assert best("estimate-cost", AS_IT_WAS) <= 2 * best("validate", "--offline", AS_IT_WAS)

@@ -119,10 +119,8 @@ def _finish_after_a_torn_line(spec: JobSpec, folder: Path) -> None:
 
 
 def _finish_again(spec: JobSpec, folder: Path) -> None:
-    begin = time.monotonic()
     code, last = Run(spec, folder).rest()
     assert (code, last.kind) == (0, "finished")
-    assert time.monotonic() - begin < 5
     assert not [event for event in record(spec)[-2:] if isinstance(event, Started)]
 
 

@@ -59,7 +59,7 @@ def judged(data: bytes) -> None:
     assert loaded.recipe is None or loaded.ok
     assert all(columns(line) <= 80 or "here" in line for line in text.splitlines())
     assert "\x1b" not in text
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 10  # no blow-up; a bound of a second holds on a quiet machine
 
 
 @given(st.sampled_from(SEEDS), st.lists(mutation, min_size=1, max_size=8))
