@@ -53,7 +53,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--replay"]:
         print(f"{replay(Path(sys.argv[2]))} inputs, nothing found")
         return
-    import atheris  # type: ignore[import-not-found]
+    import atheris
 
     with atheris.instrument_imports(include=["sftrun", "ruamel"]):
         import sftrun.recipe.fixes
