@@ -16,15 +16,15 @@ from typing import ClassVar
 import modal
 
 from sftrun.contract.jobspec import JobSpec, MoneySpec
-from sftrun.errors import MissingPackages, RemoteError, SftrunError
+from sftrun.errors import RemoteError, SftrunError
 from sftrun.facts.files import sha256
 from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
-from sftrun.run import answers, board, modal_call, modal_files, modal_mirror, modal_start, modal_wait
+from sftrun.run import answers, board, modal_answer, modal_call, modal_files, modal_mirror, modal_start, modal_wait
 from sftrun.run.files import make_folder
 from sftrun.run.ledger import Ledger, RunFolder
-from sftrun.run.local import INSTALL, missing_packages
+from sftrun.run.local import missing_packages
 from sftrun.run.lock import Holder, age
 from sftrun.run.modal_call import Remote
 from sftrun.run.modal_errors import translated
@@ -152,10 +152,10 @@ class Modal:
     def answer(
         self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
     ) -> Iterator[Sequence[str]]:
-        """On this machine, with the adapter pulled: right for the small models that this program is for."""
-        missing = missing_packages(needs_bitsandbytes=False)
-        if missing:
-            raise MissingPackages(f"answering here needs {', '.join(missing)}", help=INSTALL)
+        """Here, with the adapter pulled, for what was trained without a GPU; else on Modal."""
+        plan = folder.plan()
+        if plan.compute.gpus or missing_packages(needs_bitsandbytes=plan.quantization is not None):
+            return modal_answer.ask(plan, folder.job(), prompts, max_new_tokens=max_new_tokens, temperature=temperature)
         adapter = folder.path / "adapter"
         volume, path = self._output(folder)
         with translated():

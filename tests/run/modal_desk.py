@@ -42,9 +42,11 @@ class Desk:
         (folder / "recipe.yaml").write_text(RECIPE)
         (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
 
-    def start(self, *words: str, home: str = "ledger", **more: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, home: str = "ledger", python: str = sys.executable, **more: str
+    ) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.plane.client_env(), "SFTRUN_HOME": str(self.folder / home), **more}
-        command = [sys.executable, "-m", "sftrun.cli.main", *words]
+        command = [python, "-m", "sftrun.cli.main", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 

@@ -61,6 +61,22 @@ def test_a_finished_run_is_left_alone_and_pulled(undisturbed: Reference) -> None
     assert "http" in desk.run("show", "remote")
 
 
+def test_a_machine_without_torch_asks_the_model_on_modal(undisturbed: Reference) -> None:
+    desk, _ = undisturbed
+    base = ("modal", "click", "jinja2", "pydantic", "rich", "ruamel.yaml", "tokenizers")
+    laptop = bare_python(desk.folder / "laptop", *base)
+    client = desk.start(
+        "generate", "remote", "say red", "say blue", "--format", "json", "--max-new-tokens", "4", python=laptop,
+        PYTHONPATH=str(ROOT),
+    )  # fmt: skip
+    printed, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 0, said
+    answers = [json.loads(line) for line in printed.splitlines()]
+    assert [answer["prompt"] for answer in answers] == ["say red", "say blue"]
+    assert all(isinstance(answer["tuned"], str) and isinstance(answer["base"], str) for answer in answers)
+    assert [task.function.name for task in desk.plane.tasks].count("answer") == 1
+
+
 def test_a_machine_that_has_only_the_id_finds_the_run(undisturbed: Reference) -> None:
     desk, seen = undisturbed
     run = next(path.name for path in (desk.folder / "ledger/runs").iterdir() if not path.name.startswith("."))

@@ -1,0 +1,57 @@
+"""Questions to a run's model on Modal: for a machine that has no GPU, or not the packages.
+
+An App of its own that ends with the command; its container stays for a minute after each answer, the model loaded.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import modal
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.errors import RunFailed
+from sftrun.facts import catalog
+from sftrun.plan.models import Plan
+from sftrun.run import modal_call, modal_image, remote_answer
+from sftrun.run.modal_errors import redacted, translated
+from sftrun.run.modal_image import CACHE_MOUNT
+from sftrun.run.modal_start import CACHE_VOLUME
+from sftrun.run.remote import JobCrashed
+
+IDLE_SECONDS, LIMIT_SECONDS = 60, 3600
+
+
+def ask(
+    plan: Plan, job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+) -> Iterator[Sequence[str]]:
+    """(base's answer, tuned model's answer) to each prompt."""
+    gpu = small_gpu(plan)
+    app = modal.App(f"sftrun-ask-{plan.recipe.name}"[:63], tags={"run": job.run_id}, include_source=False)
+    options: dict[str, Any] = {
+        "image": modal_image.image(plan.trainer.engine, plan.recipe.compute.image, gpu=gpu is not None),
+        "volumes": modal_call.volumes({**plan.recipe.volumes, CACHE_MOUNT: CACHE_VOLUME}),
+        "secrets": [modal.Secret.from_name(name) for name in plan.recipe.secrets],
+        "gpu": gpu,
+        "region": plan.compute.region,
+    }
+    function = app.function(name="answer", timeout=LIMIT_SECONDS, scaledown_window=IDLE_SECONDS, **options)(
+        remote_answer.answer
+    )
+    with translated(), app.run():
+        for prompt in prompts:
+            try:
+                yield function.remote(job.model_dump_json(), prompt, max_new_tokens, temperature)
+            except JobCrashed as error:
+                raise RunFailed(redacted(str(error)), help="see the run with `sftrun show`") from error
+
+
+def small_gpu(plan: Plan) -> str | None:
+    """The cheapest GPU that holds what training took; the recipe's own where that is not known."""
+    if not plan.compute.gpus:
+        return None
+    if plan.memory is None:
+        return plan.compute.gpus[0]
+    needed = plan.memory.peak_gb
+    fitting = [gpu for gpu in catalog.load().gpus if gpu.memory_gb >= needed]
+    cheapest = min(fitting, key=lambda gpu: gpu.usd_per_second, default=None)
+    return cheapest.name if cheapest else plan.compute.gpus[0]
