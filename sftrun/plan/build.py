@@ -10,6 +10,7 @@ from sftrun.contract.jobspec import ModelSpec
 from sftrun.facts.models import DataFacts, Facts, Files
 from sftrun.plan import resolve, speed
 from sftrun.plan.decisions import Decisions, Room
+from sftrun.plan.estimate import data_facts
 from sftrun.plan.identity import identity
 from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
 from sftrun.plan.room import room
@@ -26,7 +27,8 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
     kernel = speed.attention(recipe, device, facts.model, said)
-    steps = total_steps(recipe, facts.train, compute.gpu_count * compute.nodes)
+    train = data_facts(facts.train, recipe.dataset.train)
+    steps = total_steps(recipe, train, compute.gpu_count * compute.nodes)
     return Plan(
         recipe=recipe,
         identity=identity(recipe, facts, compute),
@@ -34,7 +36,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         quantization=resolve.quantization(recipe),
         lora=resolve.lora(recipe),
         dataset=_dataset(recipe, facts, said),
-        trainer=resolve.trainer(recipe, facts, device, kernel, steps, room, said),
+        trainer=resolve.trainer(recipe, train, device, kernel, steps, room, said),
         samples=resolve.samples(recipe),
         compute=compute,
         lock=facts.lock,

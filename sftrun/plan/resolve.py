@@ -16,7 +16,7 @@ from sftrun.contract.jobspec import (
     TrainerSpec,
 )
 from sftrun.facts import catalog
-from sftrun.facts.models import Facts
+from sftrun.facts.models import DataFacts, Facts
 from sftrun.plan import speed, units
 from sftrun.plan.decisions import Decisions, Device, Room
 from sftrun.plan.models import ComputePlan
@@ -105,11 +105,18 @@ def samples(recipe: Recipe) -> SampleSpec:
 
 
 def trainer(
-    recipe: Recipe, facts: Facts, device: Device, kernel: Attention, steps: int | None, room: Room, said: Decisions
+    recipe: Recipe,
+    train: DataFacts | None,
+    device: Device,
+    kernel: Attention,
+    steps: int | None,
+    room: Room,
+    said: Decisions,
 ) -> TrainerSpec:
     """TRL's arguments with every `auto` decided.
 
-    `steps` is the length of the run where it is known, `room` what memory allows where that was looked at.
+    `train` is the data as counted or declared, `steps` the length of the run where it is known, `room` what memory
+    allows where that was looked at.
     """
     t = recipe.trainer
     bf16, fp16 = _precision(recipe, device, said)
@@ -119,7 +126,7 @@ def trainer(
         num_train_epochs=_epochs(recipe, said),
         max_steps=t.max_steps if t.max_steps is not None else -1,
         max_length=t.max_length,
-        packing=speed.packing(recipe, facts.train, device.count * recipe.compute.nodes, steps, said),
+        packing=speed.packing(recipe, train, device.count * recipe.compute.nodes, steps, said),
         padding_free=speed.padding_free(recipe, device, kernel, said),
         per_device_train_batch_size=t.per_device_train_batch_size,
         per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,

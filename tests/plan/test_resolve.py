@@ -184,3 +184,10 @@ def test_packing_with_a_number_of_steps_says_the_rows() -> None:
 def test_an_optimiser_that_was_not_written_has_a_reason() -> None:
     assert "trainer.optim" in reasons(plan())
     assert "trainer.optim" not in reasons(plan(trainer={"optim": "adamw_8bit"}))
+
+
+def test_declared_rows_are_counted_too() -> None:
+    declared = {"train": {"path": "/out/train.jsonl", "num_examples": 1000, "mean_tokens": 100}}
+    made = build(recipe(dataset=declared, trainer={"packing": True}), facts(train=None), folders={})
+    assert made.total_steps == 13
+    assert "82 rows of 100 tokens" in said(made, "trainer.packing")
