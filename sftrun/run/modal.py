@@ -110,8 +110,14 @@ class Modal:
             modal_mirror.fetch_log(folder, known)
 
     def request_stop(self, folder: RunFolder) -> None:
+        """By a word on the board; a run that no container has begun yet has nothing to save and is ended."""
+        known = modal_call.read(folder)
         with translated():
-            modal_call.board().put(board.stop_key(folder.id), "user")
+            has_begun = known is None or modal_mirror.last_seq(folder) > known.since
+            if known is not None and not has_begun and modal_wait.present(known) != "container":
+                self.kill(folder)
+            else:
+                modal_call.board().put(board.stop_key(folder.id), "user")
 
     def kill(self, folder: RunFolder) -> None:
         known = modal_call.read(folder)

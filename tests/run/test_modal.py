@@ -202,6 +202,14 @@ def test_a_gpu_that_is_not_to_be_had_is_waited_for_in_words(desk: Desk) -> None:
     assert "got it, after" in said
 
 
+def test_cancel_ends_a_run_that_still_waits_for_its_gpu(desk: Desk) -> None:
+    desk.plane.inject("gpu_queued")
+    desk.run("apply", "recipe.yaml", "--set", "compute.gpu=L4", "--detach")
+    desk.run("cancel", "remote")
+    assert '"status": "stopped"' in desk.run("runs", "--format", "json")
+    assert not desk.plane.tasks
+
+
 def test_without_a_token_one_sentence_says_what_to_run(desk: Desk) -> None:
     desk.plane.token = ("ak-other", "as-secretsecret")
     client = desk.start("apply", "recipe.yaml")
