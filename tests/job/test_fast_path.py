@@ -18,6 +18,7 @@ from sftrun.contract.jobspec import (
 )
 from sftrun.job import fast_path
 from sftrun.job.attention import BoundsCollator, UnsupportedAttention
+from sftrun.job.trainer import FILLING
 from sftrun.recipe.models import Recipe
 from tests.job import tiny
 from tests.job.runs import Run, record
@@ -163,13 +164,13 @@ def flat(rows: Any) -> dict[str, Any]:
 
 def test_filling_is_counted_and_rows_have_bounds() -> None:
     batch = fast_path.collator(spec(), flat)([{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}])
-    assert batch[fast_path.FILLING] == 3
+    assert batch[FILLING] == 3
     assert batch["cu_seq_lens_q"].tolist()[:4] == [0, 3, 5, 8]
 
 
 def test_a_batch_with_a_mask_is_counted_by_its_mask() -> None:
     batch = fast_path.FillingCollator(lambda rows: flat(rows) | {"attention_mask": 1})([{"input_ids": [5]}])
-    assert fast_path.FILLING not in batch
+    assert FILLING not in batch
 
 
 def test_other_engines_and_kernels_keep_their_collator() -> None:
