@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
@@ -36,6 +37,7 @@ class JobTrainer(SFTTrainer):
         self.seconds_paused = 0.0
         self.seconds_waiting = 0.0
         super().__init__(**options)
+        self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
 
     def get_batch_samples(self, *arguments: Any, **options: Any) -> Any:
