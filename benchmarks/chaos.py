@@ -266,13 +266,13 @@ def table(outcomes: list[Outcome]) -> str:
     seeds, faults = [outcome.seed for outcome in outcomes], sum(len(outcome.harms) for outcome in outcomes)
     head = (
         f"{len(outcomes)} runs (seeds {min(seeds)} to {max(seeds)}), {faults} faults drawn, the client killed in "
-        f"{sum(outcome.is_killed for outcome in outcomes)}: {len(good)} finished with the undisturbed curve and a true "
+        f"{sum(-9 in outcome.codes for outcome in outcomes)}: {len(good)} finished with the undisturbed curve and a true "
         f"record, {alone} of them without being applied again after an end; {len(outcomes) - len(good)} did not.\n"
     )
     drawn, bad = Counter[str](), Counter[str]()
     applied: Counter[str] = Counter()
     for outcome in outcomes:
-        names = set(outcome.harms) | ({"client killed"} if outcome.is_killed else set())
+        names = set(outcome.harms) | ({"client killed"} if -9 in outcome.codes else set())
         drawn.update(names)
         bad.update(names if outcome.wrong else ())
         applied.update(names if len([code for code in outcome.codes if code != -9]) > 1 else ())
