@@ -263,10 +263,11 @@ def table(outcomes: list[Outcome]) -> str:
     """Markdown: all runs, then by fault."""
     good = [outcome for outcome in outcomes if not outcome.wrong]
     alone = sum(1 for outcome in good if len([code for code in outcome.codes if code != -9]) == 1)
+    killed = sum(-9 in outcome.codes for outcome in outcomes)
     seeds, faults = [outcome.seed for outcome in outcomes], sum(len(outcome.harms) for outcome in outcomes)
     head = (
         f"{len(outcomes)} runs (seeds {min(seeds)} to {max(seeds)}), {faults} faults drawn, the client killed in "
-        f"{sum(-9 in outcome.codes for outcome in outcomes)}: {len(good)} finished with the undisturbed curve and a true "
+        f"{killed}: {len(good)} finished with the undisturbed curve and a true "
         f"record, {alone} of them without being applied again after an end; {len(outcomes) - len(good)} did not.\n"
     )
     drawn, bad = Counter[str](), Counter[str]()
