@@ -44,7 +44,7 @@ def ours() -> tuple[float, float]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**os.environ, "GOMP_SPINCOUNT": "20000"}
 
 
 def main() -> None:

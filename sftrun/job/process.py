@@ -28,8 +28,9 @@ DEFAULTS = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "TOKENIZERS_PARALLELISM": "true",
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
-    # OpenMP's threads sleep while they wait: spinning for a core that another process has made steps ten times as long
-    "OMP_WAIT_POLICY": "PASSIVE",
+    # OpenMP's threads spin for some 50 us, then sleep: spinning for ever (the default) makes steps ten times as long
+    # where another process has the core, not at all (PASSIVE) twice as long where none has
+    "GOMP_SPINCOUNT": "20000",
     "PYTHONUNBUFFERED": "1",
     "PYTHONFAULTHANDLER": "1",
 }
