@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,8 @@ class Plane:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.thread.do(self._close())
+        with suppress(TimeoutError):  # a peer that never hangs up must not fail what was tested
+            self.thread.do(self._close())
         self.thread.stop()
 
     def client_env(self) -> dict[str, str]:
