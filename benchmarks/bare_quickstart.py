@@ -112,7 +112,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=MODEL, help="model folder (default: the embedded one)")
-    parser.add_argument("--epochs", type=float, default=5, help="passes over the data (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=6, help="passes over the data (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="rows a step (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapter (default: %(default)s)")
