@@ -94,23 +94,28 @@ def quicken(trainer: Any) -> None:
     """Spare the Trainer its walks over all modules, some 20 ms a step for 32 layers, which small steps wait for.
 
     Counted once instead: parameters (for `total_flos`).  Skipped where it would change nothing: `model.train()` on a
-    model that trains, `zero_grad` on weights that have no gradient.
+    model that trains, `zero_grad` on weights that have no gradient.  What is trained the optimiser says: a resume makes
+    new parameters of the adapter's after this was called.
     """
     model = trainer.model
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
     count = model.num_parameters(exclude_embeddings=True)
-    plain_train = model.train
+    plain_train, plain_zero_grad = model.train, model.zero_grad
+
+    def trained() -> list[Tensor]:
+        return [weight for group in trainer.optimizer.param_groups for weight in group["params"]]
 
     def train(mode: bool = True) -> Any:
         return model if mode and model.training else plain_train(mode)
 
     def zero_grad(set_to_none: bool = True) -> None:
-        for weight in trained:
+        if trainer.optimizer is None:
+            return plain_zero_grad(set_to_none)
+        for weight in trained():
             weight.grad = None
 
     model.train, model.zero_grad = train, zero_grad
     trainer.floating_point_ops = lambda inputs: 6 * inputs["input_ids"].numel() * count
-    trainer._clip_grad_norm = lambda _: trainer.accelerator.clip_grad_norm_(trained, trainer.args.max_grad_norm)
+    trainer._clip_grad_norm = lambda _: trainer.accelerator.clip_grad_norm_(trained(), trainer.args.max_grad_norm)
 
 
 def undo(prepared: Prepared) -> None:

@@ -105,9 +105,15 @@ def test_compiled_layers_over_copied_weights_train_the_same(model: Path, tmp_pat
 @pytest.mark.slow
 def test_a_run_with_loaders_and_filling_goes_on_where_it_was_stopped(model: Path, tmp_path: Path) -> None:
     extra = {"pad_to_multiple_of": 512, "dataloader_num_workers": 2, "dataloader_persistent_workers": True}
-    trainer = {"packing": True, "max_steps": 9, "per_device_train_batch_size": 1, "extra": extra}
-    whole = job(tmp_path / "whole", model, "varlen", trainer)
-    broken = job(tmp_path / "broken", model, "varlen", trainer)
+    trainer = {"packing": True, "max_steps": 9, "per_device_train_batch_size": 1, "bf16": True, "extra": extra}
+    # an adapter in 16 bits over 4-bit weights: PEFT makes new parameters of it when it is loaded
+    in_4bit = {
+        "model": ModelSpec(name_or_path=str(model), dtype="bfloat16", attn_implementation="varlen"),
+        "quantization": QuantizationSpec(load_in_4bit=True),
+    }
+    whole, broken = (
+        job(tmp_path / name, model, "varlen", trainer).model_copy(update=in_4bit) for name in ("whole", "broken")
+    )
     run = Run(broken, tmp_path / "broken")
     run.until(lambda event: isinstance(event, Step) and event.step >= 4)
     run.kill_worker()
