@@ -30,7 +30,7 @@ class Watcher(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.resumed_from is not None:
             self.trainer.restore_log(self.resumed_from)
-        self._begin_window(state.global_step, self.trainer._total_train_tokens)
+        self._begin_window(state.global_step, self.trainer.tokens())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         reason = self._asked_to_stop()
@@ -45,7 +45,7 @@ class Watcher(TrainerCallback):
         if not math.isfinite(logs["loss"]):
             raise diverged(state.global_step, logs["loss"])
         steps, seconds = state.global_step - self._step, self._seconds()
-        tokens = int(logs["num_tokens"])
+        tokens = self.trainer.tokens()
         self.trainer.channel.say(
             events.Step(
                 step=state.global_step,

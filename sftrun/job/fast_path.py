@@ -11,11 +11,11 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import attention, speed
+from sftrun.job import attention, head, speed
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.model import has_gpu
-from sftrun.job.trainer import FILLING, JobTrainer
+from sftrun.job.trainer import JobTrainer
 
 Rows = Sequence[Mapping[str, Any]]
 Collate = Callable[[Rows], dict[str, Any]]
@@ -31,25 +31,10 @@ def require_attention(spec: JobSpec, model: Any) -> None:
 
 
 def collator(spec: JobSpec, inner: Collate) -> Collate:
-    """TRL's collator, with where rows begin and how much of the batch is filling.  Before any loader is made of it."""
-    if spec.trainer.engine != "trl":
-        return inner
-    if spec.model.attn_implementation == attention.NAME:
+    """TRL's collator, with where rows begin and what is learnt.  Before any loader is made of it."""
+    if spec.trainer.engine == "trl" and spec.model.attn_implementation == attention.NAME:
         inner = attention.BoundsCollator(inner)
-    return FillingCollator(inner)
-
-
-class FillingCollator:
-    """Counts the tokens of a batch without a mask that are no row's: `pad_to_multiple_of` put them there."""
-
-    def __init__(self, inner: Collate) -> None:
-        self.inner = inner
-
-    def __call__(self, rows: Rows) -> dict[str, Any]:
-        batch = self.inner(rows)
-        if "attention_mask" not in batch:
-            batch[FILLING] = batch["input_ids"].numel() - sum(len(row["input_ids"]) for row in rows)
-        return batch
+    return head.LearntCollator(inner)
 
 
 def prepare(spec: JobSpec, trainer: JobTrainer, channel: Channel) -> speed.Prepared | None:

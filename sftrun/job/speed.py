@@ -109,9 +109,10 @@ def quicken(trainer: Any) -> None:
 
     def zero_grad(set_to_none: bool = True) -> None:
         if trainer.optimizer is None:
-            return plain_zero_grad(set_to_none)
-        for weight in trained():
-            weight.grad = None
+            plain_zero_grad(set_to_none)
+        else:
+            for weight in trained():
+                weight.grad = None
 
     model.train, model.zero_grad = train, zero_grad
     trainer.floating_point_ops = lambda inputs: 6 * inputs["input_ids"].numel() * count

@@ -18,15 +18,14 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import checkpoints
+from sftrun.job import checkpoints, head
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.tokens import IGNORED
 
 STATE = "sftrun-state.json"
-FILLING = "filling"  # of a batch: its tokens that belong to no row
 
-__all__ = ["FILLING", "STATE", "JobTrainer", "SFTConfig"]
+__all__ = ["STATE", "JobTrainer", "SFTConfig"]
 
 
 class JobTrainer(SFTTrainer):
@@ -36,7 +35,9 @@ class JobTrainer(SFTTrainer):
         self.spec, self.channel = spec, channel
         self.seconds_paused = 0.0
         self.seconds_waiting = 0.0
+        self._tokens = self._tokens_before = 0
         super().__init__(**options)
+        self.has_lean_head = spec.trainer.engine == "trl" and head.install(self)
         self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
 
@@ -47,16 +48,31 @@ class JobTrainer(SFTTrainer):
         finally:
             self.seconds_waiting += time.perf_counter() - begin
 
-    def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
-        """TRL's, with filling taken out of the tokens it counts: a pace is of tokens that somebody wrote."""
-        filling = inputs.pop(FILLING, None)
-        loss = super().compute_loss(model, inputs, *arguments, **options)
-        if not self.model.training:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The loss of `head` where it is TRL's, else TRL's own; counts the tokens that somebody wrote."""
+        tokens = inputs.pop(head.TOKENS, 0)
+        if self.has_lean_head and not return_outputs:
+            loss = head.loss(model, inputs, num_items_in_batch, self.accelerator.num_processes)
+        else:
+            for name in (head.LEARNT, head.TARGETS):
+                inputs.pop(name, None)
+            loss = super().compute_loss(
+                model, inputs, return_outputs=return_outputs, num_items_in_batch=num_items_in_batch
+            )
+        if self.model.training:
+            self._tokens += tokens
+        else:
             self._add_evaluated(loss[0] if isinstance(loss, tuple) else loss, inputs["labels"])
-        elif filling is not None:
-            self._total_train_tokens -= self._sum_over_processes(filling)
-            self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return loss
+
+    def tokens(self) -> int:
+        """Tokens trained on so far in all processes, which must all ask."""
+        if self.accelerator.num_processes == 1:
+            return self._tokens_before + self._tokens
+        mine = torch.tensor([self._tokens], device=self.args.device)
+        return self._tokens_before + int(self.accelerator.gather(mine).sum())
 
     def evaluation_loop(self, *arguments: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
         """TRL's, with the mean over tokens: its mean over batches would depend on how rows lie in them."""
@@ -87,8 +103,9 @@ class JobTrainer(SFTTrainer):
         path = Path(self.args.output_dir) / f"{checkpoints.PREFIX}{self.state.global_step}"
         super(SFTTrainer, self)._save_checkpoint(model, trial)  # TRL's own would write a model card beside it
         self.accelerator.wait_for_everyone()
+        log_state = self._log_state(window_loss)
         if self.is_world_process_zero():
-            (path / STATE).write_text(json.dumps(self._log_state(window_loss)))
+            (path / STATE).write_text(json.dumps(log_state))
             checkpoints.complete(path, self.spec.run_id, self.state.global_step)
             checkpoints.rotate(
                 self.args.output_dir, self.spec.trainer.save_total_limit, self.state.best_model_checkpoint
@@ -102,7 +119,7 @@ class JobTrainer(SFTTrainer):
             "window_loss": window_loss,
             "total_loss": self._total_loss_scalar,
             "last_logged": self._globalstep_last_logged,
-            "tokens": self._total_train_tokens,
+            "tokens": self.tokens(),
         }
 
     def restore_log(self, checkpoint: str) -> None:
@@ -111,7 +128,7 @@ class JobTrainer(SFTTrainer):
         self._tr_loss += state["window_loss"]
         self._total_loss_scalar = state["total_loss"]
         self._globalstep_last_logged = int(state["last_logged"])
-        self._total_train_tokens = int(state["tokens"])
+        self._tokens_before = int(state["tokens"])
 
     def finish_from(self, checkpoint: str) -> float:
         """Take up the last checkpoint of a run whose steps are all done; returns the mean training loss."""
@@ -137,11 +154,6 @@ class JobTrainer(SFTTrainer):
             dtype = self.adapter_dtypes.get(name)
             if dtype is not None and parameter.dtype != dtype:
                 parameter.data = parameter.data.to(dtype)
-
-    def _sum_over_processes(self, count: int) -> int:
-        if self.accelerator.num_processes == 1:
-            return count
-        return int(self.accelerator.gather(torch.tensor([count], device=self.args.device)).sum())
 
     def _mean_over_processes(self, value: torch.Tensor) -> float:
         return float(self.accelerator.gather(value.detach().reshape(1)).mean())

@@ -16,9 +16,8 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
-from sftrun.job import fast_path
+from sftrun.job import fast_path, head
 from sftrun.job.attention import BoundsCollator, UnsupportedAttention
-from sftrun.job.trainer import FILLING
 from sftrun.recipe.models import Recipe
 from tests.job import tiny
 from tests.job.runs import Run, record
@@ -165,25 +164,23 @@ def test_lora_rides_in_the_frozen_products_where_that_is_the_same(changes: dict[
 def flat(rows: Any) -> dict[str, Any]:
     ids = torch.cat([torch.tensor(row["input_ids"]) for row in rows])
     ids = torch.nn.functional.pad(ids, (0, 8 - len(ids)))
-    return {"input_ids": ids[None], "position_ids": torch.tensor([[0, 1, 2, 0, 1, 0, 0, 0]])}
+    labels = torch.tensor([[-100, -100, 7, -100, 9, -100, -100, -100]])
+    return {"input_ids": ids[None], "position_ids": torch.tensor([[0, 1, 2, 0, 1, 0, 0, 0]]), "labels": labels}
 
 
-def test_filling_is_counted_and_rows_have_bounds() -> None:
+def test_a_batch_says_where_rows_begin_and_what_is_learnt() -> None:
     batch = fast_path.collator(spec(), flat)([{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}])
-    assert batch[FILLING] == 3
+    assert batch[head.TOKENS] == 5
     assert batch["cu_seq_lens_q"].tolist()[:4] == [0, 3, 5, 8]
-
-
-def test_a_batch_with_a_mask_is_counted_by_its_mask() -> None:
-    batch = fast_path.FillingCollator(lambda rows: flat(rows) | {"attention_mask": 1})([{"input_ids": [5]}])
-    assert FILLING not in batch
+    assert batch[head.LEARNT].tolist() == [1, 3]
+    assert batch[head.TARGETS].tolist() == [7, 9]
 
 
 def test_other_engines_and_kernels_keep_their_collator() -> None:
-    assert fast_path.collator(spec(trainer=TrainerSpec(engine="unsloth")), flat) is flat
-    made = fast_path.collator(spec(model=ModelSpec(name_or_path="/m")), flat)
-    assert isinstance(made, fast_path.FillingCollator)
-    assert not isinstance(made.inner, BoundsCollator)
+    for other in ({"trainer": TrainerSpec(engine="unsloth")}, {"model": ModelSpec(name_or_path="/m")}):
+        made = fast_path.collator(spec(**other), flat)
+        assert isinstance(made, head.LearntCollator)
+        assert not isinstance(made.inner, BoundsCollator)
 
 
 def test_a_refusal_becomes_a_failure_that_says_what_to_write() -> None:
