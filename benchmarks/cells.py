@@ -90,6 +90,8 @@ class Cell:
     max_length: int = 2048
     rank: int = 16
     optim: str = "adamw_torch_fused"
+    graphs: bool = False
+    gpu: str = "H200"
     joined: bool = True
     held_out: bool = False
     rows: float = 0.0
@@ -107,7 +109,7 @@ class Cell:
         bits = "NF4 once" if self.dequantize else "NF4" if self.bits == 4 else "bf16"
         batch = f"{self.batch}×{self.accumulation}×{self.max_length}"
         how = f"{self.shape} {self.stack} {bits} {self.layout} {batch} r{self.rank}"
-        return how + (" ckpt" if self.checkpointing else "")
+        return how + (" ckpt" if self.checkpointing else "") + (" graphs" if self.graphs else "")
 
     def setup(self) -> Setup:
         trainer = TrainerSpec(
@@ -121,6 +123,7 @@ class Cell:
             use_liger_kernel=self.stack == "liger",
             compile_layers=self.stack == "compiled",
             dequantize=self.dequantize,
+            record_graphs=self.graphs,
             optim=self.optim,
         )
         attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.joined else "flash_attention_2"

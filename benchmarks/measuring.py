@@ -15,6 +15,7 @@ from cells import SHAPES, TARGETS, Cell
 
 # steps before the clock, the one thrown away after the lock is had, the fewest and the most that are measured
 WARM, DISCARDED, LEAST, MOST = 3, 1, 4, 11
+RECORDING = 40  # steps before the clock where each new shape is recorded
 MOST_SECONDS = 3.0
 
 
@@ -23,16 +24,24 @@ def measure_group(cells: list[Cell], lock: Path, done: Path) -> None:
     import torch
     import trl  # noqa: F401  slow: before the GPU is touched
 
-    from sftrun.job import attention
+    from sftrun.job import attention, plain_head
 
+    if not torch.cuda.is_available():
+        plain_head.install()
     attention.register()
     torch.set_float32_matmul_precision("high")
     model = _model(cells[0])
     prepared = False
     for cell in cells:
         began = time.perf_counter()
-        found = _measure(cell, model, lock, prepare=not prepared)
-        prepared = True
+        try:
+            found = _measure(cell, model, lock, prepare=not prepared)
+        except torch.OutOfMemoryError:
+            print(f"{cell.name}: out of memory", flush=True)
+            torch.cuda.empty_cache()
+            continue
+        finally:
+            prepared = True
         with done.open("a") as file:
             file.write(json.dumps(asdict(found)) + "\n")
         took = time.perf_counter() - began
@@ -71,13 +80,16 @@ def _model(cell: Cell) -> Any:
 def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
     import torch
 
-    from sftrun.job import attention, speed
+    from sftrun.job import attention, graphs, head, speed
 
     seen: list[dict[str, float]] = []
     trainer = _trainer(cell, model, seen)
     if cell.stack != "eager":
-        trainer.data_collator = attention.BoundsCollator(trainer.data_collator)
-    trainer.data_collator = _Counting(trainer.data_collator)
+        steps = graphs.STEPS if cell.graphs else ()
+        trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
+        speed.quicken(trainer)
+    trainer.is_lean = head.install(trainer)
+    trainer.data_collator = _Counting(head.LearntCollator(trainer.data_collator))
     if prepare and cell.stack != "eager":
         compiled = cell.stack == "compiled"
         speed.prepare(
@@ -87,30 +99,44 @@ def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
             checkpointing=cell.checkpointing and compiled,
             fuse_lora=cell.rank > 0,
         )
-    clock = _clock(lock)
+    backbone = model.get_base_model().base_model if cell.rank else model.base_model
+    plain = backbone.forward
+    if cell.graphs:
+        backbone.forward = graphs.GraphedBackbone(backbone, lambda: None)
+    clock = _clock(lock, RECORDING if cell.graphs else WARM)
     trainer.add_callback(clock)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     trainer.train()
     clock.release()
+    backbone.forward = plain
     return _figures(cell, clock, seen)
 
 
 def _trainer(cell: Cell, model: Any, seen: list[dict[str, float]]) -> Any:
     import torch
     from datasets import Dataset
-    from throughput import _tokenizer, row_lengths
+    from random_model import tokenizer
+    from throughput import row_lengths
     from trl import SFTConfig, SFTTrainer
 
+    from sftrun.job import head
+
     class Counted(SFTTrainer):
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        is_lean = False
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **kw: Any) -> Any:
             counted = inputs.pop("counted")
+            inputs.pop(head.TOKENS)
             if model.training:
                 seen.append(counted)
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            if self.is_lean:
+                return head.loss(model, inputs, num_items_in_batch, 1)
+            return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **kw)
 
-    packed, steps = cell.layout == "packed", 40
+    packed, steps = cell.layout == "packed", 80 if cell.graphs else 40
+    filled = cell.batch * cell.max_length if packed else 256
     rows = min(steps * cell.batch * cell.accumulation * (cell.max_length // 165 + 1 if packed else 1), 6000)
     draw = random.Random(1)
     data = [draw.choices(range(2, SHAPES[cell.shape].vocab), k=n) for n in row_lengths(rows, cell.max_length)]
@@ -122,6 +148,9 @@ def _trainer(cell: Cell, model: Any, seen: list[dict[str, float]]) -> Any:
         max_length=cell.max_length if packed or cell.layout == "padded" else None,
         packing=packed,
         padding_free=cell.layout == "flat",
+        pad_to_multiple_of=filled if cell.stack == "compiled" else None,
+        dataloader_num_workers=2 if cell.stack != "eager" else 0,
+        accelerator_config={"non_blocking": True},
         bf16=True,
         optim=cell.optim,
         use_liger_kernel=cell.stack == "liger",
@@ -134,7 +163,7 @@ def _trainer(cell: Cell, model: Any, seen: list[dict[str, float]]) -> Any:
         disable_tqdm=True,
     )
     dataset = Dataset.from_dict({"input_ids": data})
-    return Counted(model=model, args=config, train_dataset=dataset, processing_class=_tokenizer())
+    return Counted(model=model, args=config, train_dataset=dataset, processing_class=tokenizer())
 
 
 class _Counting:
@@ -152,7 +181,7 @@ class _Counting:
         return batch | {"counted": {"rows": len(lengths), "real": sum(lengths), "tokens": wide, "squares": squares}}
 
 
-def _clock(lock: Path) -> Any:
+def _clock(lock: Path, warm: int) -> Any:
     import torch
     from transformers import TrainerCallback
 
@@ -170,22 +199,23 @@ def _clock(lock: Path) -> Any:
             self.file.close()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step < WARM:
+            if state.global_step < warm:
                 with _shared(lock):
                     pass
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if torch.cuda.is_available():
+            step = state.global_step
+            if torch.cuda.is_available() and (step <= warm + DISCARDED or step >= warm + DISCARDED + LEAST):
                 torch.cuda.synchronize()
-            now, step = time.perf_counter(), state.global_step
+            now = time.perf_counter()
             if step == 1:
                 self.first = now - self.began
-            elif step == WARM:
+            elif step == warm:
                 fcntl.flock(self.file, fcntl.LOCK_EX)
-            elif step == WARM + DISCARDED:
+            elif step == warm + DISCARDED:
                 self.opened, self.opened_at = now, step
-            elif step >= WARM + DISCARDED + LEAST and (
-                now - self.opened > MOST_SECONDS or step >= WARM + DISCARDED + MOST
+            elif step >= warm + DISCARDED + LEAST and (
+                now - self.opened > MOST_SECONDS or step >= warm + DISCARDED + MOST
             ):
                 self.closed, self.steps = now, step - self.opened_at
                 control.should_training_stop = True

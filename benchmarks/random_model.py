@@ -2,6 +2,8 @@
 values.
 """
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,6 +81,43 @@ def build(shape: str, attention: str, rank: int, alpha: int, dropout: float, qua
         _quantise(model, device)
     lora = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=SEVEN, task_type="CAUSAL_LM")
     return get_peft_model(model, lora)
+
+
+def tokenizer() -> Any:
+    """Two tokens and no text: rows come as ids."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
+
+
+def unsloth(shape: str, rank: int, alpha: int, max_length: int, checkpointing: bool) -> Any:
+    """The same model as Unsloth loads and adapts it, in 4 bits; it takes folders only, so one is kept."""
+    from unsloth import FastLanguageModel
+
+    folder = Path(tempfile.gettempdir()) / f"sftrun-random-{shape}"
+    if not (folder / "tokenizer.json").exists():
+        with torch.device("cuda"):
+            made = AutoModelForCausalLM.from_config(SHAPES[shape](), dtype=torch.bfloat16)
+        made.save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
+        del made
+        torch.cuda.empty_cache()
+    base, _ = FastLanguageModel.from_pretrained(
+        str(folder), max_seq_length=max_length, load_in_4bit=True, use_exact_model_name=True
+    )
+    return FastLanguageModel.get_peft_model(
+        base,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=0.0,
+        bias="none",
+        target_modules=SEVEN,
+        use_gradient_checkpointing="unsloth" if checkpointing else False,
+        random_state=3407,
+    )
 
 
 def work_per_token(shape: str) -> int:

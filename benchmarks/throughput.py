@@ -47,6 +47,7 @@ class Row:
     steps: int = 12
     warm: int = 4
     profile: str = ""
+    engine: str = "trl"
 
 
 A_PHI = Row(
@@ -63,6 +64,7 @@ SPARING = replace(
     PACKED, title="packed 7 x 2048, checkpointing, NF4 kept", batch=7, multiple=7 * 2048, checkpointing=True,
     dequantised=False,
 )  # fmt: skip
+B_PHI = replace(A_PHI, title="Unsloth as script B runs it, padded 4 x 2", engine="unsloth", steps=14, warm=6)
 LARGE = replace(
     SPARING, title="packed 16 x 2048, checkpointing", batch=16, multiple=16 * 2048, steps=6, warm=3
 )  # fmt: skip
@@ -74,6 +76,16 @@ ROWS = {
     "rows8": EIGHT,
     "rows8-nf4": replace(EIGHT, title="8 rows a step, NF4 kept", dequantised=False),
     "checkpointing": SPARING,
+    "packed-8": replace(PACKED, title="packed 8 x 2048", batch=8, multiple=8 * 2048),
+    "unsloth-script-b": B_PHI,
+    "unsloth-rows8": replace(
+        B_PHI, title="Unsloth, padded 8 x 1, kept activations", batch=8, accumulation=1, checkpointing=False,
+        optimiser="adamw_torch_fused",
+    ),
+    "unsloth-packed": replace(
+        B_PHI, title="Unsloth, packed 8 x 2048, kept activations", batch=8, accumulation=1, checkpointing=False,
+        packed=True, padded=False, optimiser="adamw_torch_fused", steps=8, warm=4,
+    ),
     "qwen-script-a": A_QWEN,
     "qwen": replace(PACKED, title="packed 32 x 1024", shape="qwen2.5-0.5b", batch=32, multiple=32 * 1024,
                     max_length=1024, rank=32, alpha=64),
@@ -93,29 +105,42 @@ def row_lengths(count: int, longest: int, mean: float = 169.0) -> list[int]:
 
 def measure(row: Row, device: str) -> dict[str, Any]:
     """Train `row.steps` steps; figures from those after `row.warm`."""
+    if row.engine == "unsloth":
+        import unsloth  # noqa: F401  patches the others, so it comes first
     import torch
 
     sys.path.insert(0, str(Path(__file__).parent))
     import random_model
 
-    from sftrun.job import attention, speed
+    from sftrun.job import attention, head, plain_head, speed
+
+    if not torch.cuda.is_available():
+        plain_head.install()
 
     attention.register()
     torch.set_float32_matmul_precision("high")
     began = time.perf_counter()
-    model = random_model.build(row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device)
+    if row.engine == "unsloth":
+        model = random_model.unsloth(row.shape, row.rank, row.alpha, row.max_length, row.checkpointing)
+    else:
+        model = random_model.build(row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device)
     trainer, seen = _trainer(row, model)
     if row.attention == attention.NAME:
         trainer.data_collator = _bounds(row, trainer.data_collator)
+    if row.ours:
+        trainer.is_lean = head.install(trainer)
+        trainer.data_collator = head.LearntCollator(trainer.data_collator)
     trainer.data_collator = _Counting(trainer.data_collator)
-    prepared = speed.prepare(
-        trainer.model,
-        compile_layers=row.compiled,
-        dequantize=row.dequantised,
-        checkpointing=row.checkpointing and row.compiled,
-        fuse_lora=row.ours,
-        record_graphs=row.graphs,
-    )
+    notes: list[str] = []
+    if row.engine == "trl":
+        notes = speed.prepare(
+            trainer.model,
+            compile_layers=row.compiled,
+            dequantize=row.dequantised,
+            checkpointing=row.checkpointing and row.compiled,
+            fuse_lora=row.ours,
+            record_graphs=row.graphs,
+        ).notes
     if row.ours:
         speed.quicken(trainer)
     clock = _clock(row)
@@ -124,19 +149,22 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()  # making the model in bf16 first is the benchmark's own affair
     losses = trainer.train()
-    return _figures(row, clock, seen, ready, losses.training_loss) | {"notes": prepared.notes}
+    return _figures(row, clock, seen, ready, losses.training_loss) | {"notes": notes}
 
 
 def _bounds(row: Row, inner: Any) -> Any:
-    from sftrun.job import attention
+    from sftrun.job import attention, graphs
 
-    return attention.BoundsCollator(inner, 16, 1024) if row.graphs else attention.BoundsCollator(inner)
+    return attention.BoundsCollator(inner, *(graphs.STEPS if row.graphs else ()))
 
 
 def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
+    import random_model
     import torch
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
+
+    from sftrun.job import head
 
     per_step = row.batch * row.accumulation
     needed = (row.steps + 2) * per_step * (row.max_length // 165 + 1 if row.packed else 1)
@@ -150,11 +178,11 @@ def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
         max_steps=row.steps,
         max_length=row.max_length if row.packed or row.padded else None,
         packing=row.packed,
-        padding_free=not row.padded,
+        padding_free=not row.padded and row.engine == "trl",
         pad_to_multiple_of=row.multiple or None,
         bf16=True,
         optim=row.optimiser,
-        gradient_checkpointing=row.checkpointing and not row.compiled,
+        gradient_checkpointing=row.checkpointing and not row.compiled and row.engine == "trl",
         logging_steps=10,
         save_strategy="no",
         report_to="none",
@@ -167,21 +195,17 @@ def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
     seen: list[tuple[int, int]] = []
 
     class Counted(SFTTrainer):
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        is_lean = False
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **kw: Any) -> Any:
             seen.append(tuple(inputs.pop("counted")))
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            inputs.pop(head.TOKENS, None)
+            if self.is_lean:
+                return head.loss(model, inputs, num_items_in_batch, 1)
+            return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **kw)
 
     data = Dataset.from_dict({"input_ids": rows})
-    return Counted(model=model, args=config, train_dataset=data, processing_class=_tokenizer()), seen
-
-
-def _tokenizer() -> Any:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    words = Tokenizer(WordLevel({"<pad>": 0, "<eos>": 1}, unk_token="<pad>"))
-    return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
+    return Counted(model=model, args=config, train_dataset=data, processing_class=random_model.tokenizer()), seen
 
 
 class _Counting:

@@ -101,6 +101,7 @@ class TrainerSpec(Strict):
     use_liger_kernel: bool = False
     compile_layers: bool = False
     dequantize: bool = False
+    record_graphs: bool = False
     bf16: bool = True
     fp16: bool = False
     assistant_only_loss: bool | None = None

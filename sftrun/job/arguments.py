@@ -40,6 +40,7 @@ ELSEWHERE = {
     "gradient_checkpointing": "here",
     "compile_layers": "fast_path",
     "dequantize": "fast_path",
+    "record_graphs": "fast_path",
     "assistant_only_loss": "tokens",
     "completion_only_loss": "tokens",
     "eval_steps": "here",

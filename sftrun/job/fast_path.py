@@ -1,8 +1,7 @@
 """JobSpec -> the fast path on a trainer that stands: rows end to end, few large products, compiled layers.
 
 It is the same on a CPU and on a GPU, but for what a CPU has no use for: there LoRA stays PEFT's unless the plan asks
-for compiled layers or dequantised weights.  Recorded CUDA graphs (`graphs`) can't be asked for: their gradients were
-not held against plain ones on a GPU yet.
+for compiled layers or dequantised weights, and no CUDA graphs are recorded (`graphs`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from accelerate.utils import DistributedType
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import attention, head, speed
+from sftrun.job import attention, graphs, head, speed
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.model import has_gpu
@@ -33,7 +32,7 @@ def require_attention(spec: JobSpec, model: Any) -> None:
 def collator(spec: JobSpec, inner: Collate) -> Collate:
     """TRL's collator, with where rows begin and what is learnt.  Before any loader is made of it."""
     if spec.trainer.engine == "trl" and spec.model.attn_implementation == attention.NAME:
-        inner = attention.BoundsCollator(inner)
+        inner = attention.BoundsCollator(inner, *(graphs.STEPS if spec.trainer.record_graphs else ()))
     return head.LearntCollator(inner)
 
 
@@ -51,6 +50,7 @@ def prepare(spec: JobSpec, trainer: JobTrainer, channel: Channel) -> speed.Prepa
             dequantize=wanted.dequantize,
             checkpointing=wanted.gradient_checkpointing and wanted.compile_layers,
             fuse_lora=spec.lora is not None and plain is None and _is_worth_fusing(spec),
+            record_graphs=wanted.record_graphs,
         )
     except attention.UnsupportedAttention as error:
         raise refused(error) from error

@@ -16,6 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from sftrun.job.attention import bounds_known
 
 LIMIT = 32  # shapes recorded; further ones run as usual
+STEPS = (16, 1024)  # what bounds and longest rows are rounded up to, so that shapes are few
 WARM_UPS = 1
 
 
@@ -48,7 +49,9 @@ class GraphedBackbone:
 
     def _shape(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[int, ...] | None:
         bounds, ids = kwargs.get("cu_seq_lens_q"), kwargs.get("input_ids")
-        if args or bounds is None or ids is None or not self.backbone.training or not torch.is_grad_enabled():
+        if args or bounds is None or ids is None or not ids.is_cuda or not self.backbone.training:
+            return None
+        if not torch.is_grad_enabled():
             return None
         return (*ids.shape, len(bounds), int(kwargs["max_length_q"]))
 

@@ -30,6 +30,7 @@ class Prepared:
     groups: list[lora_linear.LoraGroup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     compiled: bool = False
+    graphed: graphs.GraphedBackbone | None = None
 
 
 def prepare(
@@ -76,7 +77,7 @@ def _refresh_before_forward(prepared: Prepared, backbone: nn.Module, record_grap
         refresh(prepared.groups)
 
     if record_graphs:
-        backbone.forward = graphs.GraphedBackbone(backbone, before)
+        backbone.forward = prepared.graphed = graphs.GraphedBackbone(backbone, before)
         prepared.notes.append("steps are recorded as CUDA graphs, one for each rounded number of tokens")
     else:
         backbone.register_forward_pre_hook(lambda *_: before())
@@ -120,7 +121,11 @@ def quicken(trainer: Any) -> None:
 
 
 def undo(prepared: Prepared) -> None:
-    """Take compiled code off the layers, for generation and for what else has shapes of its own."""
+    """Take compiled code off the layers and let go of graphs, for generation and what else has shapes of its own."""
+    if prepared.graphed is not None:
+        prepared.graphed.backbone.forward = prepared.graphed.plain
+        prepared.graphed.backbone.register_forward_pre_hook(lambda *_: refresh(prepared.groups))
+        prepared.graphed = None
     for layer in prepared.layers:
         layer._compiled_call_impl = None
     prepared.compiled = False

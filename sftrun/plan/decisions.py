@@ -29,6 +29,8 @@ class Room:
 
     checkpointing: Chosen | None = None
     dequantize: Chosen | None = None
+    at_once: Chosen | None = None
+    record_graphs: Chosen | None = None
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False,
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
+        ("CUDA graphs", activation_bytes(setup, batch) if setup.trainer.record_graphs else 0.0),
     )
-    moving = sum(size for _, size in parts[4:])
+    moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
     rows = (*parts, ("CUDA context", context), ("allocator slack", SLACK * moving))
     total = sum(size for _, size in rows)

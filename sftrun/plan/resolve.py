@@ -121,6 +121,7 @@ def trainer(
     t = recipe.trainer
     bf16, fp16 = _precision(recipe, device, said)
     compiled = speed.compile_layers(recipe, device, kernel, steps, said)
+    rows, accumulation = speed.micro_batches(recipe, room, said)
     return TrainerSpec(
         engine=t.engine,
         num_train_epochs=_epochs(recipe, said),
@@ -128,9 +129,9 @@ def trainer(
         max_length=t.max_length,
         packing=speed.packing(recipe, train, device.count * recipe.compute.nodes, steps, said),
         padding_free=speed.padding_free(recipe, device, kernel, said),
-        per_device_train_batch_size=t.per_device_train_batch_size,
+        per_device_train_batch_size=rows,
         per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
-        gradient_accumulation_steps=t.gradient_accumulation_steps,
+        gradient_accumulation_steps=accumulation,
         learning_rate=_learning_rate(recipe, said),
         lr_scheduler_type=t.lr_scheduler_type,
         warmup_steps=float(t.warmup_steps if t.warmup_steps is not None else t.warmup_ratio or 0),
@@ -141,6 +142,7 @@ def trainer(
         use_liger_kernel=speed.liger(recipe, device, compiled, said),
         compile_layers=compiled,
         dequantize=speed.dequantize(room, said),
+        record_graphs=speed.record_graphs(room, said),
         bf16=bf16,
         fp16=fp16,
         assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,

@@ -80,6 +80,25 @@ def dequantize(room: Room, said: Decisions) -> bool:
     return room.dequantize.value
 
 
+def micro_batches(recipe: Recipe, room: Room, said: Decisions) -> tuple[int, int]:
+    """(rows or sequences at once, how often a step): one large micro-batch where it fits, of the same rows."""
+    rows, accumulation = recipe.trainer.per_device_train_batch_size, recipe.trainer.gradient_accumulation_steps
+    if room.at_once is None:
+        return rows, accumulation
+    if room.at_once.value:
+        rows, accumulation = rows * accumulation, 1
+    said.say("trainer.gradient_accumulation_steps", accumulation, room.at_once.reason)
+    return rows, accumulation
+
+
+def record_graphs(room: Room, said: Decisions) -> bool:
+    """Small steps replayed as CUDA graphs: launching their kernels one by one takes longer than running them."""
+    if room.record_graphs is None:
+        return False
+    said.say("trainer.record_graphs", room.record_graphs.value, room.record_graphs.reason)
+    return room.record_graphs.value
+
+
 def liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bool:
     """Liger's kernels, as written; the compiler makes its own."""
     wanted = recipe.trainer.use_liger_kernel

@@ -55,3 +55,14 @@ def test_a_fast_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     curves = [{event.step: event.loss for event in steps(events)} for events in (found, expected)]
     assert curves[0] == pytest.approx(curves[1], rel=0.02)
     assert {event.step: event.tokens for event in steps(found)} == {e.step: e.tokens for e in steps(expected)}
+
+
+def test_a_recorded_run_learns_what_a_plain_one_learns(tmp_path: Path) -> None:
+    rows = {"per_device_train_batch_size": 4, "max_steps": 18, "bf16": True, "optim": "adamw_torch_fused"}
+    fast = FAST | rows | {"padding_free": True, "dequantize": True, "record_graphs": True}
+    expected = finish(on_gpu(tmp_path / "plain", "sdpa", rows), tmp_path / "plain")
+    found = finish(on_gpu(tmp_path / "fast", "varlen", fast), tmp_path / "fast")
+    for one, other in zip(steps(found), steps(expected), strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=0.03)
+        assert one.tokens == other.tokens
+    assert any("CUDA graphs" in event.message for event in found if isinstance(event, Note))

@@ -18,7 +18,6 @@ from sftrun.contract.jobspec import (
 )
 from sftrun.job import fast_path, head
 from sftrun.job.attention import BoundsCollator, UnsupportedAttention
-from sftrun.recipe.models import Recipe
 from tests.job import tiny
 from tests.job.runs import Run, record
 
@@ -190,9 +189,3 @@ def test_a_refusal_becomes_a_failure_that_says_what_to_write() -> None:
         "`varlen` can't",
         "write `attn_implementation: eager`",
     )
-
-
-def test_recorded_graphs_cannot_be_asked_for() -> None:
-    assert "graphs" not in TrainerSpec.model_json_schema()["properties"]
-    assert "graph" not in str(Recipe.model_json_schema()).lower().replace("paragraph", "")
-    assert "graph" not in Path(fast_path.__file__).read_text().split('"""', 2)[2]
