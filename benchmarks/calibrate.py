@@ -1,10 +1,11 @@
 """Measure the grid on this machine's GPU and fit the time model's constants to it.
 
-    python benchmarks/calibrate.py measure --out cells.json [--limit 540]
-    python benchmarks/calibrate.py fit cells.json --out sftrun/facts/catalog/calibration-h200.json
+    python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--limit 540] [--part 0/2]
+    python benchmarks/calibrate.py fit cells.json … --out sftrun/facts/catalog/calibration.json
 
 A group of cells shares a model, and so a process, its imports and its compiled layers.  Three processes are under way
-at once, so that one compiles while another measures; while one measures, the others hold still between their steps.
+at once where the GPU's memory has room for them, so that one compiles while another measures; while one measures, the
+others hold still between their steps.
 """
 
 import argparse
@@ -14,14 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from cells import Cell, read, write  # noqa: E402
+from cells import Cell, gpu_of, read, write  # noqa: E402
 from grid import GRID  # noqa: E402
+
+from sftrun.facts.models import Gpu  # noqa: E402
+from sftrun.plan import memory  # noqa: E402
+from sftrun.plan.workload import Batch, worst_batch  # noqa: E402
 
 AT_ONCE = 3
 
@@ -30,25 +36,39 @@ def group_of(cell: Cell) -> tuple[Any, ...]:
     return cell.shape, cell.stack, cell.bits, cell.dequantize, cell.checkpointing, cell.rank
 
 
-def measure_all(cells: list[Cell], out: Path, limit: float) -> None:
+def measure_all(groups: list[list[Cell]], gpu: Gpu, out: Path, limit: float) -> None:
     """Every group in a process of its own; what is done by the limit is kept."""
     ended = time.monotonic() + limit
-    groups = [list(found) for _, found in groupby(cells, group_of)]
     with tempfile.TemporaryDirectory() as folder:
         waiting, running = list(enumerate(groups)), []
         while (waiting or running) and time.monotonic() < ended:
-            while waiting and len(running) < AT_ONCE:
-                number, group = waiting.pop(0)
-                running.append(_start(number, group, Path(folder)))
+            room = gpu.memory_gb - sum(needed for _, needed in running)
+            for entry in [entry for entry in waiting if needs_gb(entry[1], gpu) < room][: AT_ONCE - len(running)]:
+                if needs_gb(entry[1], gpu) < room:
+                    waiting.remove(entry)
+                    running.append((_start(*entry, Path(folder)), needs_gb(entry[1], gpu)))
+                    room -= running[-1][1]
             time.sleep(0.2)
-            running = [process for process in running if process.poll() is None]
+            running = [(process, needed) for process, needed in running if process.poll() is None]
             write(out, _collected(Path(folder)))
-        for process in running:
+        for process, _ in running:
             process.kill()
         write(out, _collected(Path(folder)))
         for log in sorted(Path(folder).glob("*.log")):
             tail = log.read_text().strip().splitlines()[-3:]
             print(log.stem, *tail, sep="\n  ", flush=True)
+
+
+def needs_gb(cells: list[Cell], gpu: Gpu) -> float:
+    """The largest cell's peak as estimated, with what the making of the model in 16 bits takes."""
+    peaks = [memory.estimate(cell.setup(), _largest(cell), gpu).peak_gb for cell in cells]
+    return max(*peaks, 2.2 * cells[0].setup().model.parameters / 1e9) + 2.0
+
+
+def _largest(cell: Cell) -> Batch:
+    flat = 177 * cell.batch + 3 * 165 * cell.batch**0.5  # rows of 177 tokens, deviation 165: three of those above
+    tokens = flat if cell.layout == "flat" else cell.batch * (cell.max_length if cell.layout == "packed" else 1900)
+    return replace(worst_batch(cell.setup().trainer), largest_tokens=tokens)
 
 
 def _start(number: int, group: list[Cell], folder: Path) -> "subprocess.Popen[bytes]":
@@ -64,19 +84,17 @@ def _collected(folder: Path) -> list[Cell]:
     return [Cell(**json.loads(line)) for line in lines if line.endswith("}")]
 
 
-def fit_all(cells: tuple[Cell, ...], out: Path) -> None:
+def fit_all(cells: list[Cell], out: Path) -> None:
     """Constants of every stack that the cells know; the others stay."""
     from fit import fit
 
-    from sftrun.facts import calibration, catalog
+    from sftrun.facts import calibration
 
     before = calibration.shipped()
-    gpu = catalog.find(catalog.shipped(), before.gpu)
-    assert gpu is not None
     stacks = dict(before.stacks)
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
     for stack in sorted({cell.stack for cell in used}):
-        stacks[stack] = fit(stack, [cell for cell in used if cell.stack == stack], before, gpu)
+        stacks[stack] = fit(stack, [cell for cell in used if cell.stack == stack], before)
         print(stack, stacks[stack])
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     found = before.model_copy(update={"stacks": stacks, "date": today})
@@ -89,23 +107,27 @@ def main() -> int:
     measure = commands.add_parser("measure")
     measure.add_argument("--out", type=Path, required=True)
     measure.add_argument("--limit", type=float, default=540)
-    measure.add_argument("--only", help="cells whose name holds this")
+    measure.add_argument("--gpu", required=True, help="the catalog's name of this machine's GPU")
+    measure.add_argument("--only", default="", help="cells whose name holds this")
+    measure.add_argument("--part", default="0/1", help="every Nth group from the Kth: K/N, for several GPUs")
     group = commands.add_parser("group")
     group.add_argument("cells", type=Path)
     group.add_argument("--lock", type=Path, required=True)
     fitting = commands.add_parser("fit")
-    fitting.add_argument("cells", type=Path)
+    fitting.add_argument("cells", type=Path, nargs="+")
     fitting.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.command == "measure":
-        wanted = [cell for cell in GRID if not options.only or options.only in cell.name]
-        measure_all(wanted, options.out, options.limit)
+        wanted = [replace(cell, gpu=options.gpu) for cell in GRID if options.only in cell.name]
+        first, every = map(int, options.part.split("/"))
+        groups = [list(found) for _, found in groupby(wanted, group_of)][first::every]
+        measure_all(groups, gpu_of(options.gpu), options.out, options.limit)
     elif options.command == "group":
         from measuring import measure_group
 
         measure_group(list(read(options.cells)), options.lock, options.cells.with_suffix(".done"))
     else:
-        fit_all(read(options.cells), options.out)
+        fit_all([cell for path in options.cells for cell in read(path)], options.out)
     return 0
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
-from sftrun.facts.models import Linear, ModelFacts
+from sftrun.facts import catalog
+from sftrun.facts.models import Gpu, Linear, ModelFacts
 from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Batch, Layout
 
@@ -145,6 +146,14 @@ class Cell:
             largest_tokens=self.largest_tokens,
             largest_squares=self.largest_squares,
         )
+
+
+def gpu_of(name: str) -> Gpu:
+    """The catalog's GPU."""
+    found = catalog.find(catalog.shipped(), name)
+    if found is None:
+        raise SystemExit(f"no GPU {name} in the catalog")
+    return found
 
 
 def read(path: Path) -> tuple[Cell, ...]:

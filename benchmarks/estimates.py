@@ -11,9 +11,9 @@ from statistics import median, quantiles
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import fit  # noqa: E402
-from cells import Cell, read  # noqa: E402
+from cells import Cell, gpu_of, read  # noqa: E402
 
-from sftrun.facts import calibration, catalog  # noqa: E402
+from sftrun.facts import calibration  # noqa: E402
 from sftrun.plan import memory  # noqa: E402
 
 SHIPPED = Path(__file__).with_name("cells-h200.json")
@@ -22,12 +22,10 @@ SHIPPED = Path(__file__).with_name("cells-h200.json")
 def table(cells: Sequence[Cell]) -> str:
     """One line a cell, as Markdown."""
     constants = calibration.shipped()
-    gpu = catalog.find(catalog.shipped(), constants.gpu)
-    assert gpu is not None
     lines = ["| cell | use | s/step | estimated | error | GB | estimated | error |", "|" + " --- |" * 8]
     for cell in cells:
-        seconds = fit.seconds(cell, constants, gpu)
-        gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu))
+        seconds = fit.seconds(cell, constants)
+        gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu_of(cell.gpu)))
         use = "held out" if cell.held_out else "fitted"
         more = "" if cell.joined else ", plain adapters"
         lines.append(
@@ -40,15 +38,13 @@ def table(cells: Sequence[Cell]) -> str:
 def summary(cells: Sequence[Cell]) -> str:
     """Median and 90th percentile of the errors, of fitted and of held-out cells."""
     constants = calibration.shipped()
-    gpu = catalog.find(catalog.shipped(), constants.gpu)
-    assert gpu is not None
     lines = []
     for held_out in (False, True):
         some = [cell for cell in cells if cell.held_out == held_out]
         if len(some) > 1:
             name = "held out" if held_out else "fitted"
-            time = _spread(fit.time_errors(some, constants, gpu))
-            lines.append(f"{name}, {len(some)} cells: time {time}; memory {_spread(fit.memory_errors(some, gpu))}")
+            time = _spread(fit.time_errors(some, constants))
+            lines.append(f"{name}, {len(some)} cells: time {time}; memory {_spread(fit.memory_errors(some))}")
     return "\n".join(lines)
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from cells import Cell
+from cells import Cell, gpu_of
 
 from sftrun.facts.calibration import Calibration, StackConstants
-from sftrun.facts.models import Gpu
 from sftrun.plan import memory, roofline
 
 FREE = (
@@ -31,18 +30,18 @@ LIMITS |= {"host_seconds_per_step": (0.0, 0.02), "dequantize_traffic": (0.5, 3.0
 PULL = 3e-4
 
 
-def fit(stack: str, cells: Sequence[Cell], start: Calibration, gpu: Gpu) -> StackConstants:
+def fit(stack: str, cells: Sequence[Cell], start: Calibration) -> StackConstants:
     """The constants of one stack."""
     first = start.stacks[stack]
     values = {name: _within(name, getattr(first, name)) for name in FREE}
     anchor = dict(values)
 
     def loss(candidate: dict[str, float]) -> float:
-        return _loss(cells, start, stack, candidate, anchor, gpu)
+        return _loss(cells, start, stack, candidate, anchor)
 
     values = _search(values, loss)
     fitted = first.model_copy(update=values)
-    errors = [abs(error) for error in time_errors(cells, _with(start, stack, fitted), gpu)]
+    errors = [abs(error) for error in time_errors(cells, _with(start, stack, fitted))]
     compiling = [cell.first_seconds for cell in cells if cell.first_seconds]
     return fitted.model_copy(
         update={
@@ -59,16 +58,17 @@ def _within(name: str, value: float) -> float:
     return min(max(value, low), high)
 
 
-def seconds(cell: Cell, calibration: Calibration, gpu: Gpu) -> float:
+def seconds(cell: Cell, calibration: Calibration) -> float:
+    gpu = gpu_of(cell.gpu)
     return roofline.step(cell.setup(), cell.measured_batch(), cell.accumulation, gpu, calibration).seconds
 
 
-def time_errors(cells: Sequence[Cell], calibration: Calibration, gpu: Gpu) -> list[float]:
-    return [seconds(cell, calibration, gpu) / cell.seconds - 1 for cell in cells]
+def time_errors(cells: Sequence[Cell], calibration: Calibration) -> list[float]:
+    return [seconds(cell, calibration) / cell.seconds - 1 for cell in cells]
 
 
-def memory_errors(cells: Sequence[Cell], gpu: Gpu) -> list[float]:
-    found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu)) for c in cells)
+def memory_errors(cells: Sequence[Cell]) -> list[float]:
+    found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu_of(c.gpu))) for c in cells)
     return [gb / cell.allocated_gb - 1 for gb, cell in zip(found, cells, strict=True)]
 
 
@@ -77,13 +77,13 @@ def _with(start: Calibration, stack: str, constants: StackConstants) -> Calibrat
 
 
 def _loss(
-    cells: Sequence[Cell], start: Calibration, stack: str, values: dict[str, float], anchor: dict[str, float], gpu: Gpu
+    cells: Sequence[Cell], start: Calibration, stack: str, values: dict[str, float], anchor: dict[str, float]
 ) -> float:
     for name, (low, high) in LIMITS.items():
         if not low <= values[name] <= high:
             return math.inf
     calibration = _with(start, stack, start.stacks[stack].model_copy(update=values))
-    errors = sum(math.log(seconds(cell, calibration, gpu) / cell.seconds) ** 2 for cell in cells)
+    errors = sum(math.log(seconds(cell, calibration) / cell.seconds) ** 2 for cell in cells)
     pull = sum(math.log((values[name] + 1e-9) / (anchor[name] + 1e-9)) ** 2 for name in FREE)
     return errors / len(cells) + PULL * pull
 
