@@ -11,6 +11,8 @@ others hold still between their steps.
 import argparse
 import datetime
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from cells import Cell, gpu_of, read, write  # noqa: E402
 from grid import GRID  # noqa: E402
 
 from sftrun.facts.models import Gpu  # noqa: E402
+from sftrun.job.process import DEFAULTS  # noqa: E402
 from sftrun.plan import memory  # noqa: E402
 from sftrun.plan.workload import Batch, worst_batch  # noqa: E402
 
@@ -75,8 +78,9 @@ def _start(number: int, group: list[Cell], folder: Path) -> "subprocess.Popen[by
     wanted = folder / f"{number:03}.in"
     write(wanted, group)
     command = [sys.executable, __file__, "group", str(wanted), "--lock", str(folder / "lock")]
+    environment = DEFAULTS | {"TORCHINDUCTOR_COMPILE_THREADS": "4"} | os.environ
     with (folder / f"{number:03}.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log)
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
 
 def _collected(folder: Path) -> list[Cell]:
@@ -108,7 +112,7 @@ def main() -> int:
     measure.add_argument("--out", type=Path, required=True)
     measure.add_argument("--limit", type=float, default=540)
     measure.add_argument("--gpu", required=True, help="the catalog's name of this machine's GPU")
-    measure.add_argument("--only", default="", help="cells whose name holds this")
+    measure.add_argument("--only", default="", help="cells whose name this pattern is found in")
     measure.add_argument("--part", default="0/1", help="every Nth group from the Kth: K/N, for several GPUs")
     group = commands.add_parser("group")
     group.add_argument("cells", type=Path)
@@ -118,7 +122,7 @@ def main() -> int:
     fitting.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     if options.command == "measure":
-        wanted = [replace(cell, gpu=options.gpu) for cell in GRID if options.only in cell.name]
+        wanted = [replace(cell, gpu=options.gpu) for cell in GRID if re.search(options.only, cell.name)]
         first, every = map(int, options.part.split("/"))
         groups = [list(found) for _, found in groupby(wanted, group_of)][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)

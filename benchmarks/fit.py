@@ -26,7 +26,7 @@ FREE = (
     "host_recompute",
 )
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
-LIMITS |= {"host_seconds_per_step": (0.0, 0.02), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
+LIMITS |= {"host_seconds_per_step": (0.0, 0.04), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
 PULL = 3e-4
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from cells import SHAPES, TARGETS, Cell
 
-# steps before the clock, the one thrown away after the lock is had, the fewest and the most that are measured
-WARM, DISCARDED, LEAST, MOST = 3, 1, 4, 11
-RECORDING = 40  # steps before the clock where each new shape is recorded
-MOST_SECONDS = 3.0
+# steps before the clock: until packed sequences, or rows of many sizes, meet nothing new; or until most are recorded
+WARM, WARM_FLAT, RECORDING = 3, 10, 40
+# of windows of that many steps the middle one counts: a new shape may be compiled or recorded in another
+WINDOW, LEAST, MOST = 4, 3, 5
+MOST_SECONDS = 4.0
 
 
 def measure_group(cells: list[Cell], lock: Path, done: Path) -> None:
@@ -103,7 +104,7 @@ def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
     plain = backbone.forward
     if cell.graphs:
         backbone.forward = graphs.GraphedBackbone(backbone, lambda: None)
-    clock = _clock(lock, RECORDING if cell.graphs else WARM)
+    clock = _clock(lock, RECORDING if cell.graphs else WARM_FLAT if cell.layout == "flat" else WARM)
     trainer.add_callback(clock)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -190,8 +191,8 @@ def _clock(lock: Path, warm: int) -> Any:
 
         def __init__(self) -> None:
             self.began = time.perf_counter()
-            self.first = self.opened = self.closed = 0.0
-            self.opened_at = self.steps = 0
+            self.first = self.opened = 0.0
+            self.windows: list[tuple[float, int]] = []  # seconds a step, the first step
             self.file = lock.open("w")
 
         def release(self) -> None:
@@ -204,21 +205,20 @@ def _clock(lock: Path, warm: int) -> Any:
                     pass
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            step = state.global_step
-            if torch.cuda.is_available() and (step <= warm + DISCARDED or step >= warm + DISCARDED + LEAST):
+            done = state.global_step - warm - 1  # one step is thrown away after the lock is had
+            if torch.cuda.is_available() and (done <= 0 or done % WINDOW == 0):
                 torch.cuda.synchronize()
             now = time.perf_counter()
-            if step == 1:
+            if state.global_step == 1:
                 self.first = now - self.began
-            elif step == warm:
+            if done == -1:
                 fcntl.flock(self.file, fcntl.LOCK_EX)
-            elif step == warm + DISCARDED:
-                self.opened, self.opened_at = now, step
-            elif step >= warm + DISCARDED + LEAST and (
-                now - self.opened > MOST_SECONDS or step >= warm + DISCARDED + MOST
-            ):
-                self.closed, self.steps = now, step - self.opened_at
-                control.should_training_stop = True
+            elif done > 0 and done % WINDOW == 0:
+                self.windows.append(((now - self.opened) / WINDOW, state.global_step - WINDOW))
+                long = sum(seconds for seconds, _ in self.windows) * WINDOW > MOST_SECONDS
+                control.should_training_stop = len(self.windows) >= (LEAST if long else MOST)
+            if done >= 0 and done % WINDOW == 0:
+                self.opened = now
 
     return Clock()
 
@@ -233,8 +233,9 @@ def _shared(lock: Path) -> Iterator[None]:
 def _figures(cell: Cell, clock: Any, seen: list[dict[str, float]]) -> Cell:
     import torch
 
-    first = clock.opened_at * cell.accumulation
-    window = seen[first : first + clock.steps * cell.accumulation]
+    seconds, opened_at = sorted(clock.windows)[len(clock.windows) // 2]
+    first = opened_at * cell.accumulation
+    window = seen[first : first + WINDOW * cell.accumulation]
     mean = {name: sum(batch[name] for batch in window) / len(window) for name in window[0]}
     largest = max(seen, key=lambda batch: batch["tokens"])
     return replace(
@@ -245,7 +246,7 @@ def _figures(cell: Cell, clock: Any, seen: list[dict[str, float]]) -> Cell:
         squares=mean["squares"],
         largest_tokens=largest["tokens"],
         largest_squares=largest["squares"],
-        seconds=round((clock.closed - clock.opened) / clock.steps, 6),
+        seconds=round(seconds, 6),
         first_seconds=round(clock.first, 2),
         allocated_gb=round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else 0.0,
     )

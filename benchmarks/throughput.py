@@ -66,7 +66,7 @@ SPARING = replace(
 )  # fmt: skip
 B_PHI = replace(A_PHI, title="Unsloth as script B runs it, padded 4 x 2", engine="unsloth", steps=14, warm=6)
 LARGE = replace(
-    SPARING, title="packed 16 x 2048, checkpointing", batch=16, multiple=16 * 2048, steps=6, warm=3
+    SPARING, title="packed 8 x 2048, checkpointing, NF4 kept", batch=8, multiple=8 * 2048, steps=6, warm=3
 )  # fmt: skip
 ROWS = {
     "script-a": A_PHI,

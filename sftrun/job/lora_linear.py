@@ -201,6 +201,9 @@ def _widen(bases: Sequence[nn.Module], columns: int) -> Tensor:
     wide = first.new_zeros(rows, columns)
     row = 0
     for base in bases:
-        wide[row : row + base.out_features, : base.in_features] = nf4.dense(base)
+        part = wide[row : row + base.out_features, : base.in_features]
+        part.copy_(nf4.dense(base))
+        if not nf4.is_quantized(base):
+            base.weight.data = part  # 16-bit weights are kept once, as a view of the whole
         row += base.out_features
     return wide

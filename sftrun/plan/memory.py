@@ -41,7 +41,7 @@ STATE_BYTES: Final[dict[str, tuple[float, float]]] = {
 _ATTENTION_INPUTS: Final = ("q_proj", "k_proj", "v_proj", "qkv_proj", "query_key_value", "Wqkv", "c_attn")
 _ATTENTION_OUTPUTS: Final = ("o_proj", "dense", "out_proj")
 _MLP_INPUTS: Final = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "dense_h_to_4h", "c_fc", "w1", "w3")
-_MLP_OUTPUTS: Final = ("down_proj", "fc2", "dense_4h_to_h", "w2")
+MLP_OUTPUTS: Final = ("down_proj", "fc2", "dense_4h_to_h", "w2")
 
 
 def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False, basis: str = "") -> MemoryEstimate:
@@ -53,7 +53,6 @@ def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False,
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
-        ("CUDA graphs", activation_bytes(setup, batch) if setup.trainer.record_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
@@ -151,7 +150,7 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     a, hidden = setup.activation_bytes, setup.model.hidden_size
     attention, mlp = setup.trains(_ATTENTION_INPUTS), setup.trains(_MLP_INPUTS)
     inputs: float = hidden * (attention + mlp)
-    inputs += inner * (setup.trains(_MLP_OUTPUTS) or setup.stack == "eager")
+    inputs += inner * (setup.trains(MLP_OUTPUTS) or setup.stack == "eager")
     if setup.lora is None:
         return a * inputs
     per_token = [(x, n) for x, n in per_layer(setup) if x in setup.targets]

@@ -13,7 +13,7 @@ from typing import Final
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
 from sftrun.plan import memory
-from sftrun.plan.setup import Setup
+from sftrun.plan.setup import Setup, used
 from sftrun.plan.workload import Batch
 
 # how sharply the larger of GPU and host time wins; at equality the step takes 1.19 times either
@@ -41,8 +41,8 @@ def step(setup: Setup, batch: Batch, accumulation: int, gpu: Gpu, calibration: C
     constants = calibration.stacks[setup.stack]
     parts = gpu_seconds(setup, batch, gpu, constants)
     host = host_seconds(setup, constants)
-    total = accumulation * _soft_max(sum(parts.values()), host)
-    total += optimizer_seconds(setup, gpu) + constants.host_seconds_per_step + _exchange(setup, gpu)
+    total = _soft_max(accumulation * sum(parts.values()), accumulation * host + constants.host_seconds_per_step)
+    total += optimizer_seconds(setup, gpu) + _exchange(setup, gpu)
     return StepTime(total, parts, host)
 
 
@@ -60,9 +60,16 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
     }
 
 
-def passes(setup: Setup) -> int:
-    """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW."""
-    return 2 + setup.trainer.gradient_checkpointing + (setup.lora is None)
+def passes(setup: Setup) -> float:
+    """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW.
+
+    The compiler does not repeat a layer's last product, whose output nothing in the layer needs.
+    """
+    again: float = setup.trainer.gradient_checkpointing
+    if setup.stack == "compiled":
+        last = sum(x.in_features * used(setup.model, x) * x.out_features for x in setup.model.linears if x.name in memory.MLP_OUTPUTS)
+        again *= 1 - last / setup.active_linear_parameters
+    return 2 + again + (setup.lora is None)
 
 
 def linear_flops(setup: Setup, batch: Batch) -> float:
@@ -100,7 +107,9 @@ def dequantized_bytes(setup: Setup) -> float:
 
 
 def host_seconds(setup: Setup, constants: StackConstants) -> float:
-    """What the CPU needs to launch one micro-batch, whatever its size."""
+    """What the CPU needs to launch one micro-batch, whatever its size; next to nothing where it is a recorded graph."""
+    if setup.trainer.record_graphs:
+        return 0.0
     layer = constants.host_seconds_per_layer
     if setup.is_quantized and not setup.trainer.dequantize:
         layer += constants.host_seconds_quantized
