@@ -98,11 +98,13 @@ def fit_all(cells: list[Cell], out: Path) -> None:
     stacks = dict(before.stacks)
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
     for stack in sorted({cell.stack for cell in used}):
-        stacks[stack] = fit(stack, [cell for cell in used if cell.stack == stack], before)
+        some = [cell for cell in used if cell.stack == stack]
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        gpus = tuple(dict.fromkeys((some[0].gpu, *before.stacks[stack].gpus)))
+        stacks[stack] = fit(stack, some, before).model_copy(update={"date": today, "gpus": gpus})
         print(stack, stacks[stack])
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    found = before.model_copy(update={"stacks": stacks, "date": today})
-    out.write_text(found.model_dump_json(indent=2) + "\n")
+    found = before.model_copy(update={"stacks": stacks})
+    out.write_text(found.model_dump_json(indent=2, exclude_defaults=True) + "\n")
 
 
 def main() -> int:

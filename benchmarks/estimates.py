@@ -1,4 +1,4 @@
-"""Estimates against measurements: `python benchmarks/estimates.py [cells.json]` prints the table of docs/estimates.md.
+"""Estimates against measurements: `python benchmarks/estimates.py [cells.json …]` prints what docs/estimates.md shows.
 
 Needs no GPU: the cells were measured by `calibrate.py measure`.  Held-out cells judge; the others were fitted to.
 """
@@ -16,7 +16,7 @@ from cells import Cell, gpu_of, read  # noqa: E402
 from sftrun.facts import calibration  # noqa: E402
 from sftrun.plan import memory  # noqa: E402
 
-SHIPPED = Path(__file__).with_name("cells-h200.json")
+SHIPPED = (Path(__file__).with_name("cells-h100.json"), Path(__file__).with_name("cells-h200.json"))
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -28,9 +28,12 @@ def table(cells: Sequence[Cell]) -> str:
         gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu_of(cell.gpu)))
         use = "held out" if cell.held_out else "fitted"
         more = "" if cell.joined else ", plain adapters"
+        kept = (
+            f"{cell.allocated_gb:.1f} | {gb:.1f} | {gb / cell.allocated_gb - 1:+.0%}" if cell.allocated_gb else " | | "
+        )
         lines.append(
             f"| {cell.name}{more} | {use} | {cell.seconds:.3f} | {seconds:.3f} | {seconds / cell.seconds - 1:+.0%} "
-            f"| {cell.allocated_gb:.1f} | {gb:.1f} | {gb / cell.allocated_gb - 1:+.0%} |"
+            f"| {kept} |"
         )
     return "\n".join(lines)
 
@@ -54,5 +57,6 @@ def _spread(errors: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    found = read(Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED)
-    print(table(found), summary(found), sep="\n\n")
+    for path in map(Path, sys.argv[1:] or SHIPPED):
+        found = read(path)
+        print(path.stem, table(found), summary(found), sep="\n\n")

@@ -24,16 +24,22 @@ FREE = (
     "host_seconds_quantized",
     "host_seconds_per_step",
     "host_recompute",
+    "recompute_share",
+    "graph_seconds_per_layer",
 )
+# what a stack without compiled layers has nothing of
+COMPILED_ALONE = ("recompute_share", "graph_seconds_per_layer")
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
 LIMITS |= {"host_seconds_per_step": (0.0, 0.04), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
+LIMITS |= {"recompute_share": (0.3, 1.0), "graph_seconds_per_layer": (1e-5, 0.001)}
 PULL = 3e-4
 
 
 def fit(stack: str, cells: Sequence[Cell], start: Calibration) -> StackConstants:
     """The constants of one stack."""
     first = start.stacks[stack]
-    values = {name: _within(name, getattr(first, name)) for name in FREE}
+    names = [name for name in FREE if stack == "compiled" or name not in COMPILED_ALONE]
+    values = {name: _within(name, getattr(first, name)) for name in names}
     anchor = dict(values)
 
     def loss(candidate: dict[str, float]) -> float:
@@ -68,6 +74,8 @@ def time_errors(cells: Sequence[Cell], calibration: Calibration) -> list[float]:
 
 
 def memory_errors(cells: Sequence[Cell]) -> list[float]:
+    """Of the cells whose memory was measured."""
+    cells = [cell for cell in cells if cell.allocated_gb]
     found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu_of(c.gpu))) for c in cells)
     return [gb / cell.allocated_gb - 1 for gb, cell in zip(found, cells, strict=True)]
 
@@ -79,12 +87,11 @@ def _with(start: Calibration, stack: str, constants: StackConstants) -> Calibrat
 def _loss(
     cells: Sequence[Cell], start: Calibration, stack: str, values: dict[str, float], anchor: dict[str, float]
 ) -> float:
-    for name, (low, high) in LIMITS.items():
-        if not low <= values[name] <= high:
-            return math.inf
+    if any(not low <= values[name] <= high for name, (low, high) in LIMITS.items() if name in values):
+        return math.inf
     calibration = _with(start, stack, start.stacks[stack].model_copy(update=values))
     errors = sum(math.log(seconds(cell, calibration) / cell.seconds) ** 2 for cell in cells)
-    pull = sum(math.log((values[name] + 1e-9) / (anchor[name] + 1e-9)) ** 2 for name in FREE)
+    pull = sum(math.log((values[name] + 1e-9) / (anchor[name] + 1e-9)) ** 2 for name in values)
     return errors / len(cells) + PULL * pull
 
 

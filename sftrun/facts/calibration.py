@@ -10,7 +10,7 @@ from typing import Final
 
 from sftrun.strict import Strict
 
-CALIBRATION: Final = "calibration-h200.json"
+CALIBRATION: Final = "calibration.json"
 REPORTED: Final = "reported-paces.json"
 
 
@@ -18,7 +18,9 @@ class StackConstants(Strict):
     """How well one way of running a step uses the GPU.
 
     Efficiencies are shares of the data sheet's rates; traffic counts how often the bytes in question are moved; host
-    seconds are what the CPU needs to launch a layer's forward and backward pass.
+    seconds are what the CPU needs to launch a layer's forward and backward pass; graph seconds, the gaps between its
+    kernels where they were recorded.  The recompute share is what checkpointing repeats of a forward pass: a compiler
+    leaves out what the backward pass does not need.
     """
 
     matmul_efficiency: float
@@ -30,19 +32,21 @@ class StackConstants(Strict):
     host_seconds_quantized: float
     host_seconds_per_step: float
     host_recompute: float
+    recompute_share: float = 1.0
+    graph_seconds_per_layer: float = 0.0
     compile_seconds: float
+    gpus: tuple[str, ...]
+    date: str
     cells: int
     median_error: float
     worst_error: float
 
 
 class Calibration(Strict):
-    """Constants by stack (eager, fused, liger, compiled, unsloth), with what they were fitted to."""
+    """Constants by stack (eager, fused, liger, compiled, unsloth), each fitted to `cells` runs on the first of its
+    `gpus`, and held against runs on the others.
+    """
 
-    date: str
-    gpu: str
-    bf16_tflops: float
-    memory_gb_per_second: float
     source: str
     stacks: dict[str, StackConstants]
 
@@ -71,16 +75,14 @@ class ReportedPace(Strict):
 @lru_cache
 def shipped() -> Calibration:
     """The calibration of this program."""
-    return Calibration.model_validate(_read(CALIBRATION))
+    return Calibration.model_validate_json(_read(CALIBRATION))
 
 
 @lru_cache
 def reported() -> tuple[ReportedPace, ...]:
     """The reported paces of this program."""
-    found = _read(REPORTED)
-    assert isinstance(found, list)
-    return tuple(ReportedPace.model_validate(entry) for entry in found)
+    return tuple(ReportedPace.model_validate(entry) for entry in json.loads(_read(REPORTED)))
 
 
-def _read(name: str) -> object:
-    return json.loads(resources.files("sftrun.facts").joinpath("catalog", name).read_text("utf-8"))
+def _read(name: str) -> str:
+    return resources.files("sftrun.facts").joinpath("catalog", name).read_text("utf-8")

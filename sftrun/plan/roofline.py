@@ -13,7 +13,7 @@ from typing import Final
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
 from sftrun.plan import memory
-from sftrun.plan.setup import Setup, used
+from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Batch
 
 # how sharply the larger of GPU and host time wins; at equality the step takes 1.19 times either
@@ -50,41 +50,39 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
     """Seconds that the GPU is busy with one micro-batch, forward and backward, by kind of work."""
     flops, moved = gpu.bf16_tflops * 1e12, gpu.memory_gb_per_second * 1e9
     product = flops * constants.matmul_efficiency
+    share = constants.recompute_share
+    gaps = setup.model.layers * constants.graph_seconds_per_layer if setup.trainer.record_graphs else 0.0
     return {
-        "linear layers": linear_flops(setup, batch) / product,
+        "linear layers": linear_flops(setup, batch, share) / product,
         "head": 6 * batch.tokens * setup.head_parameters / product,
-        "attention": attention_flops(setup, batch) / (flops * constants.attention_efficiency),
+        "attention": attention_flops(setup, batch, share) / (flops * constants.attention_efficiency),
         "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
         "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
         "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
+        "gaps": gaps,
     }
 
 
-def passes(setup: Setup) -> float:
-    """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW.
-
-    The compiler does not repeat a layer's last product, whose output nothing in the layer needs.
-    """
-    again: float = setup.trainer.gradient_checkpointing
-    if setup.stack == "compiled":
-        last = sum(x.in_features * used(setup.model, x) * x.out_features for x in setup.model.linears if x.name in memory.MLP_OUTPUTS)
-        again *= 1 - last / setup.active_linear_parameters
+def passes(setup: Setup, recompute_share: float = 1.0) -> float:
+    """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW."""
+    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
     return 2 + again + (setup.lora is None)
 
 
-def linear_flops(setup: Setup, batch: Batch) -> float:
+def linear_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
     """2 FLOP a weight, token and pass."""
-    return 2 * passes(setup) * setup.active_linear_parameters * batch.tokens
+    return 2 * passes(setup, recompute_share) * setup.active_linear_parameters * batch.tokens
 
 
-def attention_flops(setup: Setup, batch: Batch) -> float:
+def attention_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
     """By true row lengths where the kernel knows them; a mask makes it compute the whole square, of packed rows too."""
     width = setup.model.attention_heads * setup.model.head_dim
     squares, masked = batch.squares, batch.layout == "padded"
     if batch.layout != "padded" and setup.spec.attn_implementation in ("sdpa", "eager"):
         squares, masked = max(squares, batch.tokens * setup.trainer.max_length), True
     forward = (4 if masked else 2) * squares * width
-    return setup.model.layers * forward * (3.5 + setup.trainer.gradient_checkpointing)
+    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
+    return setup.model.layers * forward * (3.5 + again)
 
 
 def layer_bytes(setup: Setup, batch: Batch) -> float:

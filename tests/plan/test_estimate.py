@@ -89,7 +89,7 @@ def test_without_the_model_s_shapes_it_says_so() -> None:
 def test_another_gpu_is_extrapolated_with_a_wider_range() -> None:
     here, there = (
         estimate.estimate(plan_of(census(compute={"executor": "modal", "gpu": gpu})), facts()).cost
-        for gpu in ("H200", "H100")
+        for gpu in ("H200", "L40S")
     )
     assert here is not None
     assert there is not None
