@@ -1,6 +1,7 @@
 """Measure the cells of one group: one model, several batches, alone on the GPU while the clock runs."""
 
 import fcntl
+import gc
 import json
 import random
 import tempfile
@@ -112,6 +113,7 @@ def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
     trainer.train()
     clock.release()
     backbone.forward = plain
+    gc.collect()  # recorded graphs hold memory that the next cell would be charged for
     return _figures(cell, clock, seen)
 
 

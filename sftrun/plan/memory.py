@@ -16,6 +16,8 @@ GB: Final = 1e9
 # CUDA context, cuBLAS and NCCL workspaces: outside of torch's allocator
 CONTEXT_GB: Final = 0.6
 NCCL_GB: Final = 1.0
+# share of the activations that recorded graphs hold besides, in the pool that they share (measured, docs/estimates.md)
+GRAPHS: Final = 0.18
 # share of what comes and goes that torch's allocator holds but can't use
 SLACK: Final = 0.04
 OUTSIDE_ALLOCATOR: Final = ("CUDA context", "allocator slack")
@@ -53,6 +55,7 @@ def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False,
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
+        ("CUDA graphs", GRAPHS * activation_bytes(setup, batch) if setup.trainer.record_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
