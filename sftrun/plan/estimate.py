@@ -1,8 +1,8 @@
 """Memory, time and money of a plan, together.  Pure: the plan, the facts and what runs have shown go in as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from sftrun.facts import calibration as calibrations
 from sftrun.facts import catalog
@@ -17,8 +17,7 @@ from sftrun.plan.workload import Workload
 from sftrun.recipe.models import Source
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What could be computed; `missing` says in words what stood in the way of the rest."""
 
     memory: MemoryEstimate | None = None
@@ -28,8 +27,7 @@ class Estimate:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What an estimate is made from, once all of it is known."""
 
     setup: Setup
@@ -44,7 +42,7 @@ def estimate(
 ) -> Estimate:
     """The estimate of `plan` on its own GPU."""
     known = inputs(plan, facts)
-    if isinstance(known, tuple):
+    if not isinstance(known, Inputs):
         return Estimate(missing=known)
     fits, work = _memory(known), _work(known)
     if work is None:

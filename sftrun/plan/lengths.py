@@ -5,9 +5,8 @@ instruction data (`DECLARED_SIGMA`), cut at `max_length`.
 """
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 from sftrun.facts.models import DataFacts
 
@@ -16,8 +15,7 @@ DECLARED_SIGMA: Final = 0.7
 BUCKETS: Final = 200
 
 
-@dataclass(frozen=True)
-class Lengths:
+class Lengths(NamedTuple):
     """(length, share of rows), sorted by length; shares add up to 1."""
 
     points: tuple[tuple[float, float], ...]

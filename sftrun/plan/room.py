@@ -7,7 +7,7 @@ measured) than keeping weights (a tenth), so it goes first.
 from sftrun.facts.models import Facts
 from sftrun.plan import memory
 from sftrun.plan.decisions import Chosen, Room
-from sftrun.plan.estimate import estimate, inputs
+from sftrun.plan.estimate import Inputs, estimate, inputs
 from sftrun.plan.models import MemoryEstimate, Plan
 from sftrun.plan.setup import Setup
 
@@ -18,7 +18,7 @@ def room(plan: Plan, facts: Facts) -> Room:
     """The first of the choices, fastest first, that fits; the last one where none does."""
     is_open = plan.recipe.trainer.gradient_checkpointing == "auto"
     known = inputs(plan, facts)
-    if isinstance(known, tuple):
+    if not isinstance(known, Inputs):
         return Room(Chosen(True, "memory without it is not known: the safe choice") if is_open else None)
     can_copy = is_copyable(known.setup)
     if not is_open and not can_copy:
