@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sftrun.contract.formats import COLUMNS, detect
 from sftrun.facts import data_cache, data_tally, tokens
-from sftrun.facts.data_labels import Labeller, Labelling
+from sftrun.facts.data_labels import Labeller
 from sftrun.facts.data_rows import Row, Stretch, read, stretches
 from sftrun.facts.data_summary import Counted, overlapping, summed
 from sftrun.facts.data_tally import Tally, Work, tally_with
-from sftrun.facts.data_wish import Wish
+from sftrun.facts.data_wish import Labelling, Wish
 from sftrun.facts.files import SUFFIXES
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import DataFacts, Files

@@ -18,13 +18,13 @@ from sftrun.facts import tokens
 from sftrun.facts.data_labels import (
     Labelled,
     Labeller,
-    Labelling,
     content,
     misshapen,
     roles_fault,
     texts,
 )
 from sftrun.facts.data_rows import Broken, Row, Stretch, read
+from sftrun.facts.data_wish import Labelling
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import RowFault
 from sftrun.facts.tokens import Measured
