@@ -44,7 +44,7 @@ def estimate(
     known = inputs(plan, facts)
     if not isinstance(known, Inputs):
         return Estimate(missing=known)
-    fits, work = _memory(known), _work(known)
+    fits, work = peak(known), _work(known)
     if work is None:
         return Estimate(memory=fits, missing=_data_missing(plan))
     correction = learn(observed, features(plan, known))
@@ -93,6 +93,18 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     )
 
 
+def peak(known: Inputs) -> MemoryEstimate:
+    """Memory alone: it asks for no rows, only for how long they may be."""
+    trainer = known.setup.trainer
+    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
+    if spread is None or known.train is None:
+        words = "from the model's shapes; rows taken to be as long as `max_length` allows"
+        return memory.estimate(known.setup, workload.worst_batch(trainer), known.gpu, basis=words)
+    batches = known.train.rows / trainer.per_device_train_batch_size
+    words = f"from the model's shapes and the longest batch, rows {known.train.source}"
+    return memory.estimate(known.setup, workload.batch(trainer, spread, batches), known.gpu, basis=words)
+
+
 def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
     """The catalog's GPU that the plan asks for first, or this machine's if the catalog knows it."""
     if plan.compute.executor == "local":
@@ -128,17 +140,6 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
         checkpointing=plan.trainer.gradient_checkpointing,
         bits=bits_of(plan.quantization, plan.model),
     )
-
-
-def _memory(known: Inputs) -> MemoryEstimate:
-    trainer = known.setup.trainer
-    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
-    if spread is None or known.train is None:
-        words = "from the model's shapes; rows taken to be as long as `max_length` allows"
-        return memory.estimate(known.setup, workload.worst_batch(trainer), known.gpu, basis=words)
-    batches = known.train.rows / trainer.per_device_train_batch_size
-    words = f"from the model's shapes and the longest batch, rows {known.train.source}"
-    return memory.estimate(known.setup, workload.batch(trainer, spread, batches), known.gpu, basis=words)
 
 
 def _work(known: Inputs) -> Workload | None:

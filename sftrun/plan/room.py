@@ -7,7 +7,7 @@ measured) than keeping weights (a tenth), so it goes first.
 from sftrun.facts.models import Facts
 from sftrun.plan import memory
 from sftrun.plan.decisions import Chosen, Room
-from sftrun.plan.estimate import Inputs, estimate, inputs
+from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
 from sftrun.plan.setup import Setup
 
@@ -25,9 +25,9 @@ def room(plan: Plan, facts: Facts) -> Room:
         return Room()
     recomputed = (False, True) if is_open else (plan.trainer.gradient_checkpointing,)
     choices = [(again, copied) for again in recomputed for copied in ((True, False) if can_copy else (False,))]
-    again, copied = next((c for c in choices if _fits(_needs(plan, facts, *c))), choices[-1])
+    again, copied = next((c for c in choices if _fits(_needs(known, *c))), choices[-1])
     return Room(
-        checkpointing=Chosen(again, _without(_needs(plan, facts, False, False))) if is_open else None,
+        checkpointing=Chosen(again, _without(_needs(known, False, False))) if is_open else None,
         dequantize=Chosen(copied, _copy_reason(known.setup, copied)) if can_copy else None,
     )
 
@@ -41,11 +41,9 @@ def is_copyable(setup: Setup) -> bool:
     return setup.joins_adapters and quantization.bnb_4bit_compute_dtype == step
 
 
-def _needs(plan: Plan, facts: Facts, again: bool, copied: bool) -> MemoryEstimate:
-    changes = {"gradient_checkpointing": again, "dequantize": copied}
-    found = estimate(plan.model_copy(update={"trainer": plan.trainer.model_copy(update=changes)}), facts).memory
-    assert found is not None  # the inputs are known
-    return found
+def _needs(known: Inputs, again: bool, copied: bool) -> MemoryEstimate:
+    trainer = known.setup.trainer.model_copy(update={"gradient_checkpointing": again, "dequantize": copied})
+    return peak(known._replace(setup=known.setup._replace(trainer=trainer)))
 
 
 def _fits(needs: MemoryEstimate) -> bool:
