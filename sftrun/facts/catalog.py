@@ -5,7 +5,6 @@ account's rates and hands them to `from_rates`.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -107,6 +106,8 @@ def document(catalog: Catalog, age: int) -> str:
 
 def read_rates(path: Path) -> dict[str, Any]:
     """A file of rates, JSON or TOML; raises SftrunError where it can't be read."""
+    import tomllib  # few have such a file, all have a catalog
+
     try:
         text = path.read_text("utf-8")
         found = (

@@ -5,8 +5,7 @@ A label is the token's id, or -100 where nothing is learnt.  A row's first label
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.formats import COLUMNS, split_instruction
@@ -18,8 +17,7 @@ from sftrun.facts.tokens import Measured, Pair, Tokens
 IGNORED = -100
 
 
-@dataclass(frozen=True)
-class Labelled:
+class Labelled(NamedTuple):
     """A row as the model will see it, before it is cut."""
 
     ids: tuple[int, ...]

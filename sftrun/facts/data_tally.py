@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.facts import tokens
 from sftrun.facts.data_labels import (
@@ -53,8 +53,7 @@ class Tally:
             self.faults.append(RowFault(file=file, line=line, kind=kind, message=message, column=column))
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a worker needs to know once."""
 
     how: Labelling

@@ -58,6 +58,15 @@ def test_a_damaged_tokenizer_is_a_problem_and_no_traceback(tmp_path: Path, conte
     assert isinstance(load(tmp_path), Problem)
 
 
+def test_settings_that_are_no_object_are_a_problem(tmp_path: Path) -> None:
+    folder = save(next(iter(KINDS.values()))(), tmp_path)
+    (folder / "tokenizer_config.json").write_text("[1]")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    found = load(folder)
+    assert isinstance(found, Problem)
+    assert found.kind == "malformed"
+
+
 def test_a_missing_tokenizer_is_a_problem_that_names_the_file(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert isinstance(found, Problem)
