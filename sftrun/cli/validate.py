@@ -105,16 +105,17 @@ Judged = list[tuple[Loaded, tuple[Diagnostic, ...]]]
 
 
 def _show(judged: Judged, form: str, corrected: int) -> None:
+    if form == "text":
+        _show_text(judged, corrected)
+        return
     from sftrun.report import machine
 
     files = [(loaded.source.file, found, loaded.source) for loaded, found in judged]
     if form == "json":
         click.echo(machine.document(files))
-    elif form == "github":
+    else:
         lines = machine.annotations(files)
         click.echo(lines, nl=bool(lines))
-    else:
-        _show_text(judged, corrected)
 
 
 def _show_text(judged: Judged, corrected: int) -> None:
