@@ -4,15 +4,13 @@
 into a line and a column.  The table of all codes, with why and an example, is `recipe.codes`.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Severity = Literal["error", "warning"]
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A stretch of text; lines and columns count from 1, `end_column` is one past the last character."""
 
     file: str
@@ -22,16 +20,14 @@ class Span:
     end_column: int
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(NamedTuple):
     """A certain correction: put `replacement` where `span` is."""
 
     span: Span
     replacement: str
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """One problem.
 
     `on_key` underlines the key instead of its value; `also` is a second place that disagrees, with what to say there;
@@ -48,7 +44,7 @@ class Diagnostic:
     also: tuple[tuple[Path, str], ...] = ()
     span: Span | None = None
     fix: Fix | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     excerpt: str | None = None
 
 

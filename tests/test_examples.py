@@ -7,7 +7,6 @@ After a change on purpose, `python tests/test_examples.py` writes the texts anew
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -60,7 +59,7 @@ def _anywhere(found: Diagnostic) -> Diagnostic:
     """The same on every machine: an absolute path would wrap elsewhere."""
     here = str(HERE / "bad")
     help = found.help.replace(here, "/recipes") if found.help else None
-    return replace(found, message=found.message.replace(here, "/recipes"), help=help)
+    return found._replace(message=found.message.replace(here, "/recipes"), help=help)
 
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)

@@ -5,6 +5,7 @@ table below is all that the help needs.  A command returns an exit code (None is
 exceptions into words and codes.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,13 @@ _NAME_WIDTH = max(len(entry.name) for entries in SECTIONS.values() for entry in 
 
 def run() -> NoReturn:
     """Entry point of the `sftrun` script."""
-    sys.exit(main(sys.argv[1:]))
+    # what a command loads stays until its end: looking through it for garbage, each 700 objects, took a tenth of it
+    gc.set_threshold(100_000)
+    # to look for plugins pydantic reads the metadata of every installed package; none is wanted here
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    code = main(sys.argv[1:])
+    gc.freeze()
+    sys.exit(code)
 
 
 def main(argv: Sequence[str]) -> int:

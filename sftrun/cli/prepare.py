@@ -1,37 +1,40 @@
 """The one path from a recipe's file to a plan: every command that reads a recipe comes through here.
 
 load -> gather -> build -> check.  Problems are Diagnostics, all at once and in the order of the file; a command that
-needs a plan calls `must`, which shows them and ends.
+needs a plan calls `must`, which shows them and ends.  What plans is imported where a plan is made: a recipe that rents
+nothing is checked without.
 """
 
 import os
-import tomllib
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from sftrun.cli.waiting import bar
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import RecipeRejected, SftrunError
 from sftrun.facts.gather import Gathered, Wanted, World, gather
-from sftrun.plan.build import build
-from sftrun.plan.checks import check
+from sftrun.plan.checks import can_be_estimated, check
 from sftrun.plan.checks_data import wish
-from sftrun.plan.estimate import priced
-from sftrun.plan.models import Plan
 from sftrun.recipe.load import Loaded, in_order, load
 from sftrun.recipe.models import Recipe, Source
 from sftrun.run.places import ledger_folder
 
+if TYPE_CHECKING:
+    from sftrun.facts.models import Facts
+    from sftrun.plan.models import Plan
 
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe with all that could be found out about it; `plan` is None where an error stands in the way."""
+
+class Prepared(NamedTuple):
+    """A recipe with all that could be found out about it; `plan` is None where an error stands in the way.
+
+    It is None too where `examine` was asked for no more than the checks, and they needed none.
+    """
 
     loaded: Loaded
     gathered: Gathered | None
-    plan: Plan | None
+    plan: "Plan | None"
     diagnostics: tuple[Diagnostic, ...]
 
     @property
@@ -46,17 +49,29 @@ def prepare(
     return examine(load(file, overrides, text=text), offline=offline)
 
 
-def examine(loaded: Loaded, *, offline: bool = True) -> Prepared:
+def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> Prepared:
     """The same for a recipe that was loaded already."""
     if loaded.recipe is None:
         return Prepared(loaded, None, None, loaded.diagnostics)
     with bar() as progress:
         world = World(ledger_folder(), offline, own_prices(), machine_usd_per_hour(), progress)
         gathered = gather(wanted(loaded.recipe, loaded.folders), world)
-    plan_of = partial(build, facts=gathered.facts, folders=loaded.folders)
-    plan = priced(plan_of(loaded.recipe), gathered.facts)
-    found = (*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems, plan, plan_of))
-    return Prepared(loaded, gathered, plan, in_order(list(found), loaded.source))
+    plan, found = None, [*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems)]
+    if with_plan or can_be_estimated(loaded.recipe, gathered.facts):
+        plan, more = _planned(loaded.recipe, gathered.facts, loaded.folders)
+        found += more
+    return Prepared(loaded, gathered, plan, in_order(found, loaded.source))
+
+
+def _planned(recipe: Recipe, facts: "Facts", folders: dict[str, str]) -> "tuple[Plan, list[Diagnostic]]":
+    """The plan with its estimate, and what that gives rise to."""
+    from sftrun.plan import checks_cost
+    from sftrun.plan.build import build
+    from sftrun.plan.estimate import priced
+
+    plan_of = partial(build, facts=facts, folders=folders)
+    plan = priced(plan_of(recipe), facts)
+    return plan, list(checks_cost.check(plan, facts, plan_of))
 
 
 def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
@@ -80,7 +95,7 @@ def _path(source: Source | None, folder: str) -> tuple[str, str] | None:
     return None if source is None or source.path is None else (source.path, folder)
 
 
-def must(prepared: Prepared) -> Plan:
+def must(prepared: Prepared) -> "Plan":
     """The plan, or the diagnostics on stderr and RecipeRejected."""
     import click
 
@@ -114,7 +129,11 @@ def machine_usd_per_hour() -> Decimal:
 def settings() -> dict[str, dict[str, str]]:
     """sftrun.toml of the working folder; empty if there is none."""
     file = Path("sftrun.toml")
+    if not file.exists():
+        return {}
+    import tomllib
+
     try:
-        return tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+        return tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise SftrunError(f"`{file}` can't be read: {error}", help="mend it, or move it away") from error

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -77,7 +76,7 @@ def judge(
         return loaded, loaded.diagnostics
     from sftrun.cli.prepare import examine
 
-    return loaded, examine(loaded, offline=offline).diagnostics
+    return loaded, examine(loaded, offline=offline, with_plan=False).diagnostics
 
 
 def _some(found: Iterable[str], otherwise: str) -> list[str]:
@@ -93,7 +92,7 @@ def _in_folder(folder: Path) -> list[str]:
 
 
 def _strict(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    return (replace(one, severity="error") for one in found)
+    return (one._replace(severity="error") for one in found)
 
 
 def _mend(name: str, overrides: tuple[str, ...]) -> int:
@@ -106,16 +105,17 @@ Judged = list[tuple[Loaded, tuple[Diagnostic, ...]]]
 
 
 def _show(judged: Judged, form: str, corrected: int) -> None:
+    if form == "text":
+        _show_text(judged, corrected)
+        return
     from sftrun.report import machine
 
     files = [(loaded.source.file, found, loaded.source) for loaded, found in judged]
     if form == "json":
         click.echo(machine.document(files))
-    elif form == "github":
+    else:
         lines = machine.annotations(files)
         click.echo(lines, nl=bool(lines))
-    else:
-        _show_text(judged, corrected)
 
 
 def _show_text(judged: Judged, corrected: int) -> None:

@@ -7,7 +7,7 @@ end-of-sequence token is added by the trainer to every completion.
 
 from collections.abc import Iterable, Mapping
 
-from sftrun.contract.jobspec import DataFormat
+from sftrun.contract.choices import DataFormat
 
 ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "

@@ -10,12 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from sftrun.contract.choices import Attention, DataFormat, Dtype, Engine
 from sftrun.strict import Strict
 
-DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
-Dtype = Literal["bfloat16", "float16", "float32"]
-Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
-Engine = Literal["trl", "unsloth"]
 Scalar = bool | int | float | str | None
 
 

@@ -5,7 +5,7 @@ Both are dated data files; `benchmarks/calibrate.py` makes the first again.
 
 import json
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from sftrun.strict import Strict
@@ -85,4 +85,4 @@ def reported() -> tuple[ReportedPace, ...]:
 
 
 def _read(name: str) -> str:
-    return resources.files("sftrun.facts").joinpath("catalog", name).read_text("utf-8")
+    return (Path(__file__).parent / "catalog" / name).read_text("utf-8")

@@ -5,12 +5,10 @@ account's rates and hands them to `from_rates`.
 """
 
 import json
-import tomllib
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from sftrun.errors import SftrunError
 from sftrun.facts.models import Catalog, Gpu, Prices
 
 STALE_DAYS: Final = 30
-SHIPPED: Final = "modal-2026-10-06.json"
+SHIPPED: Final = Path(__file__).parent / "catalog" / "modal-2026-10-06.json"
 ACCOUNT_FILE: Final = "rates.json"
 CPU_KEY: Final = "cpu_core"
 MEMORY_KEY: Final = "memory_gib"
@@ -57,7 +55,7 @@ def load(account: Path | None = None, own: Path | None = None) -> Catalog:
 @lru_cache
 def shipped() -> Catalog:
     """The data file of this program."""
-    text = resources.files("sftrun.facts").joinpath("catalog", SHIPPED).read_text("utf-8")
+    text = SHIPPED.read_text("utf-8")
     return _catalog(json.loads(text, parse_float=Decimal))
 
 
@@ -107,6 +105,8 @@ def document(catalog: Catalog, age: int) -> str:
 
 def read_rates(path: Path) -> dict[str, Any]:
     """A file of rates, JSON or TOML; raises SftrunError where it can't be read."""
+    import tomllib  # few have such a file, all have a catalog
+
     try:
         text = path.read_text("utf-8")
         found = (

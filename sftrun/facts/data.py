@@ -6,20 +6,18 @@ tokenizer, settings), so that a second look at unchanged data reads one small fi
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import accumulate
-from multiprocessing import get_context
 from pathlib import Path
 
 from sftrun.contract.formats import COLUMNS, detect
 from sftrun.facts import data_cache, data_tally, tokens
-from sftrun.facts.data_labels import Labeller, Labelling
+from sftrun.facts.data_labels import Labeller
 from sftrun.facts.data_rows import Row, Stretch, read, stretches
 from sftrun.facts.data_summary import Counted, overlapping, summed
 from sftrun.facts.data_tally import Tally, Work, tally_with
-from sftrun.facts.data_wish import Wish
+from sftrun.facts.data_wish import Labelling, Wish
 from sftrun.facts.files import SUFFIXES
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import DataFacts, Files
@@ -69,14 +67,17 @@ def count(
     refused = next((problem for path in paths if (problem := _refused(path)) is not None), None)
     if refused is not None:
         return refused
-    found = tokens.load(tokenizer_folder)
+    spec = tokens.read(tokenizer_folder)
     try:
         how, columns = _decided(wish, paths)
-        key = data_cache.key(files, how, found)
+        key = data_cache.key(files, how, spec)
         known = data_cache.load(cache_dir, key)
         if known is None:
+            found = tokens.load(tokenizer_folder)
             known = _counted(files, how, columns, found, progress, processes)
-            data_cache.store(cache_dir, key, known)
+            # files that are there and can't be understood may be by another version of the library
+            if isinstance(found, Tokens) or isinstance(spec, Problem):
+                data_cache.store(cache_dir, key, known)
         return known
     except OSError as error:
         return Problem("missing", f"`{error.filename}` can't be read: {error.strerror}", "check its permissions")
@@ -180,6 +181,9 @@ def _results(parts: Sequence[Stretch], work: Work, found: Tokens | Problem, proc
         labeller = Labeller(work.how, found) if isinstance(found, Tokens) else None
         yield from (tally_with(part, work, labeller) for part in parts)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     # each process has one core: threads inside them would only wait for each other
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with ProcessPoolExecutor(processes, get_context("spawn"), data_tally.prepare, (work,)) as pool:

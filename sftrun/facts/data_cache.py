@@ -5,25 +5,24 @@ import hashlib
 import json
 import os
 from array import array
-from dataclasses import asdict
 from pathlib import Path
 
-from sftrun.facts.data_labels import Labelling
 from sftrun.facts.data_summary import Counted, Places
+from sftrun.facts.data_wish import Labelling
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import DataFacts, Files
-from sftrun.facts.tokens import Tokens
+from sftrun.facts.tokens import Spec
 
 # raise it when figures change their meaning: what was kept before is then counted anew
 VERSION = 3
 
 
-def key(files: Files, how: Labelling | None, found: Tokens | Problem) -> str | None:
+def key(files: Files, how: Labelling | None, spec: Spec | Problem) -> str | None:
     """A name for the answer; None where the content has no hash or no known form."""
     if files.sha256 is None or how is None:
         return None
-    tokenizer = found.fingerprint if isinstance(found, Tokens) else found.message
-    text = json.dumps([VERSION, files.sha256, files.paths, asdict(how), tokenizer])
+    tokenizer = spec.fingerprint if isinstance(spec, Spec) else spec.message
+    text = json.dumps([VERSION, files.sha256, files.paths, how._asdict(), tokenizer])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,31 +5,19 @@ A label is the token's id, or -100 where nothing is learnt.  A row's first label
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.formats import COLUMNS, split_instruction
-from sftrun.contract.jobspec import DataFormat
 from sftrun.facts.data_chat import Chat, Span
 from sftrun.facts.data_rows import Row, shown
+from sftrun.facts.data_wish import Labelling
 from sftrun.facts.tokens import Measured, Pair, Tokens
 
 IGNORED = -100
 
 
-@dataclass(frozen=True)
-class Labelling:
-    """How rows become labels: the part of a recipe that decides it."""
-
-    format: DataFormat
-    instruction_template: str = "alpaca"
-    max_length: int = 1024
-    completion_only: bool = True
-    assistant_only: bool = True
-
-
-@dataclass(frozen=True)
-class Labelled:
+class Labelled(NamedTuple):
     """A row as the model will see it, before it is cut."""
 
     ids: tuple[int, ...]

@@ -6,18 +6,16 @@
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Row = dict[str, Any]
 STRETCH_BYTES = 4_000_000
 
 
-@dataclass(frozen=True)
-class Broken:
+class Broken(NamedTuple):
     """A line that holds no row, and why.  `line` counts from 1; of .json and .parquet it is the entry's number."""
 
     file: str
@@ -27,8 +25,7 @@ class Broken:
     column: int = 1
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A part of a file: the lines that begin in these bytes.  `end` of None is the whole file."""
 
     file: str

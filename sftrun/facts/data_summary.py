@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sftrun.facts.data_labels import Labeller, Labelling
+from sftrun.facts.data_labels import Labeller
 from sftrun.facts.data_rows import Stretch
 from sftrun.facts.data_tally import FAULTS_KEPT, Tally
+from sftrun.facts.data_wish import Labelling
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import DataFacts, Files, RowFault
 from sftrun.facts.tokens import Tokens

@@ -12,19 +12,19 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.facts import tokens
 from sftrun.facts.data_labels import (
     Labelled,
     Labeller,
-    Labelling,
     content,
     misshapen,
     roles_fault,
     texts,
 )
 from sftrun.facts.data_rows import Broken, Row, Stretch, read
+from sftrun.facts.data_wish import Labelling
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import RowFault
 from sftrun.facts.tokens import Measured
@@ -53,8 +53,7 @@ class Tally:
             self.faults.append(RowFault(file=file, line=line, kind=kind, message=message, column=column))
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a worker needs to know once."""
 
     how: Labelling

@@ -1,13 +1,21 @@
-"""What a recipe says of how its rows become labels, as `facts` takes it."""
+"""What a recipe says of how its rows become labels, as `facts` takes it: apart from the code that reads rows."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from sftrun.contract.jobspec import DataFormat
-from sftrun.facts.data_labels import Labelling
+from sftrun.contract.choices import DataFormat
 
 
-@dataclass(frozen=True)
-class Wish:
+class Labelling(NamedTuple):
+    """How rows become labels: the part of a recipe that decides it."""
+
+    format: DataFormat
+    instruction_template: str = "alpaca"
+    max_length: int = 1024
+    completion_only: bool = True
+    assistant_only: bool = True
+
+
+class Wish(NamedTuple):
     """What a recipe says of its data: `auto` is decided by the first row's columns, None by the form."""
 
     format: DataFormat | None = None

@@ -8,13 +8,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from sftrun.contract.jobspec import Engine
+from sftrun.contract.choices import Engine
 from sftrun.facts import catalog, files, locks
-from sftrun.facts.data_rows import line_at
 from sftrun.facts.data_wish import Wish
 from sftrun.facts.machine import machine
 from sftrun.facts.model import Problem, model_facts, model_folder
@@ -25,8 +24,7 @@ from sftrun.facts.models import DataFacts, Facts, Files, Machine, ModelFacts
 MARKER = "sftrun.json"
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a recipe asks about; each path with the folder that it is relative to.  `local`: the job runs here."""
 
     model: str
@@ -41,8 +39,7 @@ class Wanted:
     wish: Wish
 
 
-@dataclass(frozen=True)
-class World:
+class World(NamedTuple):
     """What `gather` may look at.
 
     `home` is the ledger's folder (its `volumes/` hold what a local run has of each Volume); `offline` forbids the Hub;
@@ -56,8 +53,7 @@ class World:
     progress: Callable[[int, int], None] | None = None
 
 
-@dataclass(frozen=True)
-class Gathered:
+class Gathered(NamedTuple):
     """Facts, and by the dotted key that asked for it what could not be known."""
 
     facts: Facts
@@ -143,6 +139,8 @@ def _known(found: DataFacts | Problem | None) -> DataFacts | None:
 
 def _readable(found: DataFacts) -> DataFacts:
     """Each fault with its file as one sees it from here, and the first of a kind with its line."""
+    from sftrun.facts.data_rows import line_at
+
     faults, shown = [], set[str]()
     for fault in found.faults:
         text = line_at(Path(fault.file), fault.line) if fault.is_at_a_line and fault.kind not in shown else ""

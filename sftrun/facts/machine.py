@@ -5,7 +5,6 @@ No torch: it takes seconds to import, and `validate` answers in a blink.
 
 import os
 import shutil
-import subprocess
 
 from sftrun.facts.models import Machine
 
@@ -27,6 +26,8 @@ def _gpus() -> list[tuple[str, float, float]]:
     """(name, GB, compute capability) of each NVIDIA GPU that CUDA_VISIBLE_DEVICES leaves."""
     if shutil.which("nvidia-smi") is None or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return []
+    import subprocess
+
     query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout

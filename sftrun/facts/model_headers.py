@@ -5,9 +5,8 @@ tensors or a `Problem`.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.facts.model_names import Tensor
 
@@ -17,8 +16,7 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Why a fact could not be known: what and where, and one thing to do.
 
     `unreachable`, `unknown` and `quantised` are no fault of the recipe: the same run may work elsewhere.

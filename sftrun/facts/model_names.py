@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sftrun.facts.models import Linear
 
@@ -18,8 +18,7 @@ _RENAMES = (
 )
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """What a safetensors header says of one tensor."""
 
     dtype: str

@@ -8,9 +8,8 @@ in a vision model.  This page does that translation, so that a target matches he
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.facts.model_names import Tensor, expert_stacks, gaps, is_expert, renamed, starred
 from sftrun.facts.models import Linear, ModelFacts, OtherModule
@@ -42,8 +41,7 @@ _ROUTERS = frozenset({"gate", "router"})
 _BUFFERS = re.compile(r"(inv_freq|masked_bias|\.attn\.bias|_scale_inv|_scale|absmax|quant_map|quant_state.*)$")
 
 
-@dataclass(frozen=True)
-class _Module:
+class _Module(NamedTuple):
     """One module, or one stack of experts' matrices: its own parameters by name."""
 
     path: str

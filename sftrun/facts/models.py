@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Literal
 
-from sftrun.contract.jobspec import DataFormat
+from sftrun.contract.choices import DataFormat
 from sftrun.strict import Strict
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.tokens_pieces import Disagreement, Pieces
@@ -14,8 +14,7 @@ CHECKED_EVERY = 64
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """One row of prompt and completion: tokens in all, and how many stand before the first that is learnt.
 
     `clean` is False where the prompt's last tokens merge with the completion's first.
@@ -26,21 +25,37 @@ class Measured:
     clean: bool = True
 
 
+class Spec(NamedTuple):
+    """A tokenizer's files as read: enough to say whether it is the one that rows were counted with."""
+
+    folder: Path
+    text: bytes
+    settings: dict[str, Any]
+    template: str | None
+
+    @property
+    def eos(self) -> str:
+        return _content(self.settings.get("eos_token"))
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.text + json.dumps([self.eos, self.template]).encode()).hexdigest()
+
+
 class Tokens:
     """Text -> ids, as the trainer will have them."""
 
-    def __init__(self, folder: Path, spec: bytes, settings: dict[str, Any], template: str | None) -> None:
+    def __init__(self, spec: Spec) -> None:
         from tokenizers import Tokenizer
 
-        self.folder = folder
-        self.eos = _content(settings.get("eos_token"))
-        self.variables = {k: _content(v) for k, v in settings.items() if k.endswith("_token") and _content(v)}
-        self.template = template
-        self.tokenizer = Tokenizer.from_str(spec.decode())
+        self.folder = spec.folder
+        self.eos = spec.eos
+        self.variables = {k: _content(v) for k, v in spec.settings.items() if k.endswith("_token") and _content(v)}
+        self.template = spec.template
+        self.tokenizer = Tokenizer.from_str(spec.text.decode())
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self.fingerprint = hashlib.sha256(spec + json.dumps([self.eos, template]).encode()).hexdigest()
-        self._pieces = Pieces.of(self.tokenizer, json.loads(spec))
+        self._pieces = Pieces.of(self.tokenizer, json.loads(spec.text))
         self._before = self._specials_before()
 
     def without_pieces(self) -> None:
@@ -105,31 +120,43 @@ class Tokens:
         return before if with_specials[before:] == without else None
 
 
-def load(folder: Path | None) -> Tokens | Problem:
-    """The tokenizer of a model's folder, or why there is none."""
+def read(folder: Path | None) -> Spec | Problem:
+    """The files of a model's tokenizer, or why there are none; a millisecond, where `load` takes a hundred."""
     if folder is None:
         return Problem(
             "missing", "the model's files are not on this machine", "lengths are known once it is in the Hub's cache"
         )
-    try:
-        import tokenizers  # noqa: F401
-    except ImportError:
+    if find_spec("tokenizers") is None:
         return Problem("missing", "the package `tokenizers` is not installed", "run `pip install tokenizers`")
-    file = folder / "tokenizer.json"
     try:
-        spec = file.read_bytes()
+        text = (folder / "tokenizer.json").read_bytes()
         settings = json.loads((folder / "tokenizer_config.json").read_bytes())
-        found = Tokens(folder, spec, settings, _template(folder, settings))
+        return Spec(folder, text, dict(settings), _template(folder, settings))
     except FileNotFoundError as error:
         return Problem("missing", f"{error.filename} does not exist", "save the tokenizer beside the model")
-    # the Rust library raises plain Exception for a file that it can't read
-    except Exception as error:
-        return Problem("malformed", f"{file} can't be read: {str(error).splitlines()[0]}", "download the model again")
+    except Exception as error:  # whatever a settings file may hold in place of an object
+        return _malformed(folder, error)
+
+
+def load(folder: Path | None) -> Tokens | Problem:
+    """The tokenizer of a model's folder, or why there is none."""
+    spec = read(folder)
+    if isinstance(spec, Problem):
+        return spec
+    try:
+        found = Tokens(spec)
+    except Exception as error:  # the Rust library raises plain Exception for a file that it can't read
+        return _malformed(spec.folder, error)
     if not found.eos:
         return Problem(
-            "malformed", f"{folder / 'tokenizer_config.json'} names no `eos_token`", "save the tokenizer again"
+            "malformed", f"{spec.folder / 'tokenizer_config.json'} names no `eos_token`", "save the tokenizer again"
         )
     return found
+
+
+def _malformed(folder: Path, error: Exception) -> Problem:
+    message = f"{folder / 'tokenizer.json'} can't be read: {str(error).splitlines()[0]}"
+    return Problem("malformed", message, "download the model again")
 
 
 def _template(folder: Path, settings: dict[str, Any]) -> str | None:

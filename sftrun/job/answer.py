@@ -16,7 +16,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from sftrun.contract.jobspec import DataFormat, JobSpec
+from sftrun.contract.choices import DataFormat
+from sftrun.contract.jobspec import JobSpec
 from sftrun.job.failures import JobFailure, translate
 from sftrun.job.output import MARKER, read_marker
 from sftrun.job.process import DEFAULTS, guard, needs_hub

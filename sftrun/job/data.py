@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.formats import COLUMNS, detect
-from sftrun.contract.jobspec import DataFormat, DatasetSpec, DataSource
+from sftrun.contract.jobspec import DatasetSpec, DataSource
 from sftrun.job.failures import JobFailure
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")

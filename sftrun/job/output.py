@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 from typing import TypedDict
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import Finished
-from sftrun.contract.jobspec import DataFormat, JobSpec
+from sftrun.contract.jobspec import JobSpec
 
 MARKER = "sftrun.json"
 

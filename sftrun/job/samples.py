@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.formats import prompt_of
-from sftrun.contract.jobspec import DataFormat
 from sftrun.job import chat
 
 BATCH = 8

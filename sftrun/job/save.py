@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import Finished
-from sftrun.contract.jobspec import DataFormat, JobSpec
+from sftrun.contract.jobspec import JobSpec
 from sftrun.job.output import MARKER, OutputMarker, read_marker
 
 CARD = """---

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sftrun.contract import events
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import StageName
-from sftrun.contract.jobspec import DataFormat, JobSpec
+from sftrun.contract.jobspec import JobSpec
 from sftrun.job import checkpoints, stopping
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate

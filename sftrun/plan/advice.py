@@ -5,9 +5,8 @@ promised is what `--set` of these keys would show.  Changes that leave the resul
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sftrun.facts.models import Facts
 from sftrun.plan import estimate as estimates
@@ -21,8 +20,7 @@ WORTH_SAYING: Final = 1.1
 SHORTEST_ROWS: Final = 256
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """Keys and their new values, with what the run would then need.  `same_result`: it learns the same."""
 
     keys: tuple[tuple[str, object], ...]

@@ -1,10 +1,9 @@
 """A budget that holds: what to do about an estimate before a run starts, and how a month adds up.  Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sftrun.plan.models import CostEstimate
 
@@ -13,8 +12,7 @@ Verdict = Literal["start", "ask", "refuse"]
 SPARE_SECONDS: Final = 60.0
 
 
-@dataclass(frozen=True)
-class Judgement:
+class Judgement(NamedTuple):
     """May it start?  `message` says why not, or what to ask; `help` one thing to do."""
 
     verdict: Verdict

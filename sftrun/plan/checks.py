@@ -1,4 +1,7 @@
-"""All checks that need more than the recipe, in one list: facts that could not be had, model, data, GPU, money."""
+"""The checks that need facts and no plan, in one list: facts that could not be had, model, data, output.
+
+Memory, time and money need a plan with an estimate: `checks_cost`.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -6,27 +9,27 @@ from pathlib import PurePosixPath
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.model_headers import Problem
 from sftrun.facts.models import Facts
-from sftrun.plan import checks_cost
-from sftrun.plan.advice import PlanOf
 from sftrun.plan.checks_data import check_data
 from sftrun.plan.checks_model import check_model, lacks_template, model_problem, no_template
-from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 
 # a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
 _NO_FAULT = {"unreachable", "unknown"}
 
 
-def check(
-    recipe: Recipe, facts: Facts, problems: Mapping[str, Problem], plan: Plan, plan_of: PlanOf
-) -> Iterator[Diagnostic]:
-    """Every diagnostic that model, data, GPU and money give rise to; `plan_of` plans a changed recipe, for advice."""
+def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
+    """Every diagnostic that model and data give rise to."""
     yield from _missing(recipe, problems)
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
     yield from _data(recipe, facts)
     yield from _output(recipe, facts)
-    yield from checks_cost.check(plan, facts, plan_of)
+
+
+def can_be_estimated(recipe: Recipe, facts: Facts) -> bool:
+    """Whether a plan may have an estimate to be judged: that takes the model's shapes and a GPU."""
+    has_gpu = facts.machine.gpu_name if recipe.compute.executor == "local" else recipe.compute.gpu
+    return facts.model is not None and has_gpu is not None
 
 
 def _data(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:

@@ -84,6 +84,8 @@ def _timeout(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
 
 def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
     now, best = estimate.usd(found), None
+    if now < WORTH_USD:
+        return
     for gpu in facts.catalog.gpus:
         if gpu.name == found.gpu or not plan.compute.gpus:
             continue

@@ -1,6 +1,5 @@
 """What a recipe asks of its model, judged by the model's architecture: targets, modules, positions.  Pure."""
 
-import difflib
 import re
 from collections.abc import Iterator
 
@@ -92,7 +91,7 @@ def _unmatched(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnost
         if name in fused:
             continue
         whole = _fused_whole(name, model)
-        near = [whole] if whole else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = [whole] if whole else _near(name, names)
         yield Diagnostic(
             "M101",
             f"`{name}` is no linear layer of {model.name_or_path}"
@@ -161,7 +160,7 @@ def _half(found: Reach, model: ModelFacts) -> Diagnostic:
 
 def _saved(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
     for name in found.saved_unmatched:
-        near = difflib.get_close_matches(name.rpartition(".")[2], model.module_names, n=1, cutoff=0.5)
+        near = _near(name.rpartition(".")[2], model.module_names)
         yield Diagnostic(
             "M106",
             f"`{name}` is no module of {model.name_or_path}",
@@ -206,6 +205,12 @@ def _fused_whole(name: str, model: ModelFacts) -> str | None:
 
 def _is_fused_module(linear: Linear) -> bool:
     return linear.fused and not linear.expert
+
+
+def _near(name: str, known: tuple[str, ...]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(name, known, n=1, cutoff=0.5)
 
 
 def _typed(names: tuple[str, ...]) -> str:

@@ -4,9 +4,8 @@ Modal bills GPU, CPU and memory by the second, CPU and memory at the larger of r
 multiplies all three.  Volumes cost beyond their free TiB only, so a run's own files are free until then.
 """
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Gpu, Prices
@@ -18,8 +17,7 @@ USED_CORES_PER_GPU: Final = Decimal("1.25")
 USED_GIB: Final = Decimal(8)
 
 
-@dataclass(frozen=True)
-class Rates:
+class Rates(NamedTuple):
     """USD a second of what the run holds, region included."""
 
     gpu: Decimal
@@ -31,8 +29,7 @@ class Rates:
         return self.gpu + self.cpu + self.memory
 
 
-@dataclass(frozen=True)
-class Bill:
+class Bill(NamedTuple):
     """USD for a stretch of time."""
 
     gpu: Decimal

@@ -1,30 +1,28 @@
 """What a decision is made of: the device that is there, what memory has room for, and the reasons as they collect."""
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sftrun.plan.models import Decision
 
 
-@dataclass
 class Decisions:
     """The reasons, collected while the values are made."""
 
-    made: list[Decision] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.made: list[Decision] = []
 
     def say(self, at: str, value: object, reason: str) -> None:
         self.made.append(Decision(at=at, value=_words(value), reason=reason))
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A value and its reason."""
 
     value: bool
     reason: str
 
 
-@dataclass(frozen=True)
-class Room:
+class Room(NamedTuple):
     """What memory allows: it takes a plan to know that, so the first plan is made without.  None: not to be decided."""
 
     checkpointing: Chosen | None = None
@@ -33,19 +31,18 @@ class Room:
     record_graphs: Chosen | None = None
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """What the job will find: a GPU of the catalog (or this machine's), or none."""
 
     name: str | None
-    count: int
+    gpus: int
     capability: tuple[int, int]
     has_bf16: bool
     memory_gb: float
 
     @property
     def is_gpu(self) -> bool:
-        return self.count > 0
+        return self.gpus > 0
 
     @property
     def has_varlen(self) -> bool:

@@ -1,8 +1,8 @@
 """Memory, time and money of a plan, together.  Pure: the plan, the facts and what runs have shown go in as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from sftrun.facts import calibration as calibrations
 from sftrun.facts import catalog
@@ -17,8 +17,7 @@ from sftrun.plan.workload import Workload
 from sftrun.recipe.models import Source
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What could be computed; `missing` says in words what stood in the way of the rest."""
 
     memory: MemoryEstimate | None = None
@@ -28,8 +27,7 @@ class Estimate:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What an estimate is made from, once all of it is known."""
 
     setup: Setup
@@ -44,9 +42,9 @@ def estimate(
 ) -> Estimate:
     """The estimate of `plan` on its own GPU."""
     known = inputs(plan, facts)
-    if isinstance(known, tuple):
+    if not isinstance(known, Inputs):
         return Estimate(missing=known)
-    fits, work = _memory(known), _work(known)
+    fits, work = peak(known), _work(known)
     if work is None:
         return Estimate(memory=fits, missing=_data_missing(plan))
     correction = learn(observed, features(plan, known))
@@ -95,6 +93,18 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     )
 
 
+def peak(known: Inputs) -> MemoryEstimate:
+    """Memory alone: it asks for no rows, only for how long they may be."""
+    trainer = known.setup.trainer
+    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
+    if spread is None or known.train is None:
+        words = "from the model's shapes; rows taken to be as long as `max_length` allows"
+        return memory.estimate(known.setup, workload.worst_batch(trainer), known.gpu, basis=words)
+    batches = known.train.rows / trainer.per_device_train_batch_size
+    words = f"from the model's shapes and the longest batch, rows {known.train.source}"
+    return memory.estimate(known.setup, workload.batch(trainer, spread, batches), known.gpu, basis=words)
+
+
 def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
     """The catalog's GPU that the plan asks for first, or this machine's if the catalog knows it."""
     if plan.compute.executor == "local":
@@ -130,17 +140,6 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
         checkpointing=plan.trainer.gradient_checkpointing,
         bits=bits_of(plan.quantization, plan.model),
     )
-
-
-def _memory(known: Inputs) -> MemoryEstimate:
-    trainer = known.setup.trainer
-    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
-    if spread is None or known.train is None:
-        words = "from the model's shapes; rows taken to be as long as `max_length` allows"
-        return memory.estimate(known.setup, workload.worst_batch(trainer), known.gpu, basis=words)
-    batches = known.train.rows / trainer.per_device_train_batch_size
-    words = f"from the model's shapes and the longest batch, rows {known.train.source}"
-    return memory.estimate(known.setup, workload.batch(trainer, spread, batches), known.gpu, basis=words)
 
 
 def _work(known: Inputs) -> Workload | None:

@@ -4,17 +4,15 @@ A run of this very recipe says how fast a step is; runs of its like (engine and 
 factor of two) say by how much the model errs for them.
 """
 
-from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 ALIKE_SIZE: Final = 2.0
 # one run alone is believed this much; more runs are believed more
 PRIOR_RUNS: Final = 1.0
 
 
-@dataclass(frozen=True)
-class Features:
+class Features(NamedTuple):
     """What makes two runs alike."""
 
     identity: str
@@ -27,8 +25,7 @@ class Features:
     bits: int
 
 
-@dataclass(frozen=True)
-class Observation:
+class Observation(NamedTuple):
     """A finished run: seconds a step as the time model (uncorrected) had it, and as they were."""
 
     features: Features
@@ -36,8 +33,7 @@ class Observation:
     measured_seconds: float
 
 
-@dataclass(frozen=True)
-class Correction:
+class Correction(NamedTuple):
     """What to multiply the time model's step by, and what it rests on."""
 
     factor: float = 1.0

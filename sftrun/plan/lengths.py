@@ -5,9 +5,9 @@ instruction data (`DECLARED_SIGMA`), cut at `max_length`.
 """
 
 import math
-from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 from sftrun.facts.models import DataFacts
 
@@ -16,8 +16,7 @@ DECLARED_SIGMA: Final = 0.7
 BUCKETS: Final = 200
 
 
-@dataclass(frozen=True)
-class Lengths:
+class Lengths(NamedTuple):
     """(length, share of rows), sorted by length; shares add up to 1."""
 
     points: tuple[tuple[float, float], ...]
@@ -62,6 +61,7 @@ def of(facts: DataFacts, max_length: int) -> Lengths | None:
     return None if mean is None else lognormal(mean, max_length)
 
 
+@lru_cache(maxsize=8)
 def lognormal(mean: float, max_length: int, sigma: float = DECLARED_SIGMA) -> Lengths:
     """A lognormal of that mean before cutting, in equal shares."""
     middle = math.log(mean) - sigma * sigma / 2
@@ -70,6 +70,7 @@ def lognormal(mean: float, max_length: int, sigma: float = DECLARED_SIGMA) -> Le
     return Lengths(tuple((min(math.exp(q), float(max_length)), 1 / BUCKETS) for q in quantiles))
 
 
+@lru_cache(maxsize=8)
 def _counted(counts: tuple[tuple[int, int], ...], max_length: int) -> Lengths:
     total = sum(count for _, count in counts)
     merged: dict[float, float] = {}

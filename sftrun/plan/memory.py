@@ -156,7 +156,8 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     inputs += inner * (setup.trains(MLP_OUTPUTS) or setup.stack == "eager")
     if setup.lora is None:
         return a * inputs
-    per_token = [(x, n) for x, n in per_layer(setup) if x in setup.targets]
+    targets = setup.targets
+    per_token = [(x, n) for x, n in per_layer(setup) if x in targets]
     if setup.joins_adapters:
         inputs += _joined(setup, hidden * (attention + mlp), inner)
     elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger"):

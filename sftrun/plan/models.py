@@ -3,14 +3,8 @@
 from decimal import Decimal
 from typing import Literal
 
-from sftrun.contract.jobspec import (
-    DataFormat,
-    LoraSpec,
-    ModelSpec,
-    QuantizationSpec,
-    SampleSpec,
-    TrainerSpec,
-)
+from sftrun.contract.choices import DataFormat
+from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
 

@@ -6,15 +6,8 @@ chosen here, and is said.  A decision that had nothing to choose from is no deci
 
 from typing import Any, Literal
 
-from sftrun.contract.jobspec import (
-    Attention,
-    DataFormat,
-    LoraSpec,
-    ModelSpec,
-    QuantizationSpec,
-    SampleSpec,
-    TrainerSpec,
-)
+from sftrun.contract.choices import Attention, DataFormat
+from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.facts import catalog
 from sftrun.facts.models import DataFacts, Facts
 from sftrun.plan import speed, units
@@ -31,7 +24,7 @@ def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan,
     plan = ComputePlan(
         executor=recipe.compute.executor,
         gpus=() if local else tuple(name for name, _ in choices),
-        gpu_count=device.count,
+        gpu_count=device.gpus,
         nodes=recipe.compute.nodes,
         timeout_seconds=units.seconds(recipe.compute.timeout),
         cpu=recipe.compute.cpu,
@@ -127,7 +120,7 @@ def trainer(
         num_train_epochs=_epochs(recipe, said),
         max_steps=t.max_steps if t.max_steps is not None else -1,
         max_length=t.max_length,
-        packing=speed.packing(recipe, train, device.count * recipe.compute.nodes, steps, said),
+        packing=speed.packing(recipe, train, device.gpus * recipe.compute.nodes, steps, said),
         padding_free=speed.padding_free(recipe, device, kernel, said),
         per_device_train_batch_size=rows,
         per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,

@@ -7,8 +7,7 @@ skip the rest, and 2.5 times that backward (FlashAttention-2, arXiv 2307.08691, 
 product is bound by memory (Williams et al., 2009: the roofline).  A small step waits for the launches instead.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
@@ -23,8 +22,7 @@ NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
 
 
-@dataclass(frozen=True)
-class StepTime:
+class StepTime(NamedTuple):
     """Seconds of one optimiser step, and the parts of one micro-batch."""
 
     seconds: float

@@ -2,15 +2,14 @@
 
 Of what fits the fastest is taken.  Keeping activations gains more (30,000 tokens/s against 21,000 where that was
 measured) than keeping weights (a tenth), so it goes first.  What is left may take a step's micro-batches at once, and
-small steps as CUDA graphs, which keep their activations for themselves.
+small steps as CUDA graphs.
 """
 
-from dataclasses import replace
-
+from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts.models import Facts
 from sftrun.plan import lengths, memory, workload
 from sftrun.plan.decisions import Chosen, Room
-from sftrun.plan.estimate import Inputs, estimate, inputs
+from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
 from sftrun.plan.setup import Setup
 
@@ -23,61 +22,23 @@ def room(plan: Plan, facts: Facts) -> Room:
     """The first of the choices, fastest first, that fits; the last one where none does."""
     is_open = plan.recipe.trainer.gradient_checkpointing == "auto"
     known = inputs(plan, facts)
-    if isinstance(known, tuple):
+    if not isinstance(known, Inputs):
         return Room(Chosen(True, "memory without it is not known: the safe choice") if is_open else None)
     can_copy = is_copyable(known.setup)
     recomputed = (False, True) if is_open else (plan.trainer.gradient_checkpointing,)
     choices = [(again, copied) for again in recomputed for copied in ((True, False) if can_copy else (False,))]
-    tries = [_with(plan, gradient_checkpointing=again, dequantize=copied) for again, copied in choices]
-    chosen = next((plan for plan in tries if _fits(_needs(plan, facts))), tries[-1])
-    kept = _with(plan, gradient_checkpointing=False, dequantize=False)
-    at_once = _at_once(chosen, known, facts)
-    if at_once is not None and at_once.value:
-        chosen = _merged(chosen)
+    tries = [_with(known, gradient_checkpointing=again, dequantize=copied) for again, copied in choices]
+    chosen = next((found for found in tries if _fits(peak(found))), tries[-1])
+    at_once = _at_once(chosen)
+    merged = _merged(chosen) if at_once is not None and at_once.value else chosen
+    again, copied = chosen.setup.trainer.gradient_checkpointing, chosen.setup.trainer.dequantize
+    kept = peak(_with(known, gradient_checkpointing=False, dequantize=False))
     return Room(
-        checkpointing=Chosen(chosen.trainer.gradient_checkpointing, _without(_needs(kept, facts))) if is_open else None,
-        dequantize=Chosen(chosen.trainer.dequantize, _copy_reason(known.setup, chosen.trainer.dequantize))
-        if can_copy
-        else None,
+        checkpointing=Chosen(again, _without(kept)) if is_open else None,
+        dequantize=Chosen(copied, _copy_reason(known.setup, copied)) if can_copy else None,
         at_once=at_once,
-        record_graphs=_recorded(chosen, known, facts),
+        record_graphs=_recorded(merged),
     )
-
-
-def _at_once(plan: Plan, known: Inputs, facts: Facts) -> Chosen | None:
-    """Whether a step's micro-batches go through together; None where there is but one, or nothing to gain."""
-    trainer = plan.trainer
-    times, tokens = trainer.gradient_accumulation_steps, _tokens(_merged(plan), known)
-    has_rows_alone = trainer.compile_layers and (trainer.packing or trainer.padding_free)
-    if times == 1 or not has_rows_alone or tokens is None or tokens > LARGE_TOKENS:
-        return None
-    needs = _needs(_merged(plan), facts)
-    if not _fits(needs):
-        return Chosen(False, f"{needs.peak_gb:.0f} GB at once, the GPU has {needs.capacity_gb:.0f} GB")
-    what = "sequences" if trainer.packing else "rows"
-    words = f"{trainer.per_device_train_batch_size} × {times} {what} at once: the same {what} a step, the same mean"
-    return Chosen(True, f"{words} over their tokens, {times} times fewer launches")
-
-
-def _recorded(plan: Plan, known: Inputs, facts: Facts) -> Chosen | None:
-    """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
-    trainer, tokens = plan.trainer, _tokens(plan, known)
-    setup = replace(known.setup, trainer=trainer)
-    can = trainer.compile_layers and trainer.padding_free and setup.joins_adapters and setup.gpus == 1
-    # gradients of a second micro-batch would be added to a graph's own buffers
-    can = can and not trainer.gradient_checkpointing and trainer.gradient_accumulation_steps == 1
-    if not can or tokens is None or tokens > SMALL_TOKENS:
-        return None
-    needs = _needs(_with(plan, record_graphs=True), facts)
-    if not _fits(needs):
-        return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
-    return Chosen(True, f"a step has about {tokens:.0f} tokens: launching its kernels would take longer than they do")
-
-
-def _tokens(plan: Plan, known: Inputs) -> float | None:
-    """Tokens of a mean micro-batch."""
-    spread = None if known.train is None else lengths.of(known.train, plan.trainer.max_length)
-    return None if spread is None else workload.batch(plan.trainer, spread, 1).real_tokens
 
 
 def is_copyable(setup: Setup) -> bool:
@@ -89,19 +50,51 @@ def is_copyable(setup: Setup) -> bool:
     return setup.joins_adapters and quantization.bnb_4bit_compute_dtype == step
 
 
-def _with(plan: Plan, **changes: object) -> Plan:
-    return plan.model_copy(update={"trainer": plan.trainer.model_copy(update=changes)})
+def _at_once(known: Inputs) -> Chosen | None:
+    """Whether a step's micro-batches go through together; None where there is but one, or nothing to gain."""
+    trainer = known.setup.trainer
+    times, tokens = trainer.gradient_accumulation_steps, _tokens(_merged(known))
+    has_rows_alone = trainer.compile_layers and (trainer.packing or trainer.padding_free)
+    if times == 1 or not has_rows_alone or tokens is None or tokens > LARGE_TOKENS:
+        return None
+    needs = peak(_merged(known))
+    if not _fits(needs):
+        return Chosen(False, f"{needs.peak_gb:.0f} GB at once, the GPU has {needs.capacity_gb:.0f} GB")
+    what = "sequences" if trainer.packing else "rows"
+    words = f"{trainer.per_device_train_batch_size} × {times} {what} at once: the same {what} a step, the same mean"
+    return Chosen(True, f"{words} over their tokens, {times} times fewer launches")
 
 
-def _merged(plan: Plan) -> Plan:
-    rows = plan.trainer.per_device_train_batch_size * plan.trainer.gradient_accumulation_steps
-    return _with(plan, per_device_train_batch_size=rows, gradient_accumulation_steps=1)
+def _recorded(known: Inputs) -> Chosen | None:
+    """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
+    setup, tokens = known.setup, _tokens(known)
+    can = setup.trainer.compile_layers and setup.trainer.padding_free and setup.joins_adapters and setup.gpus == 1
+    # gradients of a second micro-batch would be added to a graph's own buffers
+    can = can and not setup.trainer.gradient_checkpointing and setup.trainer.gradient_accumulation_steps == 1
+    if not can or tokens is None or tokens > SMALL_TOKENS:
+        return None
+    needs = peak(_with(known, record_graphs=True))
+    if not _fits(needs):
+        return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
+    return Chosen(True, f"a step has about {tokens:.0f} tokens: launching its kernels would take longer than they do")
 
 
-def _needs(plan: Plan, facts: Facts) -> MemoryEstimate:
-    found = estimate(plan, facts).memory
-    assert found is not None  # the inputs are known
-    return found
+def _tokens(known: Inputs) -> float | None:
+    """Tokens of a mean micro-batch."""
+    trainer = known.setup.trainer
+    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
+    return None if spread is None else workload.batch(trainer, spread, 1).real_tokens
+
+
+def _with(known: Inputs, **changes: object) -> Inputs:
+    trainer: TrainerSpec = known.setup.trainer.model_copy(update=changes)
+    return known._replace(setup=known.setup._replace(trainer=trainer))
+
+
+def _merged(known: Inputs) -> Inputs:
+    trainer = known.setup.trainer
+    rows = trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps
+    return _with(known, per_device_train_batch_size=rows, gradient_accumulation_steps=1)
 
 
 def _fits(needs: MemoryEstimate) -> bool:

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.facts.models import Linear, ModelFacts
@@ -14,8 +13,7 @@ Sharding = Literal["one", "ddp", "fsdp"]
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """A model under a recipe's settings on one GPU of `gpus`."""
 
     model: ModelFacts

@@ -4,7 +4,7 @@ Compiled layers need variable-length attention and no other kernels in them (Lig
 not measured with 8-bit weights or with weights spread over GPUs.  The compiler does the checkpointing by itself then.
 """
 
-from sftrun.contract.jobspec import Attention
+from sftrun.contract.choices import Attention
 from sftrun.facts.models import DataFacts, ModelFacts
 from sftrun.plan import lengths
 from sftrun.plan.decisions import Decisions, Device, Room

@@ -8,7 +8,7 @@ stay frozen whatever the list says.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sftrun.facts.models import Linear, ModelFacts, OtherModule
 from sftrun.recipe.models import Lora
@@ -28,21 +28,19 @@ EXPERT_NAMES: dict[str, dict[str, str]] = dict.fromkeys(("mixtral", "minimax", "
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Reached:
-    """One group of layers with adapters: `count` of them, each with rank `r`."""
+class Reached(NamedTuple):
+    """One group of layers with adapters: `modules` of them, each with rank `r`."""
 
     name: str
     path: str
     in_features: int
     out_features: int
-    count: int
+    modules: int
     r: int
     expert: bool = False
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(NamedTuple):
     """What a LoRA section does to a model.
 
     Coverage is of linear layers, the head and the experts left out; `all_parameters` is the model with its adapters, as
@@ -75,10 +73,10 @@ def reach(lora: Lora, model: ModelFacts) -> Reach:
     """Exact figures for a recipe's `lora` section on a model."""
     targets, expert_targets, half = _translated(lora, model)
     reached = (*_modules(targets, lora, model), *_stacks(expert_targets, lora, model))
-    adapters = sum(_size(group, dora=lora.use_dora) * group.count for group in reached)
+    adapters = sum(_size(group, dora=lora.use_dora) * group.modules for group in reached)
     saved = _saved_parameters(lora.modules_to_save, model)
     plain = [linear for linear in model.linears if not linear.expert]
-    hit = {group.path: group.count for group in reached if not group.expert}
+    hit = {group.path: group.modules for group in reached if not group.expert}
     return Reach(
         reached=reached,
         unmatched=_unmatched(lora, model),
@@ -234,7 +232,7 @@ def _biases(lora: Lora, model: ModelFacts, reached: Sequence[Reached]) -> int:
         linears = sum(x.out_features * x.count for x in model.linears if x.bias and not x.expert)
         return linears + sum(o.bias_parameters * o.count for o in model.others)
     with_bias = {linear.path for linear in model.linears if linear.bias}
-    return sum(group.out_features * group.count for group in reached if group.path in with_bias)
+    return sum(group.out_features * group.modules for group in reached if group.path in with_bias)
 
 
 def _expert_parameters(model: ModelFacts) -> int:

@@ -5,8 +5,7 @@ wide because they were not measured where the job will run.  The GPU is rented t
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sftrun.contract.jobspec import SampleSpec
 from sftrun.facts.calibration import Calibration
@@ -36,8 +35,7 @@ FEW: Final = (0.80, 1.25)
 LAUNCH_BOUND: Final = 1.35
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """Seconds of a step with its range and what it rests on; a whole run's mean has the slow first steps in it."""
 
     seconds: float

@@ -5,8 +5,7 @@ Three ways of laying rows out cost very differently: padded to the longest of th
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts.models import DataFacts
@@ -16,8 +15,7 @@ from sftrun.plan.lengths import Lengths
 Layout = Literal["padded", "flat", "packed"]
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """A mean micro-batch of one GPU, and the largest of the run."""
 
     layout: Layout
@@ -29,8 +27,7 @@ class Batch:
     largest_squares: float
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """A whole run."""
 
     batch: Batch

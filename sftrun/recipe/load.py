@@ -6,8 +6,8 @@ a wrong recipe: whatever is wrong is in `Loaded.diagnostics`.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -18,8 +18,7 @@ from sftrun.recipe.models import Recipe
 from sftrun.recipe.nodes import Source
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(NamedTuple):
     """A recipe as far as it could be read.
 
     `recipe` is None where an error stands in the way.  `folders` names, for each relative value that is written

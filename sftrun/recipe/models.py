@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sftrun.contract.jobspec import DataFormat, Dtype, Engine
+from sftrun.contract.choices import DataFormat, Dtype, Engine
 from sftrun.strict import Strict
 
 Auto = Literal["auto"]

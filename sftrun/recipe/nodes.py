@@ -4,11 +4,13 @@ No YAML library here: `source` builds these from text, `reading` merges them, ev
 """
 
 import re
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sftrun.diagnostics import Diagnostic, Path, Span
 
 Scalar = bool | int | float | str | None
+# the file that the command line's overrides stand in
+OPTION = "--set"
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -24,38 +26,43 @@ _MAX_DIGITS = 18
 BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-@dataclass(slots=True)
 class ScalarNode:
     """A word, number or text; `plain` if it was written without quotes."""
 
-    span: Span
-    value: Scalar
-    text: str = ""
-    plain: bool = True
+    __slots__ = ("plain", "span", "text", "value")
+
+    def __init__(self, span: Span, value: Scalar, text: str = "", plain: bool = True) -> None:
+        self.span = span
+        self.value = value
+        self.text = text
+        self.plain = plain
 
 
-@dataclass(slots=True)
 class ListNode:
     """A sequence."""
 
-    span: Span
-    items: list["Node"] = field(default_factory=list)
+    __slots__ = ("items", "span")
+
+    def __init__(self, span: Span) -> None:
+        self.span = span
+        self.items: list[Node] = []
 
 
-@dataclass(slots=True)
 class MapNode:
     """A mapping; `keys` says where each key stands."""
 
-    span: Span
-    items: dict[str, "Node"] = field(default_factory=dict)
-    keys: dict[str, Span] = field(default_factory=dict)
+    __slots__ = ("items", "keys", "span")
+
+    def __init__(self, span: Span, items: dict[str, "Node"] | None = None, keys: dict[str, Span] | None = None) -> None:
+        self.span = span
+        self.items = {} if items is None else items
+        self.keys = {} if keys is None else keys
 
 
 Node = ScalarNode | ListNode | MapNode
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The merged tree of a recipe, and the text of every file that it came from."""
 
     file: str

@@ -2,25 +2,23 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 
 from sftrun.diagnostics import Diagnostic, Path, Span
 from sftrun.recipe.merging import expand_sources, merge, too_large
-from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, child_of
+from sftrun.recipe.nodes import OPTION, ListNode, MapNode, Node, ScalarNode, child_of
 from sftrun.recipe.source import MAX_BYTES, parse
 
-OPTION = "--set"
 _OVERRIDE = re.compile(r'((?:"[^"]*"|[^"=\s])+)=(.*)', re.DOTALL)
 _KEY = re.compile(r'"([^"]*)"|([^."]+)')
 
 
-@dataclass
 class Overridden:
     """The tree with every override in its place, and what was wrong with them."""
 
-    root: MapNode
-    found: list[Diagnostic] = field(default_factory=list)
-    broken: set[Path] = field(default_factory=set)
+    def __init__(self, root: MapNode) -> None:
+        self.root = root
+        self.found: list[Diagnostic] = []
+        self.broken: set[Path] = set()
 
 
 def override(root: MapNode, options: Iterable[str]) -> Overridden:
@@ -98,7 +96,7 @@ def _moved_span(span: Span, line: int, column: int) -> Span:
 
 def _moved(found: Diagnostic, line: int, column: int, keys: Path) -> Diagnostic:
     span = _moved_span(found.span, line, column) if found.span else None
-    return replace(found, at=(*keys, *found.at), span=span, fix=None)
+    return found._replace(at=(*keys, *found.at), span=span, fix=None)
 
 
 def _move_all(node: Node, line: int, column: int) -> None:

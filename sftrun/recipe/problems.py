@@ -6,7 +6,6 @@ pydantic's.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,7 +41,7 @@ def translate(error: ValidationError, source: Source, broken: Iterable[Path]) ->
         kinds_at.setdefault(path, set()).add(one["type"])
     found = [_say(path, types, source) for path, types in _bounded(kinds_at) if not _is_covered(path, kinds_at)]
     if found and len(kinds_at) > MOST:
-        found[-1] = replace(found[-1], notes=(f"{len(kinds_at) - MOST} more problems are not shown",))
+        found[-1] = found[-1]._replace(notes=(f"{len(kinds_at) - MOST} more problems are not shown",))
     meant = {_meant(one.at) for one in found if one.code in ("R103", "R104")}
     return [one for one in found if not _is_noise(one, meant, tuple(broken))]
 
@@ -59,9 +58,9 @@ def complete(found: Diagnostic, source: Source) -> Diagnostic:
     word = node.text if isinstance(node, ScalarNode) else ""
     kind = kinds.kind_at(found.at)
     if kind is not None and not kinds.choices(kind) and not kinds.takes(kind, bool) and not kinds.takes(kind, str):
-        return replace(found, help=kinds.usual(found.at) or "write a number")
+        return found._replace(help=kinds.usual(found.at) or "write a number")
     meant = _bool_word(word, kind, found.at)
-    return replace(found, help=f"write `{meant}`", fix=Fix(found.span, meant))
+    return found._replace(help=f"write `{meant}`", fix=Fix(found.span, meant))
 
 
 def is_below(path: Path, other: Path) -> bool:

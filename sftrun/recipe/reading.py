@@ -1,14 +1,13 @@
 """Files -> one tree: `extends` chains, `--set`, and the short form of data sources."""
 
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path as FilePath
+from typing import NamedTuple
 
 from sftrun.diagnostics import Diagnostic, Path, Span
 from sftrun.recipe import versions
 from sftrun.recipe.merging import expand_sources, merge, too_large
-from sftrun.recipe.nodes import ListNode, MapNode, Node, ScalarNode, Source
-from sftrun.recipe.overrides import OPTION, override
+from sftrun.recipe.nodes import OPTION, ListNode, MapNode, Node, ScalarNode, Source
 from sftrun.recipe.source import MAX_BYTES, parse
 
 STDIN = "<stdin>"
@@ -19,15 +18,14 @@ _MONEY: Path = ("budget", "max_usd")
 Plain = bool | int | float | str | Decimal | None | tuple["Plain", ...] | dict[str, "Plain"]
 
 
-@dataclass
-class Read:
+class Read(NamedTuple):
     """What the files of a recipe hold, merged.  `stop` says that judging the fields would only make noise."""
 
     source: Source
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    broken: set[Path] = field(default_factory=set)
-    folders: dict[str, str] = field(default_factory=dict)
-    stop: bool = False
+    diagnostics: list[Diagnostic]
+    broken: set[Path]
+    folders: dict[str, str]
+    stop: bool
 
 
 def read(file: str, overrides: tuple[str, ...], text: str | bytes | None) -> Read:
@@ -35,12 +33,7 @@ def read(file: str, overrides: tuple[str, ...], text: str | bytes | None) -> Rea
     reading = _Reading(STDIN if file == "-" else file)
     root = reading.chain(reading.file, text, ())
     if root is not None:
-        if overrides:
-            reading.texts[OPTION] = "\n".join(overrides)
-        done = override(root, overrides)
-        root = done.root
-        reading.found += done.found
-        reading.broken |= done.broken
+        root = reading.overridden(root, overrides) if overrides else root
         expand_sources(root)
     source = Source(reading.file, reading.texts, root)
     stop = root is None or reading.stop
@@ -96,6 +89,16 @@ class _Reading:
         if base is None or (isinstance(base, ScalarNode) and base.value is None):
             return root
         return self._on_base(root, base, key, file, above)
+
+    def overridden(self, root: MapNode, overrides: tuple[str, ...]) -> MapNode:
+        """The tree with what the command line sets."""
+        from sftrun.recipe.overrides import override
+
+        self.texts[OPTION] = "\n".join(overrides)
+        done = override(root, overrides)
+        self.found += done.found
+        self.broken |= done.broken
+        return done.root
 
     def _on_base(self, root: MapNode, base: Node, key: Span, file: str, above: tuple[str, ...]) -> MapNode:
         if not isinstance(base, ScalarNode) or not isinstance(base.value, str) or not base.value.strip():

@@ -6,8 +6,7 @@ anything.  Scalars follow YAML 1.2's core schema, except that `2e-4` is the numb
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -24,8 +23,7 @@ MAX_NODES = 4_000
 MAX_DEPTH = 32
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What one text holds: its tree, what is wrong with it as YAML, and the paths whose values can't be trusted."""
 
     root: MapNode | None

@@ -8,8 +8,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from sftrun.diagnostics import Diagnostic, Span
 from sftrun.recipe.nodes import Source
@@ -30,8 +29,7 @@ def render(diagnostics: Iterable[Diagnostic], source: Source, *, colour: bool | 
     return "\n\n".join(_one(found, source, pen, width) for found in diagnostics)
 
 
-@dataclass(frozen=True)
-class Pen:
+class Pen(NamedTuple):
     """Styles a text, or leaves it as it is."""
 
     colour: bool
@@ -40,8 +38,7 @@ class Pen:
         return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if self.colour and text else text
 
 
-@dataclass(frozen=True)
-class _Mark:
+class _Mark(NamedTuple):
     """A place to underline, with what to say there."""
 
     span: Span

@@ -9,7 +9,7 @@ from pathlib import Path
 import modal
 
 from sftrun import __file__ as package_file
-from sftrun.contract.jobspec import Engine
+from sftrun.contract.choices import Engine
 from sftrun.facts import locks
 from sftrun.recipe.models import Image
 

@@ -84,6 +84,16 @@ def test_unchanged_data_are_not_read_again(tmp_path: Path, folder: Path, monkeyp
     assert data_facts(train, evaluation, Wish(), folder, cache_dir=tmp_path / "cache") == first
 
 
+def test_what_a_damaged_tokenizer_leaves_out_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    train = files(written(tmp_path / "a.jsonl", [row(1)]), sha256="a")
+    found, _ = data_facts(train, None, Wish(), tmp_path, cache_dir=tmp_path / "cache")
+    assert isinstance(found, DataFacts)
+    assert found.no_lengths is not None
+    assert not (tmp_path / "cache").exists()
+
+
 def test_other_settings_are_counted_anew(tmp_path: Path, folder: Path) -> None:
     train = files(written(tmp_path / "a.jsonl", [row(1)]), sha256="a")
     for longest in (10, 1000):

@@ -58,17 +58,27 @@ def test_a_damaged_tokenizer_is_a_problem_and_no_traceback(tmp_path: Path, conte
     assert isinstance(load(tmp_path), Problem)
 
 
+def test_settings_that_are_no_object_are_a_problem(tmp_path: Path) -> None:
+    folder = save(next(iter(KINDS.values()))(), tmp_path)
+    (folder / "tokenizer_config.json").write_text("[1]")
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    found = load(folder)
+    assert isinstance(found, Problem)
+    assert found.kind == "malformed"
+
+
 def test_a_missing_tokenizer_is_a_problem_that_names_the_file(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert isinstance(found, Problem)
     assert "tokenizer.json does not exist" in found.message
 
 
+@pytest.mark.parametrize("letters", ["ab1 \n\t.'#sA-\r", "a1 \n.市é\u0301\u3000\xa0\x85\u2028▁¨１🗾"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_generated_text_counts_the_same_either_way(kind: str, tmp_path: Path) -> None:
+def test_generated_text_counts_the_same_either_way(kind: str, letters: str, tmp_path: Path) -> None:
     tokens = load(save(KINDS[kind](), tmp_path))
     assert isinstance(tokens, Tokens)
-    rng, letters = Random(11), "ab1 \n\t.'#sA-\r"
+    rng = Random(11)
     texts = ["".join(rng.choice(letters) for _ in range(rng.randint(0, 40))) for _ in range(4000)]
     made = list(zip(texts[::2], texts[1::2], strict=True))
     assert tokens.measure(made, only=True) == list(tokens._slow(made, True))

@@ -1,6 +1,5 @@
 """Estimates of whole recipes: the old script's price, what data is needed, what runs teach."""
 
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -119,7 +118,7 @@ def observed(factor: float, **changes: object) -> Observation:
     plan = plan_of(census())
     known = estimate.inputs(plan, facts())
     assert isinstance(known, estimate.Inputs)
-    like = replace(estimate.features(plan, known), **changes)  # type: ignore[arg-type]
+    like = estimate.features(plan, known)._replace(**changes)  # type: ignore[arg-type]
     return Observation(like, 1.0, factor)
 
 

@@ -26,7 +26,7 @@ def test_nf4_without_double_quantisation_keeps_fp32_scales() -> None:
     plain = setup()
     assert plain.quantization is not None
     single = plain.quantization.model_copy(update={"bnb_4bit_use_double_quant": False})
-    assert memory.quantized_bytes(Setup(**{**vars(plain), "quantization": single})) == 0.5 + 4 / 64
+    assert memory.quantized_bytes(plain._replace(quantization=single)) == 0.5 + 4 / 64
 
 
 def test_the_adapter_of_seven_targets_has_the_known_size() -> None:

@@ -1,0 +1,8 @@
+"""The words that recipe, plan and job choose from.  Apart from `jobspec`, so that a check need not load its models."""
+
+from typing import Literal
+
+DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
+Dtype = Literal["bfloat16", "float16", "float32"]
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
+Engine = Literal["trl", "unsloth"]
