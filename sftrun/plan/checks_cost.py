@@ -93,10 +93,11 @@ def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> 
         if other.cost is None or other.memory is None or other.memory.peak_gb > TIGHT * gpu.memory_gb:
             continue
         if best is None or estimate.usd(other.cost) < best[1]:
-            best = gpu.name, estimate.usd(other.cost)
+            best = gpu.name, estimate.usd(other.cost), estimate.seconds(other.cost)
     if best is not None and best[1] < now * CHEAPER and now - best[1] >= WORTH_USD:
         message = f"`{found.gpu}` costs about {budget.money(now)} for this run, `{best[0]}` {budget.money(best[1])}"
-        help = f"write `compute.gpu: {best[0]}` if time is no matter"
+        slower = best[2] > estimate.seconds(found)
+        help = f"write `compute.gpu: {best[0]}`" + (" if time is no matter" if slower else ", which is faster too")
         yield Diagnostic("G107", message, at=_gpu_key(plan), severity="warning", help=help)
 
 
