@@ -77,6 +77,8 @@ class Work:
         self._sample("before", trainer.model, tokenizer, rows.format)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
+        if spec.nodes > 1:
+            trainer.require_one_step(self.step)
         fast = fast_path.prepare(spec, trainer, self.channel)
         if self.checkpoint is not None and self.step >= total_steps:
             train_loss = trainer.finish_from(str(self.checkpoint))
