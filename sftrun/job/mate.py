@@ -55,24 +55,25 @@ def _watch(worker: Worker, signalled: threading.Event, is_over: Callable[[], boo
 
 
 def _failure(spec: JobSpec, worker: Worker) -> Failed | None:
-    """What a process said itself, else what its end tells."""
+    """What a process said itself; where one was killed, the others only say that they have lost it."""
     code = worker.process.returncode
     if code in TOGETHER:
         return None
     tail = death.read_tail(worker.log, worker.log_begin)
-    failed = _said(worker) or death.explain(code, "train", tail, death.count_oom_kills(), spec.gpu_count)
+    failed = _said(worker) if code > 0 else None
+    failed = failed or death.explain(code, "train", tail, death.count_oom_kills(), spec.gpu_count)
     assert spec.cluster is not None
     message = f"machine {spec.cluster.rank + 1} of {spec.nodes}: {failed.message}"
     return failed.model_copy(update={"message": message, "tail": tail})
 
 
 def _said(worker: Worker) -> Failed | None:
-    """The first failure in the pipe, where nothing else goes down."""
+    """The failure in the pipe that tells most, where nothing else goes down."""
     os.set_blocking(worker.events, False)
     with contextlib.suppress(BlockingIOError):
-        for line in os.read(worker.events, 1 << 16).splitlines():
-            if isinstance(event := parse_line(line), Failed):
-                return event
+        heard = [parse_line(line) for line in os.read(worker.events, 1 << 16).splitlines()]
+        failures = [event for event in heard if isinstance(event, Failed)]
+        return min(failures, key=lambda event: event.failure == "error", default=None)
     return None
 
 

@@ -1,6 +1,7 @@
 """Two machines, here on the loopback with gloo: one curve, one record, and an end for both when one of them ends."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +16,8 @@ from safetensors.numpy import load_file
 from sftrun.contract import events
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
-from sftrun.job import checkpoints
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record
+from tests.job.runs import Run, at_step, curve, record, worker_below
 
 pytestmark = pytest.mark.slow
 STEPS = {"max_steps": 8, "logging_steps": 1, "save_steps": 3, "gradient_accumulation_steps": 1}
@@ -93,15 +93,25 @@ def test_two_machines_learn_what_one_process_does_with_their_batch(model: Path, 
     )
 
 
-def test_the_second_machine_s_disk_is_not_needed_to_go_on(model: Path, data: Path, tmp_path: Path) -> None:
-    spec = job(tmp_path, model, data, 2, lora=tiny.LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1))
-    pair = Pair(spec, tmp_path)
-    assert pair.first.rest()[0] == 0
+def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:
+    random = {"lora": tiny.LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1)}
+    whole = Pair(job(tmp_path / "whole", model, data, 2, **random), tmp_path / "whole")
+    assert whole.first.rest()[0] == 0
+    whole.second_says()
+    pair = Pair(job(tmp_path / "parts", model, data, 2, **random), tmp_path / "parts")
+    pair.first.until(at_step(2))
+    pair.first.stop()
+    assert pair.first.rest()[0] == 4
     assert pair.second_says() is None
-    newest = checkpoints.find(spec.checkpoints_dir, spec.run_id).newest
-    assert newest is not None
-    assert {path.name for path in newest.glob("rng_state_*")} == {"rng_state_0.pth", "rng_state_1.pth"}
     assert not pair.second_disk.exists()
+    shutil.copytree(pair.spec.checkpoints_dir, pair.second_disk)
+    again = Pair(pair.spec, tmp_path / "parts")
+    code, last = again.first.rest()
+    assert (code, again.second_says()) == (0, None), last
+    expected, found = curve(record(whole.spec)), curve(record(pair.spec))
+    assert {step: point[0] for step, point in found.items()} == pytest.approx(
+        {step: point[0] for step, point in expected.items()}, abs=1e-6
+    )
 
 
 def test_a_process_that_dies_on_one_machine_ends_both(model: Path, data: Path, tmp_path: Path) -> None:
@@ -143,31 +153,3 @@ def evaluations(spec: JobSpec) -> list[float]:
 
 def weights(folder: Path) -> dict[str, Any]:
     return load_file(folder / "adapter_model.safetensors")
-
-
-def worker_below(pid: int) -> int:
-    """The process of the job that a mate's agent has started."""
-    children = {int(path.name): int(status_of(path)) for path in Path("/proc").glob("[0-9]*") if status_of(path)}
-    below = [child for child, parent in children.items() if pid in ancestors(child, children)]
-    return next(
-        child for child in below if b"sftrun.job.worker" in command_of(child) and b"job.launch" not in command_of(child)
-    )
-
-
-def ancestors(pid: int, parents: dict[int, int]) -> set[int]:
-    found = set()
-    while pid in parents:
-        pid = parents[pid]
-        found.add(pid)
-    return found
-
-
-def command_of(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def status_of(path: Path) -> str:
-    try:
-        return (path / "stat").read_text().rpartition(") ")[2].split()[1]
-    except OSError:
-        return ""

@@ -185,18 +185,18 @@ class Plane:
         """A fault of `catalogue.CATALOGUE` by its name."""
         catalogue.inject(self, name, **options)
 
-    def preempt(self, call_id: str = "", grace_seconds: float | None = None) -> int:
-        """Take the containers away that are working (on that call); how many."""
+    def preempt(self, call_id: str = "", grace_seconds: float | None = None, rank: int | None = None) -> int:
+        """Take the containers away that are working (on that call, or that one of each cluster); how many."""
         grace = self.settings.preemption_grace_seconds if grace_seconds is None else grace_seconds
-        return self._each(call_id, lambda task: self.scheduler.preempt(task, grace))
+        return self._each(call_id, lambda task: self.scheduler.preempt(task, grace), rank)
 
     def out_of_memory(self, call_id: str = "") -> int:
         """SIGKILL to the working containers, as the kernel does."""
         return self._each(call_id, lambda task: self.scheduler.end(task, "out of memory"))
 
-    def kill_containers(self, call_id: str = "", why: str = "") -> int:
+    def kill_containers(self, call_id: str = "", why: str = "", rank: int | None = None) -> int:
         """SIGKILL without a reason that the plane would know."""
-        return self._each(call_id, lambda task: self.scheduler.end(task, why))
+        return self._each(call_id, lambda task: self.scheduler.end(task, why), rank)
 
     def cut_wire(self, seconds: float | None = None) -> None:
         """Break the clients' connections and refuse new ones, for so long or until `mend_wire`."""
@@ -279,9 +279,9 @@ class Plane:
             for wire in self._wires:
                 wire.resume()
 
-    def _each(self, call_id: str, act: Callable[[Task], None]) -> int:
+    def _each(self, call_id: str, act: Callable[[Task], None], rank: int | None = None) -> int:
         def on_all() -> int:
-            tasks = self.working(call_id)
+            tasks = [task for task in self.working(call_id) if rank in (None, task.rank)]
             for task in tasks:
                 act(task)
             return len(tasks)
