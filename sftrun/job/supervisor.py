@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import death, process, stopping
+from sftrun.job import death, process
 from sftrun.job.failures import translate
 from sftrun.job.limits import Limits
 from sftrun.job.output import finished_before, require_writable

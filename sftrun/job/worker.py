@@ -21,10 +21,10 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import DataFormat, JobSpec
-from sftrun.job import checkpoints, stopping
+from sftrun.job import checkpoints
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
 

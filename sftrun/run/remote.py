@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import modal
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RunBusy
-from sftrun.job import checkpoints, stopping
+from sftrun.job import checkpoints
 from sftrun.job.entry import supervise
 from sftrun.run import cluster, remote_fetch
 from sftrun.run.board import Board, call_key, read, remote_key, seq_of

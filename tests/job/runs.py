@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import stopping
 
 
 class Run:
