@@ -22,6 +22,7 @@ from sftrun.run.board import Store
 
 GO, OVER, TAKEN = "go", "over", "taken"
 POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 900.0  # for the first machine, which has to put the record in order before it calls
 # of the rendezvous: below those that systems give out by themselves, and not the same for two clusters on one host
 PORTS = range(20_000, 30_000)
 
@@ -66,9 +67,10 @@ def here(store: Store) -> Cluster:
 
 def follow(job: JobSpec, cluster: Cluster, reload: Callable[[], None]) -> int:
     """On a machine that is not the first: wait for it, see the Volume as it has left it, then run with it."""
-    while (word := cluster.heard(0)) is None:
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while (word := cluster.heard(0)) is None and time.monotonic() < give_up:
         time.sleep(POLL_SECONDS)
-    if word == OVER:
+    if word != GO:
         return 0
     job = job.model_copy(update={"cluster": cluster.spec()})
     try:
