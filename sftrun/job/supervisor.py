@@ -129,7 +129,8 @@ class Supervisor:
                 closed = self._drain(worker.events, buffer)
                 if gone or closed:
                     return self._wait(worker)
-                self._look_around(worker)
+                self._listen_to_mates(worker)
+                self._look_at_the_clock(worker)
                 ended_at = ended_at or (self.clock() if self._ended() else None)
                 if ended_at is not None and self.clock() - ended_at > GRACE_SECONDS:
                     return None
@@ -190,17 +191,18 @@ class Supervisor:
     def _elapsed(self) -> float:
         return self.clock() - self.began
 
-    def _look_around(self, worker: Worker) -> None:
-        """At the signals, the clock, and the other machines."""
+    def _listen_to_mates(self, worker: Worker) -> None:
+        if not self._ended() and (failed := self.mates(0.0)) is not None:
+            self._end(failed)
+            worker.kill()
+
+    def _look_at_the_clock(self, worker: Worker) -> None:
         elapsed = self._elapsed()
         if self.signals:
             stopping.request(self.spec.record_dir, self.stop_reason)
         elif reason := self.limits.due(elapsed):
             stopping.request(self.spec.record_dir, reason)
         self.killed_for = self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed)
-        if not self._ended() and (failed := self.mates(0.0)) is not None:
-            self._end(failed)
-            worker.kill()
         if self.killed_for:
             worker.kill()
 
