@@ -28,7 +28,7 @@ def trainer(
         plain_head.install()
     options = arguments.sft_config(spec, has_eval=evaluation is not None, has_gpu=has_gpu)
     config = _config(options)
-    if not has_gpu:
+    if config.device.type == "cpu":
         config._setup_devices = torch.device("cpu")  # several processes have cpu:0, which torch.load does not know
     base, adapter = _model(spec)
     watcher = Watcher(0 if evaluation is None else len(evaluation))
