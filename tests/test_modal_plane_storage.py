@@ -14,6 +14,7 @@ import modal.exception as raised
 import pytest
 
 from tests.modal_plane import BillingItem, HttpFault, Plane
+from tests.modal_plane.volumes import BLOCK_BYTES
 from tests.modal_plane.work import WAIT, Spawn, jobs, volume
 from tests.modal_plane.workcopy import WorkingCopy
 
@@ -38,6 +39,16 @@ def test_a_volume_takes_files_lists_reads_and_removes_them(
     assert not (plane.volume("data") / "set/small.txt").exists()
     with pytest.raises(FileNotFoundError):
         list(there.read_file("set/small.txt"))
+
+
+def test_zeros_at_the_ends_of_blocks_arrive_though_the_client_leaves_them_out(
+    plane: Plane, client: modal.Client, tmp_path: Path
+) -> None:
+    bytes_ = (b"x" * (BLOCK_BYTES - 3) + b"\0" * 3) * 2 + b"x\0\0"
+    (tmp_path / "big.bin").write_bytes(bytes_)
+    with volume(client, "data").batch_upload() as batch:
+        batch.put_file(tmp_path / "big.bin", "/big.bin")
+    assert (plane.volume("data") / "big.bin").read_bytes() == bytes_
 
 
 def test_an_uploaded_block_never_goes_up_again(plane: Plane, client: modal.Client) -> None:

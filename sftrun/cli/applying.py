@@ -129,7 +129,10 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
 
 
 def _where(plan: Plan) -> str:
-    gpus = f"{plan.compute.gpu_count} × {' or '.join(plan.compute.gpus)}" if plan.compute.gpu_count else "the CPU"
+    compute = plan.compute
+    gpus = f"{compute.gpu_count} × {' or '.join(compute.gpus)}" if compute.gpu_count else "the CPU"
+    if compute.nodes > 1:
+        gpus = f"{compute.nodes} machines with {gpus} each"
     return f"{gpus}, {'Modal' if plan.compute.executor == 'modal' else 'this machine'}"
 
 

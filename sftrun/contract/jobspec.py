@@ -130,8 +130,19 @@ class MoneySpec(Strict):
     reserve_seconds: float = 0.0
 
 
+class ClusterSpec(Strict):
+    """Where a machine stands among `JobSpec.nodes`: all meet at the first one's address; only there the run is kept."""
+
+    rank: int
+    address: str
+    port: int
+
+
 class JobSpec(Strict):
-    """One run of the job.  The same text starts it here, on Modal and under torchrun."""
+    """One run of the job.  The same text starts it here, on Modal and under torchrun.
+
+    `cluster` is the one thing that only the machine itself can know.
+    """
 
     version: Literal[1] = 1
     run_id: str
@@ -147,6 +158,7 @@ class JobSpec(Strict):
     samples: SampleSpec = SampleSpec()
     gpu_count: int = 0
     nodes: int = 1
+    cluster: ClusterSpec | None = None
     cpu_threads: int | None = None
     money: MoneySpec = MoneySpec()
     timeout_seconds: float | None = None

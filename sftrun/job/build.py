@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]
+import torch
 from datasets import Dataset
 from datasets.table import InMemoryTable
 from numpy import concatenate
@@ -27,6 +28,8 @@ def trainer(
         plain_head.install()
     options = arguments.sft_config(spec, has_eval=evaluation is not None, has_gpu=has_gpu)
     config = _config(options)
+    if config.device.type == "cpu":
+        config._setup_devices = torch.device("cpu")  # several processes have cpu:0, which torch.load does not know
     base, adapter = _model(spec)
     watcher = Watcher(0 if evaluation is None else len(evaluation))
     watcher.trainer = JobTrainer(

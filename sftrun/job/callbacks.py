@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import StopReason
-from sftrun.job import stopping
 from sftrun.job.trainer import JobTrainer, diverged
 
 LOG_KEPT = 100  # entries of the trainer's own log, which would grow with the run, in memory and in each checkpoint

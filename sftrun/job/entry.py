@@ -18,7 +18,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import EXIT_BUG, SftrunError, UsageError
 from sftrun.job import lock
 from sftrun.job.record import Record
-from sftrun.job.supervisor import Supervisor
+from sftrun.job.supervisor import Mates, Supervisor, alone
 
 EXIT_FAILED = 3
 
@@ -29,11 +29,13 @@ def supervise(
     emit: Callable[[str], None] = print,
     commit: Callable[[], None] = lambda: None,
     stop_reason: StopReason = "user",
+    mates: Mates = alone,
 ) -> int:
     """Run the job to its end; returns the exit code.
 
     `emit` gets each event's line after it stands in `events.jsonl`; `commit` is called after each checkpoint and at the
-    end.  `stop_reason` is what a SIGINT or SIGTERM means here.  Raises RunBusy if another process is at this run.
+    end.  `stop_reason` is what a SIGINT or SIGTERM means here, `mates` how another machine failed, asked with the
+    seconds that may be waited for it.  Raises RunBusy if another process is at this run.
     """
     record_dir = Path(spec.record_dir)
     try:
@@ -44,7 +46,7 @@ def supervise(
     try:
         record = Record(record_dir / "events.jsonl")
         try:
-            return Supervisor(spec, record, held, emit, commit, stop_reason).run()
+            return Supervisor(spec, record, held, emit, commit, stop_reason, mates).run()
         finally:
             record.close()
     except OSError as error:

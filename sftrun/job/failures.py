@@ -121,7 +121,24 @@ def _network(error: BaseException) -> JobFailure | None:
     return None
 
 
-_JUDGES: tuple[Callable[[BaseException], JobFailure | None], ...] = (_out_of_memory, _disk, _package, _network)
+def _lost_process(error: BaseException) -> JobFailure | None:
+    """What gloo and NCCL say when a process at the other end is gone."""
+    is_ours = type(error).__name__ in ("DistBackendError", "DistNetworkError", "DistStoreError")
+    if not is_ours and not (isinstance(error, RuntimeError) and "/gloo/" in str(error)):
+        return None
+    said = re.sub(r"^\[[^]]*]\s*", "", _first_lines(error)).partition(". This is")[0]
+    return JobFailure(
+        "error", f"another process of the run was lost: {said}", "run it again: it goes on from its last checkpoint"
+    )
+
+
+_JUDGES: tuple[Callable[[BaseException], JobFailure | None], ...] = (
+    _out_of_memory,
+    _disk,
+    _package,
+    _lost_process,
+    _network,
+)
 
 
 def _first_lines(error: BaseException, lines: int = 3) -> str:

@@ -51,7 +51,7 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def start(spec: JobSpec, job_file: Path, lock: int) -> Worker:
+def start(spec: JobSpec, job_file: Path, lock: int | None) -> Worker:
     """Start the worker; its output goes to `record_dir/worker.log`."""
     log = Path(spec.record_dir) / LOG
     reading, writing = os.pipe()
@@ -63,7 +63,7 @@ def start(spec: JobSpec, job_file: Path, lock: int) -> Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(writing, lock),
+                pass_fds=(writing,) if lock is None else (writing, lock),
                 start_new_session=True,
                 env=environment(spec, writing),
             )
@@ -77,11 +77,19 @@ def start(spec: JobSpec, job_file: Path, lock: int) -> Worker:
 
 def command(spec: JobSpec, job_file: Path) -> list[str]:
     """One process, or torchrun's agent with one process a GPU.  -P: a user's `datasets.py` is not ours to import."""
-    if spec.gpu_count * spec.nodes > 1:
-        agent = ["sftrun.job.launch", f"--nproc-per-node={max(1, spec.gpu_count)}", f"--nnodes={spec.nodes}"]
-        rendezvous = ["--standalone"] if spec.nodes == 1 else []
-        return [sys.executable, "-P", "-m", *agent, *rendezvous, "-m", "sftrun.job.worker", str(job_file)]
+    processes = max(1, spec.gpu_count)
+    if processes * spec.nodes > 1:
+        agent = ["sftrun.job.launch", f"--nproc-per-node={processes}", f"--nnodes={spec.nodes}"]
+        return [sys.executable, "-P", "-m", *agent, *_rendezvous(spec), "-m", "sftrun.job.worker", str(job_file)]
     return [sys.executable, "-P", "-m", "sftrun.job.worker", str(job_file)]
+
+
+def _rendezvous(spec: JobSpec) -> list[str]:
+    """torchrun's static one: process 0, which speaks for all, must be on the machine that keeps the record."""
+    if spec.cluster is None:
+        return ["--standalone"]
+    at = spec.cluster
+    return [f"--node-rank={at.rank}", f"--master-addr={at.address}", f"--master-port={at.port}"]
 
 
 def environment(spec: JobSpec, writing: int) -> dict[str, str]:

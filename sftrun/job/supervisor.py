@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import death, process, stopping
+from sftrun.job import death, process
 from sftrun.job.failures import translate
 from sftrun.job.limits import Limits
 from sftrun.job.output import finished_before, require_writable
@@ -27,7 +27,14 @@ from sftrun.job.record import DURABLE, Record, parse_line, spent
 
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for a worker that has said its last word and does not end
+MATE_SECONDS = 5.0  # a process that lost another machine often fails before that one's own word is here
 EXIT_CODES = {"finished": 0, "failed": 3, "stopped": 4}
+Mates = Callable[[float], Failed | None]
+
+
+def alone(wait_seconds: float) -> Failed | None:
+    """The word of other machines, where there are none."""
+    return None
 
 
 class Supervisor:
@@ -41,10 +48,11 @@ class Supervisor:
         emit: Callable[[str], None],
         commit: Callable[[], None],
         stop_reason: StopReason,
+        mates: Mates = alone,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.record, self.lock, self.emit, self.commit = spec, record, lock, emit, commit
-        self.stop_reason, self.clock = stop_reason, clock
+        self.stop_reason, self.mates, self.clock = stop_reason, mates, clock
         self.began = clock()
         past = record.past
         self.limits = Limits(spec, spent(past, spec.money.usd_per_second, spec.money.spent_usd))
@@ -121,6 +129,7 @@ class Supervisor:
                 closed = self._drain(worker.events, buffer)
                 if gone or closed:
                     return self._wait(worker)
+                self._listen_to_mates(worker)
                 self._look_at_the_clock(worker)
                 ended_at = ended_at or (self.clock() if self._ended() else None)
                 if ended_at is not None and self.clock() - ended_at > GRACE_SECONDS:
@@ -163,6 +172,8 @@ class Supervisor:
             self._keep(event)
 
     def _end(self, event: Finished | Stopped | Failed) -> None:
+        if isinstance(event, Failed) and event.failure == "error":
+            event = self.mates(MATE_SECONDS) or event
         if isinstance(event, Failed) and event.failure == "error" and not event.tail and self.worker is not None:
             event = event.model_copy(update={"tail": death.read_tail(self.worker.log, self.worker.log_begin)})
         self._keep(event.model_copy(update={"spent_usd": self.limits.spent(self._elapsed())}))
@@ -179,6 +190,11 @@ class Supervisor:
 
     def _elapsed(self) -> float:
         return self.clock() - self.began
+
+    def _listen_to_mates(self, worker: Worker) -> None:
+        if not self._ended() and (failed := self.mates(0.0)) is not None:
+            self._end(failed)
+            worker.kill()
 
     def _look_at_the_clock(self, worker: Worker) -> None:
         elapsed = self._elapsed()

@@ -7,6 +7,7 @@ model's adapter (TRL makes it bf16, PEFT's `load_adapter` makes it fp32 again).
 
 import json
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,31 @@ class JobTrainer(SFTTrainer):
     def _load_best_model(self) -> None:
         super()._load_best_model()
         self._restore_dtypes()
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """transformers', with the files of other machines brought to the first one, whose disk is kept."""
+        if self.spec.nodes == 1:
+            return super()._save_rng_state(output_dir)
+        with tempfile.TemporaryDirectory() as folder:
+            super()._save_rng_state(folder)
+            mine = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+        states: list[dict[str, bytes]] = [{}] * self.args.world_size
+        torch.distributed.all_gather_object(states, mine)
+        if self.is_world_process_zero():
+            for name, data in (item for state in states for item in state.items()):
+                (Path(output_dir) / name).write_bytes(data)
+        return None
+
+    def require_one_step(self, step: int) -> None:
+        """That all processes go on from the same checkpoint: machines that see different ones would train nonsense."""
+        steps = [step] * self.args.world_size
+        torch.distributed.all_gather_object(steps, step)
+        if len(set(steps)) > 1:
+            raise JobFailure(
+                "error",
+                f"the machines see different checkpoints: they would go on from steps {sorted(set(steps))}",
+                "run it again",
+            )
 
     def _restore_dtypes(self) -> None:
         for name, parameter in self.model.named_parameters():

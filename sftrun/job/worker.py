@@ -21,11 +21,11 @@ import traceback
 from pathlib import Path
 from typing import Any, Literal
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import checkpoints, stopping
+from sftrun.job import checkpoints
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
 
@@ -78,6 +78,8 @@ class Work:
         self._sample("before", trainer.model, tokenizer, rows.format)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
+        if spec.nodes > 1:
+            trainer.require_one_step(self.step)
         fast = fast_path.prepare(spec, trainer, self.channel)
         if self.checkpoint is not None and self.step >= total_steps:
             train_loss = trainer.finish_from(str(self.checkpoint))

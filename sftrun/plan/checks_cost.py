@@ -86,18 +86,20 @@ def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> 
     now, best = estimate.usd(found), None
     if now < WORTH_USD:
         return
+    alone: dict[str, object] = {"compute.nodes": 1} if plan.compute.nodes > 1 else {}
     for gpu in facts.catalog.gpus:
         if gpu.name == found.gpu or not plan.compute.gpus:
             continue
-        other = estimate.estimate(plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name})), facts)
+        other = estimate.estimate(plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name, **alone})), facts)
         if other.cost is None or other.memory is None or other.memory.peak_gb > TIGHT * gpu.memory_gb:
             continue
         if best is None or estimate.usd(other.cost) < best[1]:
             best = gpu.name, estimate.usd(other.cost), estimate.seconds(other.cost)
     if best is not None and best[1] < now * CHEAPER and now - best[1] >= WORTH_USD:
         message = f"`{found.gpu}` costs about {budget.money(now)} for this run, `{best[0]}` {budget.money(best[1])}"
+        keys = f"`compute.gpu: {best[0]}`" + (" and `compute.nodes: 1`" if alone else "")
         slower = best[2] > estimate.seconds(found)
-        help = f"write `compute.gpu: {best[0]}`" + (" if time is no matter" if slower else ", which is faster too")
+        help = f"write {keys}" + (" if time is no matter" if slower else ", which is faster too")
         yield Diagnostic("G107", message, at=_gpu_key(plan), severity="warning", help=help)
 
 

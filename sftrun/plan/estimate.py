@@ -81,11 +81,10 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
     if facts.model is None or gpu is None:
         return tuple(missing)
-    data = plan.recipe.dataset
+    data, nodes = plan.recipe.dataset, plan.compute.nodes
+    gpus = max(plan.compute.gpu_count, 1) * nodes
     return Inputs(
-        setup=Setup(
-            facts.model, plan.model, plan.trainer, plan.quantization, plan.lora, max(plan.compute.gpu_count, 1)
-        ),
+        setup=Setup(facts.model, plan.model, plan.trainer, plan.quantization, plan.lora, gpus, nodes),
         gpu=gpu,
         train=data_facts(facts.train, data.train),
         evaluation=None if data.eval is None else data_facts(facts.eval, data.eval),

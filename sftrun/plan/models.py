@@ -49,7 +49,8 @@ class StageTime(Strict):
 class CostEstimate(Strict):
     """Time and money of the whole run, as a range.
 
-    USD by kind are for the middle of the range.  `correction` is what finished runs multiplied the computed step by.
+    `gpu_count` is of all machines.  USD by kind are for the middle of the range.  `correction` is what finished runs
+    multiplied the computed step by.
     """
 
     gpu: str

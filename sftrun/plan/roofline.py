@@ -20,6 +20,9 @@ SHARPNESS: Final = 4
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
+# between two of Modal's machines, one way: 50 Gbps, or RDMA's 3,200 (modal.com/docs/guide/multi-node-training)
+NETWORK_BYTES: Final = 6.25e9
+RDMA_BYTES: Final = 400e9
 
 
 class StepTime(NamedTuple):
@@ -123,11 +126,13 @@ def optimizer_seconds(setup: Setup, gpu: Gpu) -> float:
 def _exchange(setup: Setup, gpu: Gpu) -> float:
     """Gradients round the ring (DDP), or weights twice and gradients once (FSDP); overlap is not counted on.
 
-    A ring moves 2 (n − 1) / n of the gradients through each GPU (Patarasuk & Yuan, 2009).
+    A ring moves 2 (n − 1) / n of the gradients through each GPU (Patarasuk & Yuan, 2009), as fast as its slowest link.
     """
     if setup.sharding == "one":
         return 0.0
     speed = NVLINK_BYTES if gpu.memory_gb_per_second > 1500 and gpu.compute_capability[0] != 12 else PCIE_BYTES
+    if setup.nodes > 1:
+        speed = min(speed, RDMA_BYTES if setup.wants_rdma else NETWORK_BYTES)
     share = (setup.gpus - 1) / setup.gpus
     gradients = setup.trainable_parameters * setup.trainable_bytes
     if setup.sharding == "ddp":

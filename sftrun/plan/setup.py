@@ -14,7 +14,7 @@ BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
 class Setup(NamedTuple):
-    """A model under a recipe's settings on one GPU of `gpus`."""
+    """A model under a recipe's settings on one GPU of `gpus`, which are all of `nodes` machines."""
 
     model: ModelFacts
     spec: ModelSpec
@@ -22,6 +22,7 @@ class Setup(NamedTuple):
     quantization: QuantizationSpec | None
     lora: LoraSpec | None
     gpus: int = 1
+    nodes: int = 1
 
     @property
     def stack(self) -> Stack:
@@ -32,6 +33,10 @@ class Setup(NamedTuple):
         if self.gpus <= 1:
             return "one"
         return "fsdp" if self.trainer.extra.get("fsdp") else "ddp"
+
+    @property
+    def wants_rdma(self) -> bool:
+        return wants_rdma(self.lora)
 
     @property
     def joins_adapters(self) -> bool:
@@ -128,6 +133,11 @@ def stack_of(trainer: TrainerSpec, spec: ModelSpec) -> Stack:
     if trainer.use_liger_kernel:
         return "liger"
     return "fused" if spec.attn_implementation == "varlen" or trainer.dequantize else "eager"
+
+
+def wants_rdma(lora: LoraSpec | None) -> bool:
+    """Whether machines exchange so much that it pays to wait for such as have RDMA: all weights' gradients."""
+    return lora is None
 
 
 def bits_of(quantization: QuantizationSpec | None, spec: ModelSpec) -> int:

@@ -88,6 +88,12 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
         message, help = f"the engine unsloth trains on one machine, not {compute.nodes}", "write `engine: trl`"
     elif not names or len(full) < len(names):
         message, help = f"{compute.nodes} machines must have all their GPUs", "write `gpu: H100:8`"
+    elif compute.nodes > known.MOST_NODES:
+        message = f"a cluster holds at most {known.MOST_NODES} machines, not {compute.nodes}"
+        help = f"write `nodes: {known.MOST_NODES}` or less"
+    elif recipe.trainer.extra.get("fsdp"):
+        message = "weights that are spread over machines (`fsdp`) can't be saved whole"
+        help = "take `fsdp` out of `trainer.extra`, or write `nodes: 1`"
     else:
         return
     yield Diagnostic("R217", message, at=at, help=help)

@@ -447,7 +447,8 @@ _TOGETHER = (
     _error(
         "R217",
         "several machines that can't work together",
-        "`compute.nodes` above 1 needs Modal, the engine trl, and GPUs that fill each machine (`NAME:8`).",
+        "`compute.nodes` above 1 (32 at most) needs Modal, the engine trl without `fsdp`, and GPUs that fill each "
+        "machine (`NAME:8`).",
         "compute: {nodes: 2, gpu: H100}",
         "compute: {nodes: 2, gpu: H100:8}",
     ),

@@ -26,6 +26,7 @@ GPUS = (
 )
 MOST_GPUS = 8
 FEWER_GPUS = {"A10": 4, "A10G": 4}
+MOST_NODES = 32  # of a cluster (modal.com/docs/guide/multi-node-clusters)
 # no bfloat16 and no FlashAttention; Hopper alone has FlashAttention 3
 NO_BF16 = frozenset({"T4"})
 HOPPER = frozenset({"H100", "H100!", "H200"})

@@ -126,7 +126,8 @@ def _gpu(plan: Plan) -> str:
         return "this machine"
     count = plan.compute.gpu_count
     name = plan.cost.gpu if plan.cost is not None else next(iter(plan.compute.gpus), "CPU")
-    return f"{name}:{count}" if count > 1 else name
+    machine = f"{name}:{count}" if count > 1 else name
+    return machine if plan.compute.nodes == 1 else f"{plan.compute.nodes} × {machine}"
 
 
 def _group(key: str, runs: Sequence[Spent]) -> Group:

@@ -19,10 +19,14 @@ from sftrun.strict import Strict
 
 
 class Offer(Strict):
-    """One GPU and count.  `usable` is false where it does not fit or can't run it; `why_not` says so."""
+    """One GPU and its count on each of `nodes` machines.
+
+    `usable` is false where it does not fit or can't run it; `why_not` says so.
+    """
 
     gpu: str
     gpu_count: int
+    nodes: int = 1
     is_recipes_own: bool
     usable: bool
     why_not: str | None
@@ -121,8 +125,8 @@ def of_recipe(
         rows_source=train.source if train else None,
         steps=next((o.cost.steps for o in offers if o.cost), plan.total_steps),
         offers=offers,
-        cheapest=_label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
-        fastest=_label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
+        cheapest=label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
+        fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
         to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if unfit else (),
         to_save=_advice(best[0], best[1]) if best else None,
         note=first.note or None,
@@ -131,11 +135,13 @@ def of_recipe(
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
-    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count."""
+    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count, and whole machines whole."""
     if text is None:
         return ()
     if text.lower() != "all":
         return tuple(units.gpu_choices(tuple(part.strip() for part in text.split(",") if part.strip())))
+    if recipe.compute.nodes > 1:
+        return tuple((gpu.name, gpu.max_per_container) for gpu in facts.catalog.gpus)
     own = _own_gpu(recipe)
     counts = sorted({1, own[1] if own else 1})
     return tuple((gpu.name, n) for gpu in facts.catalog.gpus for n in counts if n <= gpu.max_per_container)
@@ -162,7 +168,7 @@ def _offer(
     plan = plan_of(_on(recipe, gpu))
     found = estimate.estimate(plan, facts, observed)
     why_not = _why_not(plan, facts, gpu, found)
-    return _filled(gpu[0], gpu[1], found, why_not, is_own=is_own), found
+    return _filled(gpu[0], gpu[1], plan.compute.nodes, found, why_not, is_own=is_own), found
 
 
 def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple[Offer | None, Estimate]:
@@ -170,13 +176,14 @@ def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple
     found = estimate.estimate(plan, facts, observed)
     if found.cost is None:
         return None, found
-    return _filled(found.cost.gpu, found.cost.gpu_count, found, None, is_own=True), found
+    return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, None, is_own=True), found
 
 
-def _filled(gpu: str, count: int, found: Estimate, why_not: str | None, *, is_own: bool) -> Offer:
+def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | None, *, is_own: bool) -> Offer:
     return Offer(
         gpu=gpu,
         gpu_count=count,
+        nodes=nodes,
         is_recipes_own=is_own,
         usable=why_not is None,
         why_not=why_not,
@@ -193,6 +200,8 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
         return "no such GPU"
     if gpu[1] > known.max_per_container:
         return f"at most {known.max_per_container} a container"
+    if plan.compute.nodes > 1 and gpu[1] < known.max_per_container:
+        return f"several machines need all their {known.max_per_container}"
     if not known.has_bf16 and (plan.trainer.bf16 or plan.model.dtype == "bfloat16"):
         return "has no bf16"
     if found.memory is not None and not found.memory.fits:
@@ -200,8 +209,10 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
     return None
 
 
-def _label(offer: Offer) -> str:
-    return offer.gpu if offer.gpu_count == 1 else f"{offer.gpu}:{offer.gpu_count}"
+def label(offer: Offer) -> str:
+    """`H100`, `H100:8`, `2 × H100:8`."""
+    machine = offer.gpu if offer.gpu_count == 1 else f"{offer.gpu}:{offer.gpu_count}"
+    return machine if offer.nodes == 1 else f"{offer.nodes} × {machine}"
 
 
 def _advice(change: Change, times: float | None = None) -> Advice:

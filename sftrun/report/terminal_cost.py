@@ -13,7 +13,7 @@ from rich.text import Text
 from sftrun.facts.models import Catalog
 from sftrun.report import words
 from sftrun.report.costs import Costs
-from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate
+from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate, label
 
 _STALE: Final = 30
 _WIDE: Final = 100
@@ -100,10 +100,6 @@ def _cells(offer: Offer) -> tuple[str, ...]:
     pace = f"{cost.seconds_per_step:.3g} s"
     speed = f"{cost.tokens_per_second:,.0f}"
     return label(offer), memory, pace, speed, words.duration(offer.seconds or 0), str(cost.attempts), money
-
-
-def label(offer: Offer) -> str:
-    return offer.gpu if offer.gpu_count == 1 else f"{offer.gpu}:{offer.gpu_count}"
 
 
 def _remark(one: RecipeEstimate, offer: Offer) -> Text:

@@ -104,10 +104,6 @@ class RunFolder:
     def lock(self) -> Path:
         return self.path / "lock"
 
-    @property
-    def stop(self) -> Path:
-        return self.path / "stop"
-
     def manifest(self) -> Manifest:
         return self._load("run.json", Manifest)
 

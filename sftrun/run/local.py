@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
+from sftrun.contract import stopping
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import LedgerError, MissingPackages, RunFailed
 from sftrun.plan.budget import reserve_seconds
@@ -24,7 +25,7 @@ from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
 from sftrun.run import places
 from sftrun.run.answers import ask
-from sftrun.run.files import make_folder, translated, write_atomic
+from sftrun.run.files import make_folder, translated
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.lock import Holder, holder
 from sftrun.run.processes import kill_session
@@ -62,7 +63,7 @@ class Local:
 
     def start(self, folder: RunFolder) -> None:
         with translated("start the run", folder.path):
-            folder.stop.unlink(missing_ok=True)
+            stopping.clear(folder.path)
             before = _size(folder.events)
         make_folder(Path(folder.job().output_dir).parent)
         process = self._spawn(folder)
@@ -84,7 +85,8 @@ class Local:
         """The worker writes its log into the folder itself."""
 
     def request_stop(self, folder: RunFolder) -> None:
-        write_atomic(folder.stop, json.dumps({"reason": "user"}) + "\n")
+        with translated("ask for a stop", folder.path):
+            stopping.request(folder.path, "user")
 
     def kill(self, folder: RunFolder) -> None:
         """A second signal makes the supervisor kill its worker and say so; one that doesn't listen is killed itself."""

@@ -16,7 +16,7 @@ from typing import ClassVar
 import modal
 
 from sftrun.contract.jobspec import JobSpec, MoneySpec
-from sftrun.errors import RemoteError, SftrunError
+from sftrun.errors import SftrunError
 from sftrun.facts.files import sha256
 from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
@@ -47,11 +47,6 @@ class Modal:
 
     def check(self, plan: Plan) -> None:
         """Whether this machine has a token that Modal takes, and the plan is one that can run there."""
-        if plan.compute.nodes > 1:
-            raise RemoteError(
-                f"`compute.nodes: {plan.compute.nodes}` can't be run yet: a run has one machine",
-                help="set `compute.nodes: 1`, with up to 8 GPUs (`gpu: H100:8`)",
-            )
         output_mount(plan)
         with translated():
             modal.Client.from_env()

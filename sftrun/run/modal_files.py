@@ -5,19 +5,22 @@ Modal's own client sends v2 Volumes in blocks, several at once, and skips blocks
 broke off goes on where it was.
 """
 
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import modal
+import modal.volume
 
 from sftrun.errors import SftrunError
 from sftrun.run.files import make_folder, translated
+from sftrun.run.modal_call import BROKEN
+from sftrun.run.transfer import Say, Transfer
 
 UPLOADS = "uploads"
-REDRAW_SECONDS = 0.1
-Say = Callable[[str], None]
+UPLOAD_TRIES = 4
+BREAKS = (*BROKEN, modal.exception.ExecutionError)  # the last is storage that refuses
 
 
 def remote_path(file: Path, sha256: str) -> str:
@@ -25,18 +28,65 @@ def remote_path(file: Path, sha256: str) -> str:
     return f"{UPLOADS}/{sha256}/{file.name}"
 
 
-def upload(volume: modal.Volume, files: dict[Path, str], say: Say) -> None:
-    """Send what is not there yet; `files` maps each to its path on the Volume."""
-    missing = {file: path for file, path in files.items() if size_of(volume, path) != file.stat().st_size}
+def upload(volume: modal.Volume, files: dict[Path, str], say: Say, pause: Callable[[float], None] = time.sleep) -> None:
+    """Send what is not there yet; `files` maps each to its path on the Volume.
+
+    An upload that breaks off is taken up again: only the blocks that are not there go.
+    """
+    before = {file: _stamp(file) for file in files}
+    missing = {file: path for file, path in files.items() if size_of(volume, path) != before[file][0]}
     if not missing:
         return
-    say(f"uploading {len(missing)} files, {sum(file.stat().st_size for file in missing) / 1e6:.1f} MB")
-    with volume.batch_upload(force=True) as batch:
-        for file, path in missing.items():
-            batch.put_file(str(file), f"/{path}")
+    total = sum(before[file][0] for file in missing)
+    say(f"uploading {_count(missing)}, {total / 1e6:,.1f} MB")
+    for left in reversed(range(UPLOAD_TRIES)):
+        try:
+            _send(volume, missing, total, say)
+            break
+        except (FileNotFoundError, PermissionError) as error:
+            raise SftrunError(f"can't read `{error.filename}`: {(error.strerror or '').lower()}") from error
+        except BREAKS as error:
+            if not left:
+                raise
+            say(f"the upload broke off ({type(error).__name__}); going on where it was")
+            pause(2.0 ** (UPLOAD_TRIES - 1 - left))
     for file, path in missing.items():
-        if size_of(volume, path) != file.stat().st_size:
-            raise SftrunError(f"`{file}` did not arrive whole on Modal", help="run the command again")
+        _verify(volume, file, path, before[file])
+
+
+def _send(volume: modal.Volume, files: dict[Path, str], total: int, say: Say) -> None:
+    with Transfer("uploaded", total, say) as bar, _batch(volume, bar) as batch:
+        for file, path in files.items():
+            batch.put_file(str(file), f"/{path}")
+
+
+def _batch(volume: modal.Volume, bar: Transfer) -> Any:
+    """As `batch_upload(force=True)`, with an ear for the progress: that of Modal's own command line."""
+    volume.hydrate()
+    try:
+        resolve = modal.volume.AbstractVolumeUploadContextManager.resolve
+        metadata: Any = volume._get_metadata()
+    except AttributeError:  # no public name: another client uploads without a bar
+        return volume.batch_upload(force=True)
+    return resolve(metadata.version, volume.object_id, volume.client, progress_cb=bar.move, force=True)
+
+
+def _verify(volume: modal.Volume, file: Path, path: str, before: tuple[int, int]) -> None:
+    """Each block was checked by its content; this is for the whole, which stands under the content's name."""
+    if _stamp(file) != before:
+        volume.remove_file(f"/{path}")
+        raise SftrunError(f"`{file}` was changed while it was uploaded", help="run the command again")
+    if size_of(volume, path) != before[0]:
+        raise SftrunError(f"`{file}` did not arrive whole on Modal", help="run the command again")
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _count(files: Sized) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
 
 
 def size_of(volume: modal.Volume, path: str) -> int | None:
@@ -67,13 +117,13 @@ def download(volume: modal.Volume, folder: str, into: Path, say: Say) -> None:
     if not missing:
         return
     total = sum(size for _, size in missing.values())
-    say(f"pulling {len(missing)} files, {total / 1e6:.1f} MB")
-    with Bar(total) as bar:
+    say(f"pulling {_count(missing)}, {total / 1e6:,.1f} MB")
+    with Transfer("pulled", total, say) as bar:
         for target, (path, size) in missing.items():
             _fetch(volume, path, size, target, bar)
 
 
-def _fetch(volume: modal.Volume, path: str, size: int, target: Path, bar: "Bar") -> None:
+def _fetch(volume: modal.Volume, path: str, size: int, target: Path, bar: Transfer) -> None:
     make_folder(target.parent)
     beside = target.with_name(f".{target.name}.part")
     with translated("write", target), beside.open("wb") as file:
@@ -81,30 +131,3 @@ def _fetch(volume: modal.Volume, path: str, size: int, target: Path, bar: "Bar")
     if beside.stat().st_size != size:
         raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")
     beside.replace(target)
-
-
-class Bar:
-    """How far a transfer is, over itself on a terminal's stderr; elsewhere nothing."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._drawn = total, 0, 0.0
-        self._is_shown = sys.stderr.isatty()
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-
-    def move(self, *_: object, advance: float = 0.0, **__: object) -> None:
-        """Modal's client calls this for each piece."""
-        self._done += int(advance)
-        now = time.monotonic()
-        if not self._is_shown or now - self._drawn < REDRAW_SECONDS:
-            return
-        self._drawn = now
-        share = min(self._done / max(self._total, 1), 1.0)
-        bar = "━" * round(share * 30) + " " * (30 - round(share * 30))
-        sys.stderr.write(f"\r  {bar} {share:4.0%} of {self._total / 1e6:,.1f} MB")
-        sys.stderr.flush()

@@ -20,6 +20,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RemoteError
 from sftrun.plan.budget import timeout_seconds
 from sftrun.plan.models import Plan
+from sftrun.plan.setup import wants_rdma
 from sftrun.run import modal_build, modal_call, modal_files, modal_image, modal_mirror, remote
 from sftrun.run.ledger import Lock, RunFolder
 from sftrun.run.lock import user_name
@@ -47,7 +48,7 @@ class Start:
         """Start the call, note how to find it, and leave it running."""
         app = modal.App(f"sftrun-{self.plan.recipe.name}"[:63], tags=self._tags(), include_source=False)
         mounts = {**self.plan.recipe.volumes, CACHE_MOUNT: CACHE_VOLUME}
-        execute = app.function(name="execute", **self._shared(mounts), **self._resources())(remote.execute)
+        execute = app.function(name="execute", **self._shared(mounts), **self._resources())(self._body())
         ready = self._ready_mark()
         prepare = None
         if ready:
@@ -104,6 +105,12 @@ class Start:
 
     def _image(self, *, gpu: bool) -> modal.Image:
         return modal_image.image(self.plan.trainer.engine, self.plan.recipe.compute.image, gpu=gpu)
+
+    def _body(self) -> Any:
+        """The function; of several machines each runs it."""
+        if self.job.nodes == 1:
+            return remote.execute
+        return modal.clustered(size=self.job.nodes, rdma=wants_rdma(self.plan.lora))(remote.execute)
 
     def _resources(self) -> dict[str, Any]:
         compute = self.plan.compute

@@ -10,17 +10,19 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import modal
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RunBusy
 from sftrun.job import checkpoints
 from sftrun.job.entry import supervise
+from sftrun.run import cluster, remote_fetch
 from sftrun.run.board import Board, call_key, read, remote_key, seq_of
 from sftrun.strict import Strict
 
@@ -63,29 +65,35 @@ def execute(text: str) -> int:
     """Run or resume the job of an `Order`; the exit code of the supervisor."""
     began = time.monotonic()
     order = Order.model_validate_json(text)
+    machines = cluster.here(_dict(order)) if order.job.nodes > 1 else None
+    if machines is not None and machines.rank > 0:
+        return cluster.follow(order.job, machines, _volume(order, order.volume).reload)
     try:
-        return _execute(order, began) if _claim(order) else BUSY
+        return _execute(order, began, machines) if _claim(order) else BUSY
     except JobCrashed:
         raise
     except RunBusy:
         return BUSY
     except Exception as error:
         raise JobCrashed(f"{type(error).__name__}: {error}") from None
+    finally:
+        if machines is not None:
+            machines.dismiss()
 
 
-def _execute(order: Order, began: float) -> int:
+def _execute(order: Order, began: float, machines: cluster.Cluster | None) -> int:
     record, store = Path(order.job.record_dir), _dict(order)
     record.mkdir(parents=True, exist_ok=True)
     lost = recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
     _describe(order, record)
     forget_unrecorded(order.job, _events(record))
-    board = Board(store, order.job.run_id, lambda: _ask_to_stop(record))
+    board = Board(store, order.job.run_id, lambda: stopping.request(record, "user"))
     volume = _volume(order, order.volume)
     for line in lost:
         board.post(line)  # what was said in the place of an attempt stands on no page yet
     try:
         job = _shortened(order.job, time.monotonic() - began)
-        code = supervise(job, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
+        code = _supervise(job, board, volume, machines)
     finally:
         board.close()
         with suppress(Exception):  # all that counts was committed with its event
@@ -97,6 +105,18 @@ def _execute(order: Order, began: float) -> int:
             raise NextAttemptError(f"run {order.job.run_id} goes on in a new container")
         case "done":
             return code
+
+
+def _supervise(job: JobSpec, board: Board, volume: modal.Volume, machines: cluster.Cluster | None) -> int:
+    run = partial(supervise, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
+    if machines is None:
+        return run(job)
+    commit(volume)  # the others must see the checkpoints that were dropped here as dropped
+    lead = cluster.Lead(machines, lambda: stopping.request(job.record_dir, "preempted"))
+    try:
+        return run(job.model_copy(update={"cluster": machines.spec()}), mates=lead.failure)
+    finally:
+        lead.close()
 
 
 def _shortened(job: JobSpec, seconds: float) -> JobSpec:
@@ -173,58 +193,17 @@ def prepare(text: str, function_id: str) -> str:
         return str(spawned)
     cache = _volume(order, order.cache)
     try:
-        fetch(order.job)
+        remote_fetch.fetch(order.job)
         if order.ready:
-            _mark(Path(os.environ["HF_HOME"]).parent / order.ready)
+            remote_fetch.mark(Path(os.environ["HF_HOME"]).parent / order.ready)
         commit(cache)
         call_id = str(modal.Function.from_id(function_id).spawn(text).object_id)
     except Exception as error:
-        if _is_final(error):
-            return f"{REFUSED}{refusal(error, order.job)}"
-        raise JobCrashed(refusal(error, order.job)) from None
+        if remote_fetch.is_final(error):
+            return f"{REFUSED}{remote_fetch.refusal(error, order.job)}"
+        raise JobCrashed(remote_fetch.refusal(error, order.job)) from None
     store.put(key, call_id, skip_if_exists=True)
     return call_id
-
-
-def refusal(error: Exception, job: JobSpec) -> str:
-    """Why something could not be fetched, in one sentence."""
-    from sftrun.job.failures import translate
-
-    if "GatedRepoError" in _kinds(error):
-        name = job.model.name_or_path
-        return (
-            f"the model `{name}` is gated: accept its terms at huggingface.co/{name}, "
-            "and name a Secret with your HF_TOKEN under `secrets`"
-        )
-    failure = translate(error)
-    return failure.message + (f" ({failure.help})" if failure.help else "")
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether another try would hear the same: the Hub has answered."""
-    return bool(_kinds(error) & {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError"})
-
-
-def _kinds(error: Exception) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _mark(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{time.time():.0f}\n")
-
-
-def fetch(job: JobSpec) -> None:
-    """The model at its commit and the Hub's data sets into the cache Volume (HF_HOME lies on it)."""
-    from huggingface_hub import snapshot_download
-
-    if not job.model.name_or_path.startswith(("builtin:", "/")):
-        snapshot_download(
-            job.model.name_or_path, revision=job.model.revision, ignore_patterns=["*.bin", "*.pth", "*.gguf"]
-        )
-    for source in (job.dataset.train, job.dataset.eval):
-        if source is not None and source.hub is not None:
-            snapshot_download(source.hub, revision=source.revision, repo_type="dataset")
 
 
 def verdict(seen: list[AnyEvent]) -> Verdict:
@@ -262,12 +241,6 @@ def _events(record: Path) -> list[AnyEvent]:
         with suppress(ValueError):
             found.append(events.parse(line))
     return found
-
-
-def _ask_to_stop(record: Path) -> None:
-    beside = record / f".stop-{os.getpid()}"
-    beside.write_text(json.dumps({"reason": "user"}))
-    beside.replace(record / "stop")
 
 
 def commit(volume: modal.Volume, pause: Callable[[float], None] = time.sleep) -> None:

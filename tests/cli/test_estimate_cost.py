@@ -85,6 +85,18 @@ def test_a_count_is_estimated_for_that_many_gpus(tmp_path: Path) -> None:
     assert eight["cost"]["steps"] < one["cost"]["steps"]
 
 
+def test_several_machines_are_offered_whole(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    machines = ("--set", "compute.nodes=2", "--set", "compute.gpu=H100:8")
+    found = document(str(file), *machines, "--gpu", "all")["recipes"][0]
+    assert {(offer["gpu"], offer["gpu_count"]) for offer in found["offers"]} >= {("H100", 8), ("A10", 4)}
+    assert {offer["nodes"] for offer in found["offers"]} == {2}
+    assert found["fastest"].startswith("2 × ")
+    part = document(str(file), *machines, "--gpu", "H100:4")["recipes"][0]["offers"][0]
+    assert part["why_not"] == "several machines need all their 8"
+
+
 def test_the_table_says_its_basis_in_words() -> None:
     said = run(AS_IT_WAS, "--gpu", "all").output
     for words in ("declared", "extrapolated", "cheapest", "most to save: `", "prices of 2026-10-06"):

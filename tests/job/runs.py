@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import stopping
 
 
 class Run:
@@ -75,3 +74,29 @@ def curve(found: list[AnyEvent]) -> dict[int, tuple[float, float, int]]:
     return {
         event.step: (event.loss, event.learning_rate, event.tokens) for event in found if isinstance(event, events.Step)
     }
+
+
+def worker_below(pid: int) -> int:
+    """A process of the job among the descendants of `pid`."""
+    parents = {int(path.name): parent for path in Path("/proc").glob("[0-9]*") if (parent := _parent(path))}
+    return next(child for child in parents if pid in _ancestors(child, parents) and _works(child))
+
+
+def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    found: set[int] = set()
+    while pid in parents:
+        pid = parents[pid]
+        found.add(pid)
+    return found
+
+
+def _works(pid: int) -> bool:
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return b"sftrun.job.worker" in words and b"sftrun.job.launch" not in words
+
+
+def _parent(path: Path) -> int:
+    try:
+        return int((path / "stat").read_text().rpartition(") ")[2].split()[1])
+    except OSError:
+        return 0

@@ -177,7 +177,7 @@ def importing(names: list[str], absent: set[str]) -> str:
 
 
 def test_the_supervisor_needs_the_standard_library_and_pydantic_alone() -> None:
-    names = ["entry", "supervisor", "record", "limits", "lock", "death", "process", "stopping", "output", "launch"]
+    names = ["entry", "supervisor", "record", "limits", "lock", "death", "process", "output", "launch", "mate"]
     assert importing([*names, "arguments", "data", "failures", "answer"], HEAVY | NOT_IN_THE_CONTAINER) == "[]"
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec, TrainerSpec
 from sftrun.errors import RunBusy
-from sftrun.job import death, failures, lock, stopping
+from sftrun.job import death, failures, lock
 from sftrun.job.limits import Limits
 from sftrun.job.record import Record, spent
 
@@ -90,7 +90,7 @@ def test_a_write_that_fails_leaves_no_half_line(tmp_path: Path) -> None:
 
 def test_a_held_lock_names_its_holder(tmp_path: Path) -> None:
     held = lock.acquire(tmp_path)
-    with pytest.raises(RunBusy, match=f"process {os.getpid()} of .* is at this run"):
+    with pytest.raises(RunBusy, match=rf"\(process {os.getpid()}, for \d+ s\) is at this run"):
         lock.acquire(tmp_path)
     os.close(held)
     os.close(lock.acquire(tmp_path))

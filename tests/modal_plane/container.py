@@ -19,7 +19,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from grpclib.server import Server
 from modal_proto import api_pb2
 
 from . import processes
@@ -28,7 +27,7 @@ from .images import Images
 from .sources import Mounts, Secrets
 from .state import STDERR, STDOUT, Task, World
 from .volumes import Volumes
-from .wire import Router
+from .wire import Listener, Router
 
 LAUNCH = Path(__file__).with_name("launch.py")
 LINE_END = re.compile(r"(?<=\n)|(?<=\r)(?!\n)")
@@ -59,15 +58,14 @@ class Containers:
         folder = self.world.folder / "containers" / task.id
         sockets = Path(tempfile.mkdtemp(prefix="mp-"))  # a unix socket's path has at most 107 bytes
         assert self.router is not None
-        server = Server([self.router.servable(task)])
+        server = Listener(self.router.servable(task))
         try:
             await server.start(path=str(sockets / "plane.sock"))
             await asyncio.sleep(self.world.settings.start_seconds)
             plan = await asyncio.to_thread(self._prepare, task, folder, sockets / "plane.sock")
             return await self._process(task, plan)
         finally:
-            server.close()
-            await server.wait_closed()
+            await server.end()
             await self.volumes.release(task)
             await asyncio.to_thread(self._clean, task, folder, sockets)
 
@@ -100,6 +98,7 @@ class Containers:
         processes.kill_all(task.id, task.pid)  # grandchildren would keep the pipes open
         with suppress(TimeoutError):  # somebody may have cleared its environment and hold them still
             await asyncio.wait_for(said, PIPE_SECONDS)
+        process._transport.close()  # type: ignore[attr-defined]
         return code
 
     async def _tell(self, task: Task, stream: asyncio.StreamReader, source: int) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import modal
-from grpclib.server import Server
 from modal_proto import api_pb2
 
 from . import catalogue
@@ -41,7 +39,7 @@ from .storage import Blobs, ContentStore, Site
 from .tasks import Tasks
 from .thread import LoopThread
 from .volumes import Volumes
-from .wire import Router, Rpc
+from .wire import Listener, Router, Rpc
 
 T = TypeVar("T")
 TOKEN = ("ak-laptop", "as-laptop")
@@ -99,8 +97,7 @@ class Plane:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(TimeoutError):  # a peer that never hangs up must not fail what was tested
-            self.thread.do(self._close())
+        self.thread.do(self._close())
         self.thread.stop()
 
     def client_env(self) -> dict[str, str]:
@@ -185,18 +182,18 @@ class Plane:
         """A fault of `catalogue.CATALOGUE` by its name."""
         catalogue.inject(self, name, **options)
 
-    def preempt(self, call_id: str = "", grace_seconds: float | None = None) -> int:
-        """Take the containers away that are working (on that call); how many."""
+    def preempt(self, call_id: str = "", grace_seconds: float | None = None, rank: int | None = None) -> int:
+        """Take the containers away that are working (on that call, or that one of each cluster); how many."""
         grace = self.settings.preemption_grace_seconds if grace_seconds is None else grace_seconds
-        return self._each(call_id, lambda task: self.scheduler.preempt(task, grace))
+        return self._each(call_id, lambda task: self.scheduler.preempt(task, grace), rank)
 
     def out_of_memory(self, call_id: str = "") -> int:
         """SIGKILL to the working containers, as the kernel does."""
         return self._each(call_id, lambda task: self.scheduler.end(task, "out of memory"))
 
-    def kill_containers(self, call_id: str = "", why: str = "") -> int:
+    def kill_containers(self, call_id: str = "", why: str = "", rank: int | None = None) -> int:
         """SIGKILL without a reason that the plane would know."""
-        return self._each(call_id, lambda task: self.scheduler.end(task, why))
+        return self._each(call_id, lambda task: self.scheduler.end(task, why), rank)
 
     def cut_wire(self, seconds: float | None = None) -> None:
         """Break the clients' connections and refuse new ones, for so long or until `mend_wire`."""
@@ -231,7 +228,7 @@ class Plane:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
-        self._server = Server([self.router.servable(None)])
+        self._server = Listener(self.router.servable(None))
         await self._server.start("127.0.0.1", 0)
         sockets = self._server._server.sockets  # type: ignore[union-attr]
         http_port = await self._site.open()
@@ -250,8 +247,7 @@ class Plane:
         for wire in self._wires:
             await wire.close()
         await self._site.close()
-        self._server.close()
-        await self._server.wait_closed()
+        await self._server.end()
         await self.router.close()
 
     def _scheduler_ended(self, serving: "asyncio.Task[None]") -> None:
@@ -279,9 +275,9 @@ class Plane:
             for wire in self._wires:
                 wire.resume()
 
-    def _each(self, call_id: str, act: Callable[[Task], None]) -> int:
+    def _each(self, call_id: str, act: Callable[[Task], None], rank: int | None = None) -> int:
         def on_all() -> int:
-            tasks = self.working(call_id)
+            tasks = [task for task in self.working(call_id) if rank in (None, task.rank)]
             for task in tasks:
                 act(task)
             return len(tasks)

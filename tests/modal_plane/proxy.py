@@ -73,8 +73,12 @@ class Wire:
         except OSError:
             pass
         finally:
-            for end in filter(None, (writer, far_writer)):
+            ends = [end for end in (writer, far_writer) if end]
+            for end in ends:
                 end.transport.abort()
+            for end in ends:
+                with suppress(OSError):
+                    await end.wait_closed()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -69,8 +69,8 @@ class Scheduler:
     def begin(self, entry: Input, task: Task) -> None:
         """The container has fetched its input: from here the function's timeout runs."""
         task.holding, task.has_fetched, task.has_answered = entry, True, False
-        entry.last_task_id = task.id
         if task.rank == 0:
+            entry.last_task_id = task.id
             entry.started_at = time.time()
             loop = asyncio.get_running_loop()
             self._timers.add(loop.call_later(task.definition.timeout_secs or 300, self._time_out, entry, task))
@@ -197,7 +197,7 @@ class Scheduler:
 
     def _judge(self, entry: Input, task: Task) -> None:
         why, code = entry.loss or ("", 0)
-        if why == "preempted":
+        if "preempted" in (why, *(each.ending for each in entry.tasks)):
             self.enqueue(entry)
         elif why == "timed out":
             text = f"Task's current input {entry.id} hit its timeout of {task.definition.timeout_secs}s"

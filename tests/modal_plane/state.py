@@ -40,7 +40,11 @@ def find(things: dict[str, T], key: str, what: str) -> T:
 
 
 class Bell:
-    """Wakes all who wait.  Not `asyncio.Condition`: on 3.11 a waiter that a cut connection cancels breaks its lock."""
+    """Wakes all who wait.
+
+    On 3.11 a waiter that a cut connection cancels breaks the lock of `asyncio.Condition`, and `asyncio.wait_for`
+    swallows a cancellation that comes as the bell rings: who waits that way waits on when the plane ends.
+    """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -57,7 +61,8 @@ class Bell:
             if left <= 0:
                 return None
             try:
-                await asyncio.wait_for(event.wait(), left)
+                async with asyncio.timeout(left):
+                    await event.wait()
             except TimeoutError:
                 return ready() or None
         return value
@@ -65,7 +70,8 @@ class Bell:
     async def rung(self, seconds: float) -> None:
         """The next ring, or that much later."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
 
 
 @dataclass

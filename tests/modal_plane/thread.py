@@ -20,6 +20,8 @@ class LoopThread:
     def stop(self) -> None:
         """End all that still runs there, then the thread."""
         self.do(_cancel_the_rest())
+        self.do(self.loop.shutdown_asyncgens())
+        self.do(self.loop.shutdown_default_executor())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

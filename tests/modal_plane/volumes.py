@@ -149,7 +149,7 @@ class Volumes:
         if not missing:
             for file in request.files:
                 blocks = [self.blocks.path(block.contents_sha256.hex()) for block in file.blocks]
-                await asyncio.to_thread(_write, volume.path(file.path), blocks, file.mode)
+                await asyncio.to_thread(_write, volume.path(file.path), blocks, file.mode, file.size)
         return api_pb2.VolumePutFiles2Response(missing_blocks=missing)
 
     async def VolumeListFiles(
@@ -236,12 +236,17 @@ def _entry(path: Path, name: str) -> api_pb2.FileEntry:
     return api_pb2.FileEntry(path=name, type=kind, mtime=int(stat.st_mtime), size=0 if path.is_dir() else stat.st_size)
 
 
-def _write(target: Path, blocks: list[Path], mode: int) -> None:
+def _write(target: Path, blocks: list[Path], mode: int, size: int | None = None) -> None:
+    """Blocks come without the zeros at their ends; `size` is that of the whole file, where it came in such blocks."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.upload")
     with beside.open("wb") as file:
-        for block in blocks:
+        for number, block in enumerate(blocks):
+            if size is not None:
+                file.seek(number * BLOCK_BYTES)
             file.write(block.read_bytes())
+        if size is not None:
+            file.truncate(size)
     beside.chmod(mode & 0o777 or 0o644)
     beside.replace(target)
 

@@ -12,9 +12,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
 from modal_proto.api_grpc import ModalClientBase
 
 from .faults import Fault, HttpFault
@@ -52,6 +55,34 @@ class Servable:
 
     def __mapping__(self) -> Mapping[str, Handler]:
         return self._mapping
+
+
+class Listener(Server):
+    """grpclib's server, which leaves open connections to whoever is at their other end: this one ends them."""
+
+    def __init__(self, service: Servable) -> None:
+        super().__init__([service])
+        self._protocols: WeakSet[H2Protocol] = WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.add(protocol)
+        return protocol
+
+    async def end(self) -> None:
+        """Refuse, hang up, and wait until all sockets are closed and all that was asked has been given up."""
+        self.close()
+        open_ones = [transport for each in self._protocols if (transport := _transport(each))]
+        for transport in open_ones:
+            transport.abort()
+        await self.wait_closed()
+        while any(transport.get_extra_info("socket").fileno() != -1 for transport in open_ones):
+            await asyncio.sleep(0)
+
+
+def _transport(protocol: H2Protocol) -> asyncio.Transport | None:
+    """None before the connection and after it."""
+    return getattr(getattr(protocol, "connection", None), "_transport", None)
 
 
 class Router:

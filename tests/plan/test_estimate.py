@@ -96,6 +96,22 @@ def test_another_gpu_is_extrapolated_with_a_wider_range() -> None:
     assert there.usd_high / there.usd_low > here.usd_high / here.usd_low
 
 
+def test_two_machines_cost_twice_a_second_and_take_half_the_steps() -> None:
+    long = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8, "num_train_epochs": 4}
+    one, two = (
+        estimate.estimate(
+            plan_of(census(compute={"executor": "modal", "gpu": "H100:8", "nodes": nodes}, trainer=long)), facts()
+        ).cost
+        for nodes in (1, 2)
+    )
+    assert one is not None
+    assert two is not None
+    assert (one.gpu_count, two.gpu_count) == (8, 16)
+    assert two.usd_per_second == 2 * one.usd_per_second
+    assert abs(2 * two.steps - one.steps) <= 1
+    assert two.tokens_per_second > 1.8 * one.tokens_per_second
+
+
 def test_a_short_timeout_takes_several_attempts() -> None:
     short = census(compute={"executor": "modal", "gpu": "H200", "timeout": "10m"})
     found = estimate.estimate(plan_of(short), facts()).cost

@@ -1,5 +1,6 @@
 """The roofline: how work grows, and that measured paces are met."""
 
+
 import pytest
 
 from sftrun.facts import calibration
@@ -31,6 +32,15 @@ def test_lora_does_four_operations_a_weight_and_token() -> None:
     found = setup()
     batch = workload.worst_batch(found.trainer)
     assert roofline.linear_flops(found, batch) == pytest.approx(4 * 3_623_878_656 * 16384)
+
+
+def test_machines_exchange_an_adapter_over_any_network_and_all_weights_over_a_fast_one() -> None:
+    for rank, gigabytes_a_second in ((16, 6.25), (None, 300.0)):
+        one = setup(nf4=rank is not None, rank=rank, gpus=8)
+        two = one._replace(gpus=16, nodes=2)
+        gradients = one.trainable_parameters * one.trainable_bytes
+        more = 2 * gradients * (15 / 16 / (gigabytes_a_second * 1e9) - 7 / 8 / 300e9)
+        assert seconds(two) - seconds(one) == pytest.approx(more, rel=1e-6)
 
 
 def test_a_mask_computes_the_whole_square_and_known_bounds_do_not() -> None:

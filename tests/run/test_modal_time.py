@@ -52,14 +52,6 @@ def test_modal_s_own_timeout_is_what_the_budget_pays_for(desk: Desk) -> None:
     client.communicate(timeout=WAIT)
 
 
-def test_several_machines_are_refused_before_anything_is_started(desk: Desk) -> None:
-    client = desk.start("apply", "recipe.yaml", "--set", "compute.nodes=2", "--set", "compute.gpu=H100:8", "--yes")
-    _, said = client.communicate(timeout=WAIT)
-    assert client.returncode == 7, said
-    assert "`compute.nodes: 2` can't be run yet" in said
-    assert not list((desk.folder / "ledger").glob("runs/*"))
-
-
 def _posted(desk: Desk) -> str:
     """What a watcher has seen."""
     desk.run("runs", "--refresh")

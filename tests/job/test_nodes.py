@@ -1,0 +1,155 @@
+"""Two machines, here on the loopback with gloo: one curve, one record, and an end for both when one of them ends."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from sftrun.contract import events
+from sftrun.contract.events import Failed
+from sftrun.contract.jobspec import ClusterSpec, JobSpec
+from tests.job import tiny
+from tests.job.runs import Run, at_step, curve, record, worker_below
+
+pytestmark = pytest.mark.slow
+STEPS = {"max_steps": 8, "logging_steps": 1, "save_steps": 3, "gradient_accumulation_steps": 1}
+MATE = """
+import sys
+from sftrun.contract import events
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job.mate import attend
+
+failed = attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), lambda: False)
+print(events.dump(failed) if failed else "", end="")
+"""
+
+
+class Pair:
+    """A job on two machines that share nothing: the second one has a folder of its own for its checkpoints."""
+
+    def __init__(self, spec: JobSpec, folder: Path) -> None:
+        port = free_port()
+        first, second = (
+            spec.model_copy(update={"nodes": 2, "cluster": ClusterSpec(rank=rank, address="::1", port=port)})
+            for rank in (0, 1)
+        )
+        self.spec, self.second_disk = first, folder / "second"
+        folder.mkdir(exist_ok=True)
+        job = folder / "second.json"
+        job.write_text(second.model_copy(update={"checkpoints_dir": str(self.second_disk)}).model_dump_json())
+        self.second = subprocess.Popen([sys.executable, "-c", MATE, str(job)], stdout=subprocess.PIPE, text=True)
+        self.first = Run(first, folder)
+
+    def second_says(self) -> Failed | None:
+        printed, _ = self.second.communicate(timeout=120)
+        event = events.parse(printed) if printed else None
+        return event if isinstance(event, Failed) else None
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET6) as held:
+        held.bind(("::1", 0))
+        return int(held.getsockname()[1])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tiny.write_rows(tmp_path / "rows.jsonl", tiny.make_rows(32))
+
+
+def job(folder: Path, model: Path, data: Path, batch: int, **more: Any) -> JobSpec:
+    changes = {"trainer": STEPS | {"per_device_train_batch_size": batch} | more.pop("trainer", {})}
+    without_dropout = tiny.LoraSpec(r=4, lora_alpha=8.0)  # which draws by process
+    return tiny.make_job(folder, model, data, **changes, lora=more.pop("lora", without_dropout), **more)
+
+
+def test_two_machines_learn_what_one_process_does_with_their_batch(model: Path, data: Path, tmp_path: Path) -> None:
+    first_is_best = {"metric_for_best_model": "eval_loss", "greater_is_better": True}
+    trainer = {"load_best_model_at_end": True, "eval_steps": 3, "extra": first_is_best}
+    best = {"trainer": trainer, "dataset": with_eval(data)}
+    alone = Run(job(tmp_path / "alone", model, data, 4, **best), tmp_path / "alone")
+    code, last = alone.rest()
+    assert code == 0, last
+    pair = Pair(job(tmp_path / "pair", model, data, 2, **best), tmp_path / "pair")
+    code, last = pair.first.rest()
+    assert (code, pair.second_says(), pair.second.returncode) == (0, None, 0), last
+    expected, found = curve(record(alone.spec)), curve(record(pair.spec))
+    assert sorted(found) == list(range(1, 9))
+    for step, (loss, rate, tokens) in expected.items():
+        assert found[step] == (pytest.approx(loss, abs=2e-5), rate, tokens)
+    assert evaluations(pair.spec) == pytest.approx(evaluations(alone.spec), abs=2e-5)
+    first, kept = weights(Path(pair.spec.checkpoints_dir) / "checkpoint-3"), weights(Path(pair.spec.output_dir))
+    assert all(np.array_equal(kept[name], first[name]) for name in first)
+    assert all(
+        np.allclose(kept[name], found, atol=2e-5) for name, found in weights(Path(alone.spec.output_dir)).items()
+    )
+
+
+def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:
+    random = {"lora": tiny.LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1)}
+    whole = Pair(job(tmp_path / "whole", model, data, 2, **random), tmp_path / "whole")
+    assert whole.first.rest()[0] == 0
+    whole.second_says()
+    pair = Pair(job(tmp_path / "parts", model, data, 2, **random), tmp_path / "parts")
+    pair.first.until(at_step(2))
+    pair.first.stop()
+    assert pair.first.rest()[0] == 4
+    assert pair.second_says() is None
+    assert not pair.second_disk.exists()
+    shutil.copytree(pair.spec.checkpoints_dir, pair.second_disk)
+    again = Pair(pair.spec, tmp_path / "parts")
+    code, last = again.first.rest()
+    assert (code, again.second_says()) == (0, None), last
+    expected, found = curve(record(whole.spec)), curve(record(pair.spec))
+    assert {step: point[0] for step, point in found.items()} == pytest.approx(
+        {step: point[0] for step, point in expected.items()}, abs=1e-6
+    )
+
+
+def test_a_process_that_dies_on_one_machine_ends_both(model: Path, data: Path, tmp_path: Path) -> None:
+    pair = Pair(job(tmp_path, model, data, 2, trainer={"max_steps": 4000}), tmp_path)
+    pair.first.until(at_step(2))
+    os.kill(worker_below(pair.second.pid), signal.SIGKILL)
+    code, last = pair.first.rest()
+    assert code == 3
+    assert isinstance(last, Failed)
+    assert last.message.startswith("another process of the run was lost: Read error")
+    assert last.message.endswith("Connection reset by peer")
+    said = pair.second_says()
+    assert said is not None
+    assert said.message == "machine 2 of 2: the worker was killed (SIGKILL) in stage `train`"
+    assert said.failure == "killed"
+
+
+def test_machines_that_see_different_checkpoints_refuse_to_train(model: Path, data: Path, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, data, 2, trainer={"max_steps": 4, "save_steps": 2})
+    pair = Pair(spec, tmp_path)
+    assert pair.first.rest()[0] == 0
+    pair.second_says()
+    pair = Pair(spec.model_copy(update={"output_dir": str(tmp_path / "elsewhere/adapter")}), tmp_path)
+    code, last = pair.first.rest()
+    assert code == 3
+    assert isinstance(last, Failed)
+    assert "would go on from steps [0, 4]" in last.message
+    pair.second_says()
+
+
+def with_eval(data: Path) -> Any:
+    files = tiny.DataSource(files=(str(data),))
+    return tiny.DatasetSpec(train=files, eval=files, format="instruction")
+
+
+def evaluations(spec: JobSpec) -> list[float]:
+    return [event.loss for event in record(spec) if isinstance(event, events.Evaluated)]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return load_file(folder / "adapter_model.safetensors")
