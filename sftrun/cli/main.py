@@ -63,7 +63,7 @@ _NAME_WIDTH = max(len(entry.name) for entries in SECTIONS.values() for entry in 
 
 def run() -> NoReturn:
     """Entry point of the `sftrun` script."""
-    # what a command loads stays until its end: looking through it for garbage, each 700 objects, took a tenth of it
+    # what a command loads stays until its end: to look through it for garbage each 700 objects is work for nothing
     gc.set_threshold(100_000)
     # to look for plugins pydantic reads the metadata of every installed package; none is wanted here
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
