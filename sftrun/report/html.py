@@ -16,7 +16,7 @@ from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.chart import line_chart
 from sftrun.report.progress import stage_words
-from sftrun.report.summary import Compared, Report
+from sftrun.report.summary import Compared, Report, money_facts
 
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
 
@@ -84,8 +84,7 @@ def error_percent(one: Compared) -> float | None:
 
 def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "time", words.duration(report.seconds)
-    if report.spent_usd or report.executor != "local":
-        yield "money", words.dollars(report.spent_usd)
+    yield from money_facts(report)
     if report.total_steps:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:
