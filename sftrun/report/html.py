@@ -18,6 +18,7 @@ from sftrun.report.chart import line_chart
 from sftrun.report.progress import stage_words
 from sftrun.report.summary import Compared, Report, money_facts
 
+LONG_VALUE = 40
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
 
 
@@ -58,7 +59,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         run_id=_text(report.run_id),
         status=_text(report.status),
         where=_text(f"{where}{tries}, {report.model}"),
-        facts="".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(report)),
+        facts="".join(_fact(name, value) for name, value in _facts(report)),
         failure=_failure(report),
         charts=_charts(report, drawn) or '<p class="soft">no step was logged yet</p>',
         estimates=_estimates(report, plan),
@@ -80,6 +81,12 @@ def resolved(plan: Plan) -> str:
 def error_percent(one: Compared) -> float | None:
     """How far the middle of the estimate was from the fact."""
     return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
+
+
+def _fact(name: str, value: str) -> str:
+    """One card; a long value (a path, a bill) has the whole row."""
+    row = ' class="row"' if len(value) > LONG_VALUE else ""
+    return f"<div{row}><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
 
 
 def _facts(report: Report) -> Iterable[tuple[str, str]]:
@@ -145,10 +152,11 @@ def _stages(report: Report, plan: Plan) -> str:
     rows = []
     for stage in report.stages:
         guess = planned.get(stage.name)
-        span = f"{words.duration(guess.low)} to {words.duration(guess.high)}" if guess else ""
-        cells = (stage_words(stage.name), words.duration(stage.seconds), span)
+        cells = [stage_words(stage.name), words.duration(stage.seconds)]
+        if planned:
+            cells.append(f"{words.duration(guess.low)} to {words.duration(guess.high)}" if guess else "")
         rows.append(_row(cells, guess.basis if guess else ""))
-    head = "<tr><th>stage</th><th>was</th><th>estimated</th><th></th></tr>"
+    head = f"<tr><th>stage</th><th>was</th>{'<th>estimated</th>' if planned else ''}<th></th></tr>"
     return _section("Time by stage", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>')
 
 

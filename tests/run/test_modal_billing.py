@@ -53,6 +53,18 @@ def test_the_bill_is_shown_beside_the_count_once_it_was_asked_for(desk: Desk) ->
     assert json.loads(desk.run("show", "remote", "--format", "json"))["billed"] == shown["billed"]
 
 
+def test_the_account_s_rates_are_asked_for_by_its_own_client(desk: Desk) -> None:
+    found = json.loads(desk.run("prices", "--refresh", "--format", "json"))
+    h100 = next(gpu for gpu in found["gpus"] if gpu["name"] == "H100")
+    hourly = Decimal(h100["usd_per_second"]) * 3600
+    assert round(hourly, 2) == Decimal(desk.plane.settings.rates["gpu_hour_cost_h100"]) == Decimal("3.95")
+    process = desk.start("prices", "--refresh", MODAL_TOKEN_ID="", MODAL_TOKEN_SECRET="")
+    _, said = process.communicate(timeout=WAIT)
+    assert process.returncode == 7
+    assert said.startswith("error: Modal does not know this machine: ")
+    assert "help: run `modal token new`" in said
+
+
 def _refusals(desk: Desk) -> None:
     """What stands in the way is one message, and what was known stays."""
     desk.plane.faults.append(Fault(RPC, Status.PERMISSION_DENIED, "billing reports need the Team plan"))
