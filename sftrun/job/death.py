@@ -10,6 +10,7 @@ from sftrun.contract.events import Failed, FailureKind, StageName
 from sftrun.job.failures import LESS_MEMORY
 
 ANSWER_SECONDS = 2.0
+STACK = "where the worker stood, the innermost call last:"
 TAIL_BYTES = 16_384
 TAIL_LINES = 20
 OUT_OF_MEMORY_WORDS = ("CUDA out of memory", "OutOfMemoryError", "CUBLAS_STATUS_ALLOC_FAILED", "MemoryError")
@@ -28,13 +29,13 @@ def stalled(tail: tuple[str, ...], stage: StageName, seconds: float) -> Failed:
         failure="stalled",
         stage=stage,
         message=f"the worker gave no sign of life for {seconds / 60:.0f} min in stage `{stage}`",
-        help="run it again: it goes on from its last checkpoint; the end of its log shows where it hung",
+        help="run it again: it goes on from its last checkpoint; what it said last shows where it hung",
         tail=tail,
     )
 
 
 def where(group: int, log: Path, begin: int) -> tuple[str, ...]:
-    """The stack of a worker that hangs, innermost call first, or the end of its log where it does not answer.
+    """The stack of a worker that hangs, innermost call last, or the end of its log where it does not answer.
 
     Whoever has no handler for the signal (`process.guard`) is ended by it: the whole group is about to be.
     """
@@ -49,8 +50,9 @@ def where(group: int, log: Path, begin: int) -> tuple[str, ...]:
             break
     with log.open("rb") as file:
         file.seek(end)
-        lines = file.read(TAIL_BYTES).decode(errors="replace").splitlines()[:TAIL_LINES]
-    return tuple(line.rstrip() for line in lines if line.strip()) or read_tail(log, begin)
+        lines = file.read(TAIL_BYTES).decode(errors="replace").splitlines()
+    calls = [line.rstrip() for line in lines if line.startswith("  File ")][: TAIL_LINES - 1]
+    return (STACK, *reversed(calls)) if calls else read_tail(log, begin)
 
 
 def read_tail(path: Path, begin: int = 0) -> tuple[str, ...]:
