@@ -100,6 +100,7 @@ def conclude(folder: RunFolder, state: RunState) -> int:
         case outcome if outcome.kind == "stopped":
             why = {"user": "as asked", "budget": "its budget is used up", "timeout": "its time is up"}
             said = why.get(outcome.reason, "its machine was taken away")
+            again = f"raise `budget.max_usd`; then {again}" if outcome.reason == "budget" else again
             raise RunStopped(f"run {folder.id} has stopped at step {outcome.step}: {said}", help=again)
     return 0
 

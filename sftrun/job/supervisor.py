@@ -75,6 +75,7 @@ class Supervisor:
         stopping.clear(self.spec.record_dir)
         if torn := self.record.past.torn_bytes:
             self._keep(Note(level="warning", message=f"the last line of events.jsonl was torn: {torn} bytes cut away"))
+        self._keep(Stage(name="start", detail="loading the libraries"))
 
     def _settled_before(self) -> bool:
         """Whether nothing is left to do: the adapter stands, or the money is gone."""
@@ -95,7 +96,6 @@ class Supervisor:
         return self._ended()
 
     def _attempt(self) -> None:
-        self._keep(Stage(name="start", detail="loading the libraries"))
         job_file = Path(self.spec.record_dir) / "job.json"
         _write_atomically(job_file, self.spec.model_dump_json(indent=1))
         oom_before = death.count_oom_kills()
