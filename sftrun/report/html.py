@@ -59,7 +59,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         run_id=_text(report.run_id),
         status=_text(report.status),
         where=_text(f"{where}{tries}, {report.model}"),
-        facts="".join(_fact(name, value) for name, value in _facts(report)),
+        facts="".join(_fact(name, value) for name, value in sorted(_facts(report), key=_is_long)),
         failure=_failure(report),
         charts=_charts(report, drawn) or '<p class="soft">no step was logged yet</p>',
         estimates=_estimates(report, plan),
@@ -83,9 +83,13 @@ def error_percent(one: Compared) -> float | None:
     return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
 
 
+def _is_long(fact: tuple[str, str]) -> bool:
+    return len(fact[1]) > LONG_VALUE
+
+
 def _fact(name: str, value: str) -> str:
-    """One card; a long value (a path, a bill) has the whole row."""
-    row = ' class="row"' if len(value) > LONG_VALUE else ""
+    """One card; a long value (a path, a bill) has a whole row, below the others."""
+    row = ' class="row"' if _is_long((name, value)) else ""
     return f"<div{row}><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
 
 

@@ -160,7 +160,7 @@ def money_facts(report: Report) -> Iterator[tuple[str, str]]:
         return
     yield "money", f"{counted} computed, from seconds and prices"
     if report.began_at is not None and billed.through <= report.began_at:
-        first = words.hour(billed.through + HOUR_SECONDS)
+        first = words.hour((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
         yield "billed", f"nothing yet: Modal's report has whole hours alone, the first of this run ends {first}"
     else:
         until = f"up to {words.hour(billed.through)}"

@@ -182,8 +182,8 @@ def test_a_long_path_and_a_bill_have_a_row_of_their_own() -> None:
 
 
 def test_a_bill_of_the_running_hour_is_not_there_yet() -> None:
-    found = reported(said()).model_copy(update={"billed": Billed(usd=Decimal(0), through=0.0, asked_at=1500.0)})
-    text = page(found, plan(), Curves())
+    billed = Billed(usd=Decimal(0), through=-3600.0, asked_at=-100.0)
+    text = page(reported(said()).model_copy(update={"billed": billed}), plan(), Curves())
     assert (
         "nothing yet: Modal&#x27;s report has whole hours alone, the first of this run ends 1970-01-01 01:00 UTC"
         in text
