@@ -195,7 +195,9 @@ class Supervisor:
             stopping.request(self.spec.record_dir, self.stop_reason)
         elif reason := self.limits.due(elapsed, self.pace.reserve_seconds):
             stopping.request(self.spec.record_dir, reason)
-        self.killed_for = self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed, 2 * lap)
+        self.killed_for = (
+            self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed, 2 * max(lap, TICK_SECONDS))
+        )
         if self.killed_for:
             worker.kill()
 
