@@ -2,13 +2,12 @@
 
 import datetime
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 import click
 
 from sftrun.cli.options import format_option
-from sftrun.cli.prepare import settings
-from sftrun.errors import SftrunError
+from sftrun.cli.settings import amount
 from sftrun.report import costs as sums
 from sftrun.report.costs import By, Costs
 from sftrun.run.places import ledger_folder
@@ -41,16 +40,7 @@ def command(since: datetime.datetime | None, by: By, form: str) -> int:
 
 def month_cap() -> Decimal | None:
     """`month_usd` under [budget] in sftrun.toml: what a calendar month's runs may cost together."""
-    said = settings().get("budget", {}).get("month_usd")
-    if said is None:
-        return None
-    try:
-        cap = Decimal(str(said))
-    except InvalidOperation:
-        cap = Decimal(-1)
-    if not cap.is_finite() or cap < 0:
-        raise SftrunError(f"`month_usd` of sftrun.toml is `{said}`, no amount", help='write for example "200.00"')
-    return cap
+    return amount("budget", "month_usd", "200.00")
 
 
 def _show(found: Costs) -> None:

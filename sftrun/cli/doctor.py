@@ -87,7 +87,34 @@ def _gpus() -> Iterator[Finding]:
         yield Finding("gpu", True, f"{here.gpu_count} × {here.gpu_name}, {size}")
     else:
         yield Finding("gpu", True, "none: small models train on the CPU (`compute.gpu: none`)")
+    yield from _driver()
     yield Finding("cpu", True, f"{here.cpu_cores} cores, {here.memory_gb:.0f} GB memory")
+
+
+def _driver() -> Iterator[Finding]:
+    """Whether the driver is there and new enough for torch, and torch is one that uses it."""
+    from sftrun.facts import drivers, locks
+
+    found = drivers.driver()
+    if found is None:
+        return
+    if found.fault:
+        yield Finding("driver", False, found.fault, "reinstall NVIDIA's driver, then reboot")
+        return
+    locked = locks.read("trl")["torch"]
+    cuda = drivers.torch_cuda()
+    if cuda == "":
+        said = f"{found.version}; the installed torch is built for the CPU and leaves {found.gpus[0]} alone"
+        yield Finding("driver", False, said, f"pip install --force-reinstall torch=={locked}")
+        return
+    wanted = cuda or drivers.LOCKED_CUDA[locked]
+    whose = f"torch's CUDA {wanted}" if cuda else f"CUDA {wanted} of the locked torch {locked}"
+    oldest = drivers.oldest_driver(wanted)
+    if oldest is not None and found.major < oldest:
+        mend = f"sudo apt-get install nvidia-driver-{oldest} && sudo reboot"
+        yield Finding("driver", False, f"{found.version} is too old for {whose}, which needs {oldest} or newer", mend)
+    else:
+        yield Finding("driver", True, f"{found.version}, new enough for {whose}")
 
 
 def _ledger() -> Iterator[Finding]:

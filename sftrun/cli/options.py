@@ -52,6 +52,12 @@ set_option: Decorator = click.option(
     help="Override a key of the recipe by its dotted path; may be repeated.",
 )
 
+billed_option: Decorator = click.option(
+    "--billed",
+    is_flag=True,
+    help="Ask Modal what it has billed for the run; the answer is kept and shown from then on.",
+)
+
 
 def format_option(*others: str) -> Decorator:
     """`--format text|json`, and what else the command knows."""

@@ -6,14 +6,15 @@ nothing is checked without.
 """
 
 import os
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from sftrun.cli.settings import amount, setting
 from sftrun.cli.waiting import bar
 from sftrun.diagnostics import Diagnostic
-from sftrun.errors import RecipeRejected, SftrunError
+from sftrun.errors import RecipeRejected
 from sftrun.facts.gather import Gathered, Wanted, World, gather
 from sftrun.plan.checks import can_be_estimated, check
 from sftrun.plan.checks_data import wish
@@ -110,30 +111,10 @@ def must(prepared: Prepared) -> "Plan":
 
 def own_prices() -> Path | None:
     """The file of negotiated rates that SFTRUN_PRICES or `[prices] file` of sftrun.toml names."""
-    named = os.environ.get("SFTRUN_PRICES") or settings().get("prices", {}).get("file")
+    named = os.environ.get("SFTRUN_PRICES") or setting("prices", "file")
     return Path(named) if named else None
 
 
 def machine_usd_per_hour() -> Decimal:
     """`[local] usd_per_hour` of sftrun.toml: what an hour of this machine is to count; 0 if it is not given."""
-    said = settings().get("local", {}).get("usd_per_hour", 0)
-    try:
-        rate = Decimal(str(said))
-    except InvalidOperation:
-        rate = Decimal(-1)
-    if not rate.is_finite() or rate < 0:
-        raise SftrunError(f"`usd_per_hour` of sftrun.toml is `{said}`, no amount", help='write for example "1.20"')
-    return rate
-
-
-def settings() -> dict[str, dict[str, str]]:
-    """sftrun.toml of the working folder; empty if there is none."""
-    file = Path("sftrun.toml")
-    if not file.exists():
-        return {}
-    import tomllib
-
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise SftrunError(f"`{file}` can't be read: {error}", help="mend it, or move it away") from error
+    return amount("local", "usd_per_hour", "1.20") or Decimal(0)

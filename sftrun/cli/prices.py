@@ -56,13 +56,11 @@ def fetch_rates() -> Mapping[str, Decimal]:
     """The account's rates by Modal's own keys; RemoteError where Modal can't be asked."""
     import modal  # slow to import, and wanted here alone
 
-    try:
+    from sftrun.run.modal_errors import translated
+
+    with translated():
         workspace: Any = modal.Workspace.from_context()
         rates: Mapping[str, Decimal] = dict(workspace.billing.rates())
-    except modal.exception.AuthError as error:
-        raise RemoteError("Modal doesn't know who is asking", help="run `modal setup` for a token") from error
-    except (modal.exception.Error, OSError) as error:
-        raise RemoteError(f"Modal gave no rates: {error}", help="try again, or write a file of rates") from error
     if not any(key in catalog.RATE_KEYS for key in rates):
         raise RemoteError("Modal gave no rate that this version knows", help="write a file of rates (SFTRUN_PRICES)")
     return rates

@@ -4,26 +4,31 @@ from pathlib import Path
 
 import click
 
-from sftrun.cli.options import format_option, run_argument
+from sftrun.cli.options import billed_option, format_option, run_argument
 
 
 @click.command()
 @run_argument
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one self-contained HTML page.")
+@billed_option
 @format_option()
-def command(run: str, html: Path | None, form: str) -> int:
+def command(run: str, html: Path | None, billed: bool, form: str) -> int:
     """Write a run's report: time, memory and money against the estimate, losses, samples before and after.
 
     \b
     Examples:
       sftrun report quickstart
       sftrun report quickstart --html report.html
+      sftrun report census --billed
       sftrun report 3f2a --format json
     """
     from sftrun.cli.watching import keep_report, open_run, show
+    from sftrun.run import billing
     from sftrun.run.execute import load
 
     folder, backend = open_run(run)
+    if billed:
+        billing.write(folder, backend.ask_billed(folder))
     summary = keep_report(folder, load(folder, backend))
     if html is not None:
         from sftrun.report.html import curves, page

@@ -12,6 +12,7 @@ from typing import Literal
 from sftrun.errors import EXIT_INTERRUPTED, LedgerError, RunFailed, RunStopped
 from sftrun.report.progress import JsonLines, Lines, Watcher, is_plain
 from sftrun.report.summary import Report, report
+from sftrun.run import billing
 from sftrun.run.backend import Backend
 from sftrun.run.execute import follow, load
 from sftrun.run.ledger import Ledger, RunFolder
@@ -72,7 +73,7 @@ def watcher(folder: RunFolder, form: str) -> Watcher:
 
 def keep_report(folder: RunFolder, state: RunState) -> Report:
     """The run's report; written beside its events once it has ended, so that other tools find it."""
-    made = report(folder.manifest(), folder.plan(), state, folder.job().output_dir)
+    made = report(folder.manifest(), folder.plan(), state, folder.job().output_dir, billing.read(folder))
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
             folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})
@@ -99,6 +100,7 @@ def conclude(folder: RunFolder, state: RunState) -> int:
         case outcome if outcome.kind == "stopped":
             why = {"user": "as asked", "budget": "its budget is used up", "timeout": "its time is up"}
             said = why.get(outcome.reason, "its machine was taken away")
+            again = f"raise `budget.max_usd`; then {again}" if outcome.reason == "budget" else again
             raise RunStopped(f"run {folder.id} has stopped at step {outcome.step}: {said}", help=again)
     return 0
 

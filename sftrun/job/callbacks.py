@@ -31,7 +31,14 @@ class Watcher(TrainerCallback):
             self.trainer.restore_log(self.resumed_from)
         self._begin_window(state.global_step, self.trainer.tokens())
 
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.channel.beat()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.channel.beat()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.channel.beat()
         reason = self._asked_to_stop()
         if reason is not None and state.global_step < state.max_steps:
             self.stop_reason = reason

@@ -2,10 +2,13 @@
 
 import os
 import sys
+import time
 
 from sftrun.contract import events
 from sftrun.contract.events import Event
 from sftrun.job.process import EVENTS
+
+BEAT_SECONDS = 1.0
 
 
 class Channel:
@@ -13,6 +16,7 @@ class Channel:
 
     def __init__(self) -> None:
         path = os.environ.get(EVENTS)
+        self._beat_at = 0.0
         self.rank = int(os.environ.get("RANK", "0"))
         self._pipe = os.open(path, os.O_WRONLY | os.O_CLOEXEC) if path else os.dup(sys.stdout.fileno())
 
@@ -22,6 +26,13 @@ class Channel:
             rest = memoryview((events.dump(event) + "\n").encode())
             while rest:
                 rest = rest[os.write(self._pipe, rest) :]
+
+    def beat(self) -> None:
+        """A sign of life between events, once a second at most: an empty line, which is no event."""
+        now = time.monotonic()
+        if self.rank == 0 and now - self._beat_at > BEAT_SECONDS:
+            self._beat_at = now
+            os.write(self._pipe, b"\n")
 
     def note(self, message: str, *, is_warning: bool = False) -> None:
         self.say(events.Note(level="warning" if is_warning else "info", message=message))

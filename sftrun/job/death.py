@@ -1,12 +1,16 @@
 """Why a worker died that could not say so itself, in words."""
 
+import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 from sftrun.contract.events import Failed, FailureKind, StageName
 from sftrun.job.failures import LESS_MEMORY
 
+ANSWER_SECONDS = 2.0
+STACK = "where the worker stood, the innermost call last:"
 TAIL_BYTES = 16_384
 TAIL_LINES = 20
 OUT_OF_MEMORY_WORDS = ("CUDA out of memory", "OutOfMemoryError", "CUBLAS_STATUS_ALLOC_FAILED", "MemoryError")
@@ -17,6 +21,38 @@ def explain(returncode: int, stage: StageName, tail: tuple[str, ...], oom_kills:
     """`returncode` as subprocess gives it (negative: a signal); `oom_kills` since the worker began."""
     kind, message, help = _reason(returncode, tail, oom_kills, gpus)
     return Failed(failure=kind, stage=stage, message=f"{message} in stage `{stage}`", help=help, tail=tail)
+
+
+def stalled(tail: tuple[str, ...], stage: StageName, seconds: float) -> Failed:
+    """A worker that lives and does nothing; `tail` is where it hangs, if it could say so."""
+    return Failed(
+        failure="stalled",
+        stage=stage,
+        message=f"the worker gave no sign of life for {seconds / 60:.0f} min in stage `{stage}`",
+        help="run it again: it goes on from its last checkpoint; what it said last shows where it hung",
+        tail=tail,
+    )
+
+
+def where(group: int, log: Path, begin: int) -> tuple[str, ...]:
+    """The stack of a worker that hangs, innermost call last, or the end of its log where it does not answer.
+
+    Whoever has no handler for the signal (`process.guard`) is ended by it: the whole group is about to be.
+    """
+    end = log.stat().st_size
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGUSR1)
+    asked, size = time.monotonic(), end
+    while time.monotonic() - asked < ANSWER_SECONDS:
+        time.sleep(0.1)
+        before, size = size, log.stat().st_size
+        if before == size > end:
+            break
+    with log.open("rb") as file:
+        file.seek(end)
+        lines = file.read(TAIL_BYTES).decode(errors="replace").splitlines()
+    calls = [line.rstrip() for line in lines if line.startswith("  File ")][: TAIL_LINES - 1]
+    return (STACK, *reversed(calls)) if calls else read_tail(log, begin)
 
 
 def read_tail(path: Path, begin: int = 0) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a run may cost and how long it may take: pure, so that a test needs no clock.
 
-`due` comes early by the reserve, for a last checkpoint; `overdue` is the limit itself, where the worker is killed.
+`due` comes early by the reserve, for a last checkpoint; `overdue` is where the worker is killed: at the last look at
+the clock before the limit.
 """
 
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ class Limits:
         money = self.spent_before + Decimal(str(round(elapsed, 3))) * self.spec.money.usd_per_second
         return money.quantize(Decimal("0.000001"))
 
-    def due(self, elapsed: float) -> StopReason | None:
-        """Why to stop at the next step, if there is a reason."""
-        return self._reached(elapsed + self.spec.money.reserve_seconds)
+    def due(self, elapsed: float, reserve_seconds: float = 0.0) -> StopReason | None:
+        """Why to stop at the next step, if there is a reason; the run itself may ask for a larger reserve."""
+        planned = self.spec.money.reserve_seconds
+        return self._reached(elapsed + (max(planned, reserve_seconds) if planned else 0.0))
 
-    def overdue(self, elapsed: float) -> StopReason | None:
-        """Why to stop at once: the money or the time is all gone."""
-        return self._reached(elapsed) if self.spec.money.reserve_seconds else None
+    def overdue(self, elapsed: float, next_look: float = 0.0) -> StopReason | None:
+        """Why to stop at once: the money or the time would be gone before the `next_look`, seconds from now."""
+        planned = self.spec.money.reserve_seconds
+        return self._reached(elapsed + min(next_look, planned / 2)) if planned else None
 
     def _reached(self, elapsed: float) -> StopReason | None:
         money = self.spec.money

@@ -50,6 +50,14 @@ class Worker:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
+    def end(self, seconds: float) -> int:
+        """Kill it and wait; one that hangs inside the kernel (a dead network disk) can't be waited for."""
+        self.kill()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
+
 
 def start(spec: JobSpec, job_file: Path, lock: int | None) -> Worker:
     """Start the worker; its output goes to `record_dir/worker.log`."""
@@ -120,8 +128,14 @@ def needs_hub(spec: JobSpec) -> bool:
 
 
 def guard() -> None:
-    """In the worker: die with the one who started it.  Called before anything slow is imported."""
+    """In the worker: die with the one who started it, and say where it hangs when it is asked (`death.where`).
+
+    Called before anything slow is imported.
+    """
     import ctypes
+    import faulthandler
+
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
 
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

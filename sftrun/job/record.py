@@ -23,7 +23,8 @@ class Past:
 
     last_seq: int = 0
     attempts: int = 0
-    seconds: float = 0.0  # of all attempts, from stage `start` to their last word
+    spent_usd: Decimal = Decimal(0)  # as the last attempt that could say it counted, at the prices of its time
+    seconds: float = 0.0  # since then: of attempts that were cut off, from stage `start` to their last event
     reached_save: bool = False
     finished: events.Finished | None = None
     checkpoint: events.Checkpoint | None = None
@@ -103,14 +104,17 @@ def _fold(past: Past, event: AnyEvent) -> None:
             past.finished = None
         case events.Stage(name="save"):
             past.reached_save = True
-        case events.Finished():
-            past.finished = event
+        case events.Finished() | events.Stopped() | events.Failed():
+            past.finished = event if isinstance(event, events.Finished) else past.finished
+            past.spent_usd, past.seconds = max(past.spent_usd, event.spent_usd), 0.0
+            past.began_at = event.at
         case events.Checkpoint():
             past.checkpoint = event
     past.last_seq = max(past.last_seq, event.seq)
-    past.last_at = event.at
+    if not isinstance(event, events.Note):  # it may be the next supervisor's, said when an attempt is long over
+        past.last_at = event.at
 
 
 def spent(past: Past, usd_per_second: Decimal, known: Decimal) -> Decimal:
     """Money of earlier attempts: what the plan knew, or what the record shows if that is more."""
-    return max(known, Decimal(str(round(past.seconds, 3))) * usd_per_second)
+    return max(known, past.spent_usd + Decimal(str(round(past.seconds, 3))) * usd_per_second)

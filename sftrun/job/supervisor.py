@@ -22,6 +22,7 @@ from sftrun.job import death, process
 from sftrun.job.failures import translate
 from sftrun.job.limits import Limits
 from sftrun.job.output import finished_before, require_writable
+from sftrun.job.pace import Pace
 from sftrun.job.process import Worker
 from sftrun.job.record import DURABLE, Record, parse_line, spent
 
@@ -61,6 +62,9 @@ class Supervisor:
         self.checkpoint = past.checkpoint.path if past.checkpoint else None
         self.last: AnyEvent | None = None
         self.killed_for: StopReason | None = None
+        self.pace = Pace()
+        self.looked_at = self.heard_at = self.began
+        self.silent_for = 0.0
         self.signals = 0
         self.worker: Worker | None = None
 
@@ -79,6 +83,7 @@ class Supervisor:
         stopping.clear(self.spec.record_dir)
         if torn := self.record.past.torn_bytes:
             self._keep(Note(level="warning", message=f"the last line of events.jsonl was torn: {torn} bytes cut away"))
+        self._keep(Stage(name="start", detail="loading the libraries"))
 
     def _settled_before(self) -> bool:
         """Whether nothing is left to do: the adapter stands, or the money is gone."""
@@ -99,7 +104,6 @@ class Supervisor:
         return self._ended()
 
     def _attempt(self) -> None:
-        self._keep(Stage(name="start", detail="loading the libraries"))
         job_file = Path(self.spec.record_dir) / "job.json"
         _write_atomically(job_file, self.spec.model_dump_json(indent=1))
         oom_before = death.count_oom_kills()
@@ -108,8 +112,7 @@ class Supervisor:
             try:
                 self._watch(worker, wake)
             finally:
-                worker.kill()
-                code = worker.process.wait()
+                code = worker.end(GRACE_SECONDS)
                 os.close(worker.events)
         if not self._ended():
             self._explain(worker, code, death.count_oom_kills() - oom_before)
@@ -134,6 +137,9 @@ class Supervisor:
                 ended_at = ended_at or (self.clock() if self._ended() else None)
                 if ended_at is not None and self.clock() - ended_at > GRACE_SECONDS:
                     return None
+                if not self._ended() and self._is_stalled():
+                    stack = death.where(worker.process.pid, worker.log, worker.log_begin)
+                    return self._end(death.stalled(stack, self.stage, self.silent_for))
 
     def _drain(self, source: int, buffer: bytearray) -> bool:
         """Take what is in the pipe; True at its end."""
@@ -142,6 +148,7 @@ class Supervisor:
                 data = os.read(source, 65_536)
             except BlockingIOError:
                 return False
+            self.heard_at = self.clock()
             buffer += data
             *lines, rest = bytes(buffer).split(b"\n") if data else [bytes(buffer)]
             buffer[:] = rest
@@ -157,6 +164,7 @@ class Supervisor:
             worker.process.wait(GRACE_SECONDS)
 
     def _take(self, event: AnyEvent) -> None:
+        self.pace.hear(event, self.clock())
         match event:
             case events.Started():
                 event = event.model_copy(update={"attempt": self.record.past.attempts + 1})
@@ -198,13 +206,20 @@ class Supervisor:
 
     def _look_at_the_clock(self, worker: Worker) -> None:
         elapsed = self._elapsed()
+        lap, self.looked_at = self.began + elapsed - self.looked_at, self.began + elapsed
         if self.signals:
             stopping.request(self.spec.record_dir, self.stop_reason)
-        elif reason := self.limits.due(elapsed):
+        elif reason := self.limits.due(elapsed, self.pace.reserve_seconds):
             stopping.request(self.spec.record_dir, reason)
-        self.killed_for = self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed)
+        self.killed_for = (
+            self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed, 2 * max(lap, TICK_SECONDS))
+        )
         if self.killed_for:
             worker.kill()
+
+    def _is_stalled(self) -> bool:
+        self.silent_for = self.clock() - self.heard_at
+        return self.silent_for > self.pace.silence_seconds(self.stage)
 
     def _explain(self, worker: Worker, code: int, oom_kills: int) -> None:
         if self.killed_for:

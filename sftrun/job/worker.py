@@ -144,6 +144,7 @@ class Work:
         self.channel.say(events.Stage(name=stage, detail=detail))
 
     def _check_stop(self) -> None:
+        self.channel.beat()
         # Several processes obey together at a step (`callbacks`): one that leaves alone would hang the others
         if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
             raise JobStopped

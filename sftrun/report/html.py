@@ -16,8 +16,9 @@ from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.chart import line_chart
 from sftrun.report.progress import stage_words
-from sftrun.report.summary import Compared, Report
+from sftrun.report.summary import Compared, Report, money_facts
 
+LONG_VALUE = 40
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
 
 
@@ -58,7 +59,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         run_id=_text(report.run_id),
         status=_text(report.status),
         where=_text(f"{where}{tries}, {report.model}"),
-        facts="".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in _facts(report)),
+        facts="".join(_fact(name, value) for name, value in sorted(_facts(report), key=_is_long)),
         failure=_failure(report),
         charts=_charts(report, drawn) or '<p class="soft">no step was logged yet</p>',
         estimates=_estimates(report, plan),
@@ -82,10 +83,19 @@ def error_percent(one: Compared) -> float | None:
     return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
 
 
+def _is_long(fact: tuple[str, str]) -> bool:
+    return len(fact[1]) > LONG_VALUE
+
+
+def _fact(name: str, value: str) -> str:
+    """One card; a long value (a path, a bill) has a whole row, below the others."""
+    row = ' class="row"' if _is_long((name, value)) else ""
+    return f"<div{row}><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+
+
 def _facts(report: Report) -> Iterable[tuple[str, str]]:
     yield "time", words.duration(report.seconds)
-    if report.spent_usd or report.executor != "local":
-        yield "money", words.dollars(report.spent_usd)
+    yield from money_facts(report)
     if report.total_steps:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:
@@ -146,10 +156,11 @@ def _stages(report: Report, plan: Plan) -> str:
     rows = []
     for stage in report.stages:
         guess = planned.get(stage.name)
-        span = f"{words.duration(guess.low)} to {words.duration(guess.high)}" if guess else ""
-        cells = (stage_words(stage.name), words.duration(stage.seconds), span)
+        cells = [stage_words(stage.name), words.duration(stage.seconds)]
+        if planned:
+            cells.append(f"{words.duration(guess.low)} to {words.duration(guess.high)}" if guess else "")
         rows.append(_row(cells, guess.basis if guess else ""))
-    head = "<tr><th>stage</th><th>was</th><th>estimated</th><th></th></tr>"
+    head = f"<tr><th>stage</th><th>was</th>{'<th>estimated</th>' if planned else ''}<th></th></tr>"
     return _section("Time by stage", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>')
 
 

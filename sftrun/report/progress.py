@@ -94,13 +94,6 @@ def is_plain(out: IO[str]) -> bool:
     return not out.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "")
 
 
-def money_at(state: RunState, usd_per_second: Decimal, now: float) -> Decimal:
-    """What the run has cost until now; the job's own figure once it has said one for this attempt."""
-    if state.outcome is not None:
-        return state.spent_usd
-    return max(state.spent_usd, usd_per_second * Decimal(str(round(state.seconds_at(now), 3))))
-
-
 def measures(event: events.Step, state: RunState, usd_per_second: Decimal) -> str:
     """A step's figures in one line."""
     parts = [f"loss {words.loss(event.loss)}", f"lr {words.rate(event.learning_rate)}"]
@@ -109,7 +102,7 @@ def measures(event: events.Step, state: RunState, usd_per_second: Decimal) -> st
     if event.memory_gb:
         parts.append(f"{event.memory_gb:.2f} GB")
     if usd_per_second:
-        parts.append(words.dollars(money_at(state, usd_per_second, event.at)))
+        parts.append(words.dollars(state.spent_at(event.at, usd_per_second)))
     if state.seconds_left:
         parts.append(f"{words.clock(state.seconds_left)} to go")
     return ", ".join(parts)

@@ -3,15 +3,20 @@
 Pure, and the form of `report.json` and of `show --format json`.  Schema: `schemas/report-v1.schema.json`.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
 from sftrun.plan.memory import allocated_gb
 from sftrun.plan.models import Plan
+from sftrun.report import words
+from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import RunState
 from sftrun.strict import Strict
+
+HOUR_SECONDS: Final = 3600.0
 
 
 class StageSeconds(Strict):
@@ -88,6 +93,7 @@ class Report(Strict):
     seconds_per_step: float | None
     memory_gb: float
     spent_usd: Decimal
+    billed: Billed | None = None
     checkpoint: str | None
     checkpoints: int
     samples: tuple[SideBySide, ...]
@@ -99,7 +105,7 @@ class Report(Strict):
     versions: dict[str, str]
 
 
-def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str) -> Report:
+def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, billed: Billed | None = None) -> Report:
     """Put the figures together."""
     last, outcome = state.last, state.outcome
     return Report(
@@ -132,6 +138,7 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str) -> 
         seconds_per_step=state.seconds_per_step or None,
         memory_gb=state.memory_gb,
         spent_usd=state.spent_usd,
+        billed=billed,
         checkpoint=state.checkpoint.path if state.checkpoint else None,
         checkpoints=state.checkpoints,
         samples=tuple(SideBySide(prompt=a.prompt, before=a.before, after=a.after) for a in state.answers),
@@ -142,6 +149,22 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str) -> 
         estimates=_compare(plan, state),
         versions=state.started.versions if state.started else {},
     )
+
+
+def money_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What the run counted, and beside it what was billed, each by its name."""
+    counted, billed = words.dollars(report.spent_usd), report.billed
+    if billed is None:
+        if report.spent_usd or report.executor != "local":
+            yield "money", counted
+        return
+    yield "money", f"{counted} computed, from seconds and prices"
+    if report.began_at is not None and billed.through <= report.began_at:
+        first = words.hour((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
+        yield "billed", f"nothing yet: Modal's report has whole hours alone, the first of this run ends {first}"
+    else:
+        until = f"up to {words.hour(billed.through)}"
+        yield "billed", f"{words.dollars(billed.usd)} in Modal's report {until}, before credits; no later hour is in it"
 
 
 def _failure(event: Failed) -> Failure:

@@ -19,7 +19,7 @@ from rich.text import Text
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, StageName
 from sftrun.report import words
-from sftrun.report.progress import Watcher, describe, money_at, stage_words
+from sftrun.report.progress import Watcher, describe, stage_words
 from sftrun.run.state import RunState
 
 _FRAMES_PER_SECOND = 8
@@ -95,7 +95,7 @@ class LiveView(Watcher):
             line.append(f"  {last.tokens_per_second:,.0f} tok/s") if last.tokens_per_second else None
             line.append(f"  {last.memory_gb:.2f} GB") if last.memory_gb else None
         if self._usd_per_second:
-            line.append(f"  {words.dollars(money_at(state, self._usd_per_second, now))}", style="yellow")
+            line.append(f"  {words.dollars(state.spent_at(now, self._usd_per_second))}", style="yellow")
         return line
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.progress import is_plain, stage_words
-from sftrun.report.summary import Report
+from sftrun.report.summary import Report, money_facts
 from sftrun.report.terminal import sparkline
 from sftrun.run.listing import Row
 
@@ -171,8 +171,7 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     if report.memory_gb:
         yield "memory", f"{report.memory_gb:.2f} GB at most"
     yield "time", words.duration(report.seconds)
-    if report.spent_usd or report.executor != "local":
-        yield "money", words.dollars(report.spent_usd)
+    yield from money_facts(report)
     if report.status == "finished":
         yield "adapter", report.output_dir
     else:

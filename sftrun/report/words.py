@@ -1,6 +1,7 @@
 """Numbers as people read them.  One place, so that a figure looks the same in a progress bar, a table and a log."""
 
 import unicodedata
+from datetime import UTC, datetime
 from decimal import Decimal
 
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
@@ -28,6 +29,11 @@ def duration(seconds: float) -> str:
 def dollars(amount: Decimal) -> str:
     """$12.34; four places below ten cents, where two would say nothing."""
     return f"${amount:.4f}" if 0 < amount < Decimal("0.1") else f"${amount:,.2f}"
+
+
+def hour(at: float) -> str:
+    """2026-11-25 14:00 UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def loss(value: float) -> str:

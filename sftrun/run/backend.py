@@ -11,6 +11,7 @@ from typing import Protocol
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RemoteError
 from sftrun.plan.models import Plan
+from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import Local
 from sftrun.run.lock import Holder
@@ -55,6 +56,9 @@ class Backend(Protocol):
 
     def about(self, folder: RunFolder) -> tuple[str, ...]:
         """What only the executor knows of the run, as lines for a person; often nothing."""
+
+    def ask_billed(self, folder: RunFolder) -> Billed:
+        """The provider's own figure of what the run cost; raises an SftrunError where there is none."""
 
     def output_owner(self, folder: RunFolder) -> str | None:
         """The id of the run whose adapter stands in this run's output folder; None if there is none."""

@@ -51,7 +51,7 @@ def make_folder(path: Path) -> Path:
 def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
     """Write all of `text` or nothing; a reader sees the old file or the new one, if `durable` after a power cut too."""
     with translated("write", path):
-        descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        descriptor, beside = _open_beside(path)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(text)
@@ -66,6 +66,16 @@ def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def _open_beside(path: Path) -> tuple[int, str]:
+    """A new file in the same folder; an error names the file that was asked for, not this one."""
+    try:
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, "", str(path.parent)) from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def sync_folder(path: Path) -> None:

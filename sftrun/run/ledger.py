@@ -9,6 +9,7 @@
               worker.log     what the worker printed
               remote.json    how to find a run on Modal; build.log, how its image was built
               report.json    the summary of a run that ended, derived from the events
+              billed.json    what the provider says that it cost, where somebody has asked
     volumes/<name>/          the local twin of a Modal Volume
 
 A run's folder appears whole, by a rename.  Its id is a hash of the plan's identity and a generation, which `--force`

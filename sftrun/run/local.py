@@ -19,12 +19,13 @@ from typing import ClassVar
 
 from sftrun.contract import stopping
 from sftrun.contract.jobspec import JobSpec, MoneySpec
-from sftrun.errors import LedgerError, MissingPackages, RunFailed
+from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
 from sftrun.run import places
 from sftrun.run.answers import ask
+from sftrun.run.billing import Billed
 from sftrun.run.files import make_folder, translated
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.lock import Holder, holder
@@ -103,6 +104,11 @@ class Local:
 
     def about(self, folder: RunFolder) -> tuple[str, ...]:
         return ()
+
+    def ask_billed(self, folder: RunFolder) -> Billed:
+        raise SftrunError(
+            f"run {folder.id} ran on this machine, for which nobody sends a bill", help="leave --billed out"
+        )
 
     def output_owner(self, folder: RunFolder) -> str | None:
         try:

@@ -21,7 +21,18 @@ from sftrun.facts.files import sha256
 from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
-from sftrun.run import answers, board, modal_answer, modal_call, modal_files, modal_mirror, modal_start, modal_wait
+from sftrun.run import (
+    answers,
+    board,
+    modal_answer,
+    modal_billing,
+    modal_call,
+    modal_files,
+    modal_mirror,
+    modal_start,
+    modal_wait,
+)
+from sftrun.run.billing import Billed
 from sftrun.run.files import make_folder
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
@@ -133,6 +144,9 @@ class Modal:
             return ()
         waits = ", ".join(f"{modal_wait.NAMES[name]} {age(seconds)}" for name, seconds in known.waits.items())
         return (f"on Modal {known.dashboard}", *((f"waited   {waits}",) if waits else ()))
+
+    def ask_billed(self, folder: RunFolder) -> Billed:
+        return modal_billing.ask(folder.id, folder.manifest().created, time.time())
 
     def output_owner(self, folder: RunFolder) -> str | None:
         volume, path = self._output(folder)

@@ -7,7 +7,6 @@ and the next attempt find it.
 
 import os
 import time
-from decimal import Decimal
 
 import modal
 
@@ -120,7 +119,7 @@ def last_seq(folder: RunFolder) -> int:
 
 def _said_for_it(folder: RunFolder, state: RunState, event: AnyEvent) -> str:
     rate = folder.job().money.usd_per_second
-    spent = max(state.spent_usd, rate * Decimal(str(round(state.seconds, 3))))
+    spent = state.spent_at(state.active_at, rate)
     stamped = event.model_copy(update={"seq": last_seq(folder) + 1, "at": time.time(), "spent_usd": spent})
     return board.close(modal_call.board(), folder.id, events.dump(stamped))
 

@@ -48,7 +48,8 @@ class RunState:
     """How a run stands.  Times are seconds since 1970.
 
     `seconds_before` is the length of earlier attempts, `attempt_at` the first word of the present one, `active_at` its
-    last one so far (a note may be the supervisor's, said when an attempt is long over).
+    last one so far (a note may be the supervisor's, said when an attempt is long over); `seconds_counted` is the length
+    that `spent_usd` was said for.
     """
 
     status: Status = "starting"
@@ -77,6 +78,7 @@ class RunState:
     notes: tuple[Note, ...] = ()
     memory_gb: float = 0.0
     spent_usd: Decimal = Decimal(0)
+    seconds_counted: float = 0.0
     outcome: Finished | Stopped | Failed | None = None
 
     @property
@@ -113,6 +115,13 @@ class RunState:
     def seconds_at(self, now: float) -> float:
         """Length of all attempts if the present one went on until `now`."""
         return self.seconds_before + (max(now - self.attempt_at, 0.0) if self.attempt_at else 0.0)
+
+    def spent_at(self, now: float, usd_per_second: Decimal) -> Decimal:
+        """What the run has cost until `now`: its own last word, and the time since then at the present price."""
+        if self.outcome is not None:
+            return self.spent_usd
+        since = max(self.seconds_at(now) - self.seconds_counted, 0.0)
+        return self.spent_usd + usd_per_second * Decimal(str(round(since, 3)))
 
 
 def fold(events: Iterable[AnyEvent], state: RunState | None = None) -> RunState:
@@ -210,7 +219,13 @@ def _sample(state: RunState, event: Sample) -> RunState:
 
 
 def _ended(state: RunState, event: Finished | Stopped | Failed) -> RunState:
-    state = replace(_close_stage(state, event.at), outcome=event, status=event.kind, spent_usd=event.spent_usd)
+    state = replace(
+        _close_stage(state, event.at),
+        outcome=event,
+        status=event.kind,
+        spent_usd=event.spent_usd,
+        seconds_counted=state.seconds_at(event.at),
+    )
     return replace(state, memory_gb=max(state.memory_gb, event.memory_gb)) if isinstance(event, Finished) else state
 
 

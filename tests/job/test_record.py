@@ -14,6 +14,7 @@ from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec,
 from sftrun.errors import RunBusy
 from sftrun.job import death, failures, lock
 from sftrun.job.limits import Limits
+from sftrun.job.pace import Pace
 from sftrun.job.record import Record, spent
 
 START = events.Stage(name="start")
@@ -41,12 +42,25 @@ def test_numbers_go_on_over_attempts(tmp_path: Path) -> None:
         assert record.past.attempts == attempt - 1
         record.append(START, 100.0 * attempt)
         record.append(BEGUN, 100.0 * attempt + 2)
-        record.append(events.Note(message="x"), 100.0 * attempt + 10)
+        record.append(events.Sample(when="before", index=0, prompt="p", text="t"), 100.0 * attempt + 10)
         record.close()
     found = Record(tmp_path / "events.jsonl").past
     assert (found.last_seq, found.attempts, found.seconds) == (6, 2, 20.0)
     assert spent(found, Decimal("0.5"), Decimal(0)) == Decimal("10.0")
     assert spent(found, Decimal("0.5"), Decimal(12)) == Decimal(12)
+
+
+def test_what_an_attempt_said_it_spent_stands_whatever_a_second_costs_now(tmp_path: Path) -> None:
+    record = Record(tmp_path / "events.jsonl")
+    record.append(START, 100.0)
+    record.append(events.Stopped(reason="budget", step=3, spent_usd=Decimal("1.5")), 110.0)
+    record.append(START, 5000.0)
+    record.append(BEGUN, 5004.0)
+    record.append(events.Note(level="warning", message="said by the next supervisor, days later"), 90_000.0)
+    record.close()
+    found = Record(tmp_path / "events.jsonl").past
+    assert spent(found, Decimal("0.01"), Decimal(0)) == Decimal("1.54")
+    assert spent(found, Decimal("0.02"), Decimal(0)) == Decimal("1.58")
 
 
 @pytest.mark.parametrize("torn", [b'{"seq":2,"kind":"no', b'{"seq":2}\n', b"\0\0\0\0"])
@@ -115,6 +129,38 @@ def test_the_budget_is_reached_early_by_the_reserve(tmp_path: Path) -> None:
     assert limits.spent(20.0) == Decimal("0.60")
     assert [limits.due(seconds) for seconds in (49.0, 50.0)] == [None, "budget"]
     assert [limits.overdue(seconds) for seconds in (59.0, 60.0)] == [None, "budget"]
+
+
+def test_a_run_may_ask_for_a_larger_reserve_than_its_plan_but_no_smaller_one(tmp_path: Path) -> None:
+    money = MoneySpec(usd_per_second=Decimal("0.01"), max_usd=Decimal("1.00"), reserve_seconds=10.0)
+    limits = Limits(job(tmp_path, money), spent_before=Decimal(0))
+    assert [limits.due(seconds, 30.0) for seconds in (69.0, 70.0)] == [None, "budget"]
+    assert [limits.due(seconds, 1.0) for seconds in (89.0, 90.0)] == [None, "budget"]
+
+
+def test_the_last_look_before_the_limit_ends_the_worker(tmp_path: Path) -> None:
+    money = MoneySpec(usd_per_second=Decimal("0.01"), max_usd=Decimal("1.00"), reserve_seconds=10.0)
+    limits = Limits(job(tmp_path, money), spent_before=Decimal(0))
+    assert [limits.overdue(seconds, 2.0) for seconds in (97.0, 98.0)] == [None, "budget"]
+    assert [limits.overdue(seconds, 60.0) for seconds in (94.0, 95.0)] == [None, "budget"]
+
+
+def test_a_pace_is_that_of_the_slowest(tmp_path: Path) -> None:
+    pace = Pace()
+    assert (pace.reserve_seconds, pace.silence_seconds("train"), pace.silence_seconds("save")) == (0.0, 600.0, 7200.0)
+    pace.hear(events.ModelReady(parameters=10**9, trainable_parameters=10**9, total_steps=100), now=50.0)
+    assert pace.silence_seconds("train") == 600.0  # the first checkpoint of 12 GB fits in it
+    shape = {"total_steps": 100, "epoch": 0.1, "loss": 1.0, "learning_rate": 1e-4}
+    pace.hear(events.Step(step=10, seconds_per_step=4.0, **shape), now=90.0)
+    pace.hear(events.Step(step=20, seconds_per_step=3.0, **shape), now=120.0)
+    pace.hear(events.Evaluated(step=22, loss=1.0, rows=9), now=158.0)
+    pace.hear(events.Checkpoint(step=22, path="/c", seconds=20.0), now=178.0)
+    assert (pace.step, pace.evaluation, pace.save) == (4.0, 30.0, 20.0)
+    assert pace.reserve_seconds == 68.0
+    pace.hear(events.Step(step=30, seconds_per_step=90.0, **shape), now=900.0)
+    assert (pace.silence_seconds("train"), pace.silence_seconds("data")) == (1800.0, 7200.0)
+    pace.hear(events.ModelReady(parameters=7 * 10**9, trainable_parameters=7 * 10**9, total_steps=100), now=901.0)
+    assert pace.silence_seconds("train") == 4200.0
 
 
 def test_the_timeout_counts_this_attempt_alone(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The roofline: how work grows, and that measured paces are met."""
 
-
 import pytest
 
 from sftrun.facts import calibration

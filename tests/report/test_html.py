@@ -1,6 +1,7 @@
 """The page that is forwarded: whole, safe, and right about the error."""
 
 import re
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ from sftrun.plan.models import Plan
 from sftrun.report import chart
 from sftrun.report.html import Curves, curves, error_percent, page
 from sftrun.report.summary import Compared, Report, report
+from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import fold
 from tests.plan.test_estimate import census, facts, plan_of
@@ -158,3 +160,31 @@ def test_any_span_can_be_drawn(values: tuple[float, float]) -> None:
 
 def test_ticks_are_round_numbers() -> None:
     assert chart.ticks(0, 10) == [0, 5, 10]
+
+
+def test_a_run_without_an_estimate_has_no_empty_column() -> None:
+    course = said()
+    assert "<th>estimated</th>" in written()
+    bare = page(reported(course), plan().model_copy(update={"cost": None}), curves(course))
+    stages = bare[bare.index("Time by stage") : bare.index("Before and after")]
+    assert "<th>estimated</th>" not in stages
+    assert stages.count("<td") == 3 * stages.count("<tr><td")
+
+
+def test_a_long_path_and_a_bill_have_a_row_of_their_own() -> None:
+    billed = Billed(usd=Decimal("1.25"), through=7200.0, asked_at=7300.0)
+    folder = "/data/checkpoints/a-folder-with-a-long-name/quickstart"
+    found = reported(said()).model_copy(update={"billed": billed, "output_dir": folder})
+    text = page(found, plan(), Curves())
+    assert f'<div class="row"><dt>adapter</dt><dd>{folder}</dd></div>' in text
+    assert "$1.25 in Modal&#x27;s report up to 1970-01-01 02:00 UTC, before credits; no later hour is in it" in text
+    assert '<div class="row"><dt>billed</dt>' in text
+
+
+def test_a_bill_of_the_running_hour_is_not_there_yet() -> None:
+    billed = Billed(usd=Decimal(0), through=-3600.0, asked_at=-100.0)
+    text = page(reported(said()).model_copy(update={"billed": billed}), plan(), Curves())
+    assert (
+        "nothing yet: Modal&#x27;s report has whole hours alone, the first of this run ends 1970-01-01 01:00 UTC"
+        in text
+    )

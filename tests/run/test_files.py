@@ -39,6 +39,14 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
         write_atomic(tmp_path / "file" / "a.json", "x")
 
 
+def test_what_cant_be_written_is_named_and_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(LedgerError, match=f"can't write `{tmp_path}/gone`: it is not there"):
+        write_atomic(tmp_path / "gone" / "page.html", "x")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match=f"can't write `{tmp_path}/file/a.json`: a part of that path is a file"):
+        write_atomic(tmp_path / "file" / "a.json", "x")
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LedgerError, match="is damaged: it is no UTF-8 text"):

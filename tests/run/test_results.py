@@ -89,3 +89,11 @@ def test_pull_onto_a_file(finished: Place) -> None:
     said = finished.sftrun("pull", "tryout", "r.yaml")
     assert said.returncode == 1
     assert "`r.yaml` is no folder" in said.stderr
+
+
+def test_a_run_on_this_machine_has_no_bill(finished: Place) -> None:
+    for command in ("show", "report"):
+        said = finished.sftrun(command, "tryout", "--billed")
+        assert said.returncode == 1
+        assert "ran on this machine, for which nobody sends a bill" in said.stderr
+        assert "help: leave --billed out" in said.stderr

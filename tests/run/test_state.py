@@ -57,6 +57,22 @@ def test_a_new_attempt_takes_back_what_came_after_its_checkpoint() -> None:
     assert state.first.loss == 3.0
 
 
+def test_money_goes_on_from_the_last_word_at_the_present_price() -> None:
+    stopped = events.Stopped(reason="budget", step=2, spent_usd=Decimal("5"))
+    first = numbered(events.Stage(name="start"), started(), step(2), stopped)
+    assert fold(first).spent_at(9999.0, Decimal("0.10")) == Decimal("5")
+    again = numbered(events.Stage(name="start"), started(2, resumed_from=2), after=4, at=5000.0)
+    state = fold([*first, *again])
+    assert (state.seconds_at(5010.0), state.spent_at(5010.0, Decimal("0.10"))) == (13.0, Decimal("6.000"))
+
+
+def test_a_run_that_is_stopped_again_before_it_begins_costs_no_idle_time() -> None:
+    stopped = events.Stopped(reason="budget", step=2, spent_usd=Decimal("5"))
+    first = numbered(events.Stage(name="start"), started(), step(2), stopped)
+    state = fold([*first, *numbered(events.Stage(name="start"), stopped, after=4, at=90_000.0)])
+    assert (state.seconds, state.spent_usd, state.stage_seconds["start"]) == (4.0, Decimal("5"), 4.0)
+
+
 def test_time_between_attempts_does_not_count() -> None:
     state = fold([*numbered(started(), step(1)), *numbered(started(2), step(2), after=2, at=9000.0)])
     assert state.seconds == 2.0
