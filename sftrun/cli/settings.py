@@ -3,10 +3,8 @@
 A misspelt key is refused: a monthly cap that nobody reads is a cap that does not hold.
 """
 
-import tomllib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,8 +35,13 @@ def amount(section: str, key: str, example: str) -> Decimal | None:
 
 def _read() -> dict[str, dict[str, Any]]:
     file = Path(FILE)
+    if not file.exists():
+        return {}
+    import tomllib
+    from difflib import get_close_matches
+
     try:
-        found = tomllib.loads(file.read_text("utf-8")) if file.exists() else {}
+        found = tomllib.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise SftrunError(f"`{file}` can't be read: {error}", help="mend it, or move it away") from error
     for said, known in _wrong(found):
