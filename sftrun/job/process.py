@@ -86,11 +86,15 @@ def command(spec: JobSpec, job_file: Path) -> list[str]:
 
 def environment(spec: JobSpec, writing: int) -> dict[str, str]:
     """What the worker sees.  The pipe goes by name, so that `launch` can pass it on."""
+    return base_environment(spec) | {EVENTS: f"{OWN_DESCRIPTORS}{writing}"}
+
+
+def base_environment(spec: JobSpec) -> dict[str, str]:
+    """What every process beside the model sees."""
     env = DEFAULTS | dict(os.environ)
     here = str(Path(sftrun.__file__).parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
     env[SUPERVISOR] = str(os.getpid())
-    env[EVENTS] = f"{OWN_DESCRIPTORS}{writing}"
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
     if spec.gpu_count == 0:
@@ -113,12 +117,17 @@ def needs_hub(spec: JobSpec) -> bool:
 
 def guard() -> None:
     """In the worker: die with the one who started it.  Called before anything slow is imported."""
+    die_with_parent()
+    parent = os.environ.get(SUPERVISOR)
+    if parent is not None and "RANK" not in os.environ and os.getppid() != int(parent):
+        os._exit(1)  # it died before the kernel was asked
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for it."""
     import ctypes
 
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    parent = os.environ.get(SUPERVISOR)
-    if parent is not None and "RANK" not in os.environ and os.getppid() != int(parent):
-        os._exit(1)  # it died before the kernel was asked
