@@ -21,6 +21,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RunBusy
 from sftrun.job import checkpoints
 from sftrun.job.entry import supervise
+from sftrun.run import remote_fetch
 from sftrun.run.board import Board, call_key, read, remote_key, seq_of
 from sftrun.strict import Strict
 
@@ -34,15 +35,16 @@ _WORTH_A_RETRY = {"killed", "stalled", "error"}
 class Order(Strict):
     """What the client hands to the container.
 
-    `volume` is the one that holds record and output, `cache` that of models and data; `remote` and `files` are put
-    beside the record, so that the run can be found from a machine that has nothing but its id.
+    `volume` is the one that holds record and output, `cache` that of models and data; `ready` are marks that whoever
+    prepares leaves there; `remote` and `files` are put beside the record, so that the run can be found from a machine
+    that has nothing but its id.
     """
 
     job: JobSpec
     board: str
     volume: str
     cache: str
-    ready: str = ""
+    ready: tuple[str, ...] = ()
     remote: str = "{}"
     files: dict[str, str] = {}
     environment: str | None = None
@@ -163,7 +165,7 @@ def forget_unrecorded(job: JobSpec, seen: list[AnyEvent]) -> None:
 
 
 def prepare(text: str, function_id: str) -> str:
-    """On a cheap container: fetch what the GPU would wait for, then start `execute`; the id of its call, or a refusal.
+    """On a cheap container: make ready what the GPU would wait for, then start `execute`; its call's id, or a refusal.
 
     `execute` is spawned from here and not by the client: a detached App keeps its last top-level call alone.
     """
@@ -173,58 +175,19 @@ def prepare(text: str, function_id: str) -> str:
         return str(spawned)
     cache = _volume(order, order.cache)
     try:
-        fetch(order.job)
-        if order.ready:
-            _mark(Path(os.environ["HF_HOME"]).parent / order.ready)
+        remote_fetch.fetch(order.job)
+        remote_fetch.tokenise(order.job)
+        for mark in order.ready:
+            remote_fetch.mark(Path(os.environ["HF_HOME"]).parent / mark)
         commit(cache)
         call_id = str(modal.Function.from_id(function_id).spawn(text).object_id)
     except Exception as error:
-        if _is_final(error):
-            return f"{REFUSED}{refusal(error, order.job)}"
-        raise JobCrashed(refusal(error, order.job)) from None
+        refusal = remote_fetch.refusal(error, order.job)
+        if remote_fetch.is_final(error):
+            return f"{REFUSED}{events.dump(refusal)}"
+        raise JobCrashed(refusal.message) from None
     store.put(key, call_id, skip_if_exists=True)
     return call_id
-
-
-def refusal(error: Exception, job: JobSpec) -> str:
-    """Why something could not be fetched, in one sentence."""
-    from sftrun.job.failures import translate
-
-    if "GatedRepoError" in _kinds(error):
-        name = job.model.name_or_path
-        return (
-            f"the model `{name}` is gated: accept its terms at huggingface.co/{name}, "
-            "and name a Secret with your HF_TOKEN under `secrets`"
-        )
-    failure = translate(error)
-    return failure.message + (f" ({failure.help})" if failure.help else "")
-
-
-def _is_final(error: Exception) -> bool:
-    """Whether another try would hear the same: the Hub has answered."""
-    return bool(_kinds(error) & {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError"})
-
-
-def _kinds(error: Exception) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _mark(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{time.time():.0f}\n")
-
-
-def fetch(job: JobSpec) -> None:
-    """The model at its commit and the Hub's data sets into the cache Volume (HF_HOME lies on it)."""
-    from huggingface_hub import snapshot_download
-
-    if not job.model.name_or_path.startswith(("builtin:", "/")):
-        snapshot_download(
-            job.model.name_or_path, revision=job.model.revision, ignore_patterns=["*.bin", "*.pth", "*.gguf"]
-        )
-    for source in (job.dataset.train, job.dataset.eval):
-        if source is not None and source.hub is not None:
-            snapshot_download(source.hub, revision=source.revision, repo_type="dataset")
 
 
 def verdict(seen: list[AnyEvent]) -> Verdict:
