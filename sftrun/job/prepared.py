@@ -26,7 +26,7 @@ from sftrun.job.failures import JobFailure
 from sftrun.job.shards import Counts, Crew
 from sftrun.strict import Strict
 
-VERSION = 1
+VERSION = 1  # to be raised with whatever changes a token, its label or its place
 MARKER = "prepared.json"
 FOLDER = "prepared"
 DROPPED_SHARE_WORTH_SAYING = 0.01

@@ -54,7 +54,7 @@ class Pending:
 
 def begin(spec: JobSpec, tokenizer: Any, between: Callable[[], None]) -> "Prepared | Pending":
     """What stands, or what is soon made; or a process that has begun to make it."""
-    from sftrun.job import data, prepared
+    from sftrun.job import prepared
     from sftrun.job.shards import Crew
 
     place = prepared.folder(spec, tokenizer)
@@ -62,10 +62,18 @@ def begin(spec: JobSpec, tokenizer: Any, between: Callable[[], None]) -> "Prepar
         return found
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return Pending(place, None)
-    sources = [source for source in (spec.dataset.train, spec.dataset.eval) if source is not None]
-    if any(source.hub for source in sources) or sum(map(data.size, sources)) > WORTH_A_PROCESS_BYTES:
+    if _is_worth_a_process(spec):
         return Pending(place, start(spec))
     return prepared.make(spec, tokenizer, place, Crew(between=between))
+
+
+def _is_worth_a_process(spec: JobSpec) -> bool:
+    from sftrun.job import data
+
+    if spec.trainer.engine != "trl":  # its import changes what tokenizers are, here and not there
+        return False
+    sources = [source for source in (spec.dataset.train, spec.dataset.eval) if source is not None]
+    return any(source.hub for source in sources) or sum(map(data.size, sources)) > WORTH_A_PROCESS_BYTES
 
 
 def start(spec: JobSpec) -> "subprocess.Popen[bytes]":

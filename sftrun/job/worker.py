@@ -56,7 +56,7 @@ class Work:
         if isinstance(data, preparing.Pending):
             from sftrun.job import build
 
-            weights = build.weights_ahead(spec) if spec.trainer.engine == "trl" else None
+            weights = build.weights_ahead(spec)
             data = data.wait(self._check_stop)
         self.channel.say(data.summary())
         for remark in data.remarks(spec.trainer.max_length):
