@@ -43,7 +43,7 @@ def main() -> None:
         path = folder / "train.jsonl"
         with path.open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(row) + "\n" for row in rows(options.rows, options.japanese))
-        tokenizer = options.tokenizer or _tokenizer(folder / "model", path)
+        tokenizer = options.tokenizer or trained_tokenizer(folder / "model", path)
         megabytes, load = path.stat().st_size / 1e6, os.getloadavg()[0]
         print(f"{options.rows:,} rows, {megabytes:.0f} MB, {os.cpu_count()} cores, load {load:.1f}")
         for label in ("first look", "second look"):
@@ -84,7 +84,7 @@ def _cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def _tokenizer(folder: Path, path: Path) -> Path:
+def trained_tokenizer(folder: Path, path: Path) -> Path:
     """A byte-level BPE of 32,000, learnt from the rows and from words enough to fill it."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 

@@ -103,14 +103,17 @@ def train(job: JobSpec, folder: Path) -> float:
 
 
 def _train_bare(job: JobSpec) -> None:
+    from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from sftrun.job import build, data, model, plain_head, tokens
+    from sftrun.job import data, model, plain_head, tokens
 
     if not model.has_gpu():
         plain_head.install()
     tokenizer = model.load_tokenizer(job.model)
     rows, _ = data.load(job.dataset, job.trainer.seed)
+    found = tokens.learnable(rows, job, tokenizer)
+    columns = {"input_ids": [list(ids) for ids in found.input_ids], "labels": [list(ids) for ids in found.labels]}
     wanted = job.trainer
     config = SFTConfig(
         output_dir=job.checkpoints_dir,
@@ -132,7 +135,7 @@ def _train_bare(job: JobSpec) -> None:
     trainer = SFTTrainer(
         model=model.load_model(job.model, job.quantization),
         args=config,
-        train_dataset=build._dataset(tokens.learnable(rows, job, tokenizer)),
+        train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
         peft_config=model.lora_config(job.lora),
     )

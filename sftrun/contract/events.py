@@ -47,7 +47,10 @@ class Stage(Event):
 
 
 class DataReady(Event):
-    """The rows as the trainer will see them: tokens after cutting at `max_length`; `learnt_tokens` have a label."""
+    """The rows as the trainer will see them: tokens after cutting at `max_length`; `learnt_tokens` have a label.
+
+    `was_ready`: they stood tokenised on the disk, and nothing was tokenised now.
+    """
 
     kind: Literal["data_ready"] = "data_ready"
     format: str
@@ -56,6 +59,7 @@ class DataReady(Event):
     rows_dropped: int = 0
     tokens: int
     learnt_tokens: int
+    was_ready: bool = False
 
 
 class ModelReady(Event):

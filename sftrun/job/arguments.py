@@ -59,8 +59,8 @@ TOKENISING = (
 )
 
 
-def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
-    """Keyword arguments of TRL's SFTConfig; `trainer.extra` has the last word."""
+def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool = False) -> Arguments:
+    """Keyword arguments of TRL's SFTConfig; `trainer.extra` has the last word.  `is_packed`: the rows are bins."""
     trainer = spec.trainer
     arguments: Arguments = {name: getattr(trainer, name) for name in SAME}
     arguments |= {
@@ -83,6 +83,8 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
         "use_cpu": not has_gpu,
         "dataloader_pin_memory": has_gpu,
     }
+    if is_packed:
+        arguments["dataset_kwargs"] = {"skip_prepare_dataset": True}
     arguments |= _evaluation(trainer, has_eval)
     if has_gpu and trainer.engine == "trl":
         arguments |= _loading(trainer)

@@ -5,8 +5,10 @@ Files are read here and not by `datasets`, whose errors name neither, and whose 
 
 import csv
 import glob
+import hashlib
 import json
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +74,19 @@ def read(source: DataSource, form: DataFormat | str) -> Rows:
     return Rows(known, rows, places)
 
 
+def content(source: DataSource) -> tuple[tuple[str, str], ...] | None:
+    """(name, SHA-256) of each file, or (name, commit) of a Hub's data set; None where the Hub names no commit."""
+    if source.hub is not None:
+        commit = _commit(source.hub, source.revision)
+        return None if commit is None else ((source.hub, commit),)
+    return tuple((str(path), _sha256(path)) for name in source.files for path in _expand(name))
+
+
+def size(source: DataSource) -> int:
+    """Bytes of the files."""
+    return sum(path.stat().st_size for name in source.files for path in _expand(name))
+
+
 def _name(source: DataSource) -> str:
     return source.hub or ", ".join(source.files)
 
@@ -128,13 +143,15 @@ def _from_files(names: Sequence[str]) -> Iterator[tuple[str, Row]]:
         try:
             yield from reader(path)
         except OSError as error:
-            raise JobFailure(
-                "data", f"can't read {path}: {error.strerror}", "check `dataset` and the volume it stands on"
-            ) from None
+            raise _unreadable(path, error) from None
         except UnicodeDecodeError as error:
             raise JobFailure(
                 "data", f"{path} is not UTF-8: byte {error.start} can't be read", "save it as UTF-8"
             ) from None
+
+
+def _unreadable(path: Path, error: OSError) -> JobFailure:
+    return JobFailure("data", f"can't read {path}: {error.strerror}", "check `dataset` and the volume it stands on")
 
 
 def _expand(name: str) -> list[Path]:
@@ -216,6 +233,25 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 _READERS = {".jsonl": _read_lines, ".json": _read_json, ".csv": _read_csv, ".parquet": _read_parquet}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _commit(hub: str, revision: str | None) -> str | None:
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().dataset_info(hub, revision=revision, timeout=10).sha
+    except Exception:  # no network, or nothing of that name: reading it will say what is so
+        return None
 
 
 def _from_hub(source: DataSource) -> Iterator[tuple[str, Row]]:

@@ -35,6 +35,10 @@ class JobFailure(Exception):
         self.message = message
         self.help = help
 
+    def __reduce__(self) -> tuple[type["JobFailure"], tuple[FailureKind, str, str | None]]:
+        """So that one process can raise what another one met."""
+        return JobFailure, (self.kind, self.message, self.help)
+
 
 class JobStopped(Exception):
     """A stop was asked for before training began: there is nothing to save."""

@@ -102,11 +102,15 @@ def _rendezvous(spec: JobSpec) -> list[str]:
 
 def environment(spec: JobSpec, writing: int) -> dict[str, str]:
     """What the worker sees.  The pipe goes by name, so that `launch` can pass it on."""
+    return base_environment(spec) | {EVENTS: f"{OWN_DESCRIPTORS}{writing}"}
+
+
+def base_environment(spec: JobSpec) -> dict[str, str]:
+    """What every process beside the model sees."""
     env = DEFAULTS | dict(os.environ)
     here = str(Path(sftrun.__file__).parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
     env[SUPERVISOR] = str(os.getpid())
-    env[EVENTS] = f"{OWN_DESCRIPTORS}{writing}"
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
     if spec.gpu_count == 0:
@@ -132,15 +136,20 @@ def guard() -> None:
 
     Called before anything slow is imported.
     """
-    import ctypes
     import faulthandler
 
     faulthandler.register(signal.SIGUSR1, all_threads=False)
+    die_with_parent()
+    parent = os.environ.get(SUPERVISOR)
+    if parent is not None and "RANK" not in os.environ and os.getppid() != int(parent):
+        os._exit(1)  # it died before the kernel was asked
+
+
+def die_with_parent() -> None:
+    """Ask the kernel for it."""
+    import ctypes
 
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    parent = os.environ.get(SUPERVISOR)
-    if parent is not None and "RANK" not in os.environ and os.getppid() != int(parent):
-        os._exit(1)  # it died before the kernel was asked

@@ -12,27 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sftrun.contract.events import DataReady
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.formats import split_instruction
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import chat
-from sftrun.job.data import Row, Rows
-from sftrun.job.failures import JobFailure
+from sftrun.job.data import Row
 
 IGNORED = -100
-BATCH = 1000
-DROPPED_SHARE_WORTH_SAYING = 0.01
 Tokenized = tuple[list[int], list[int]]
 Ids: TypeAlias = "array[int]"  # 4 bytes a token; a list takes 8 and an object each
 
 
 @dataclass
 class Learnable:
-    """Rows ready for the trainer."""
+    """Rows ready for the trainer; `dropped` are the indices of those in which nothing is learnt."""
 
     input_ids: list[Ids] = field(default_factory=list)
     labels: list[Ids] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)  # indices of rows in which nothing is learnt
+    dropped: list[int] = field(default_factory=list)
     cut: int = 0
 
     def __len__(self) -> int:
@@ -52,61 +49,23 @@ def count_learnt(labels: Sequence[int]) -> int:
     return len(labels[1:]) - labels[1:].count(IGNORED)
 
 
-def learnable(rows: Rows, spec: JobSpec, tokenizer: Any, between: Callable[[], None] = lambda: None) -> Learnable:
-    """Tokenise, label and cut; raises if no row is left.  `between` is called between batches."""
+def label(rows: Sequence[Row], form: DataFormat, spec: JobSpec, tokenizer: Any) -> Learnable:
+    """Tokenise, label and cut; a row in which nothing is learnt is left out."""
     result, longest = Learnable(), spec.trainer.max_length
-    maker = _maker(rows.format, spec, tokenizer)
-    for begin in range(0, len(rows), BATCH):
-        between()
-        for index, (ids, labels) in enumerate(maker(rows.rows[begin : begin + BATCH]), begin):
-            result.cut += len(ids) > longest
-            if count_learnt(labels[:longest]):
-                result.input_ids.append(array("i", ids[:longest]))
-                result.labels.append(array("i", labels[:longest]))
-            else:
-                result.dropped.append(index)
-    if not len(result):
-        raise _nothing_to_learn(rows, longest)
+    for index, (ids, labels) in enumerate(_maker(form, spec, tokenizer)(rows)):
+        result.cut += len(ids) > longest
+        if count_learnt(labels[:longest]):
+            result.input_ids.append(array("i", ids[:longest]))
+            result.labels.append(array("i", labels[:longest]))
+        else:
+            result.dropped.append(index)
     return result
-
-
-def summarise(rows: Rows, train: Learnable, evaluation: Learnable | None) -> DataReady:
-    """What the data came to."""
-    return DataReady(
-        format=rows.format,
-        rows=len(train),
-        eval_rows=0 if evaluation is None else len(evaluation),
-        rows_dropped=len(train.dropped),
-        tokens=train.tokens,
-        learnt_tokens=train.learnt_tokens,
-    )
-
-
-def remarks(rows: Rows, train: Learnable, longest: int) -> Iterator[str]:
-    """Warnings about the data, as sentences."""
-    if train.cut:
-        yield f"{train.cut} of {len(rows)} rows were cut at `trainer.max_length` {longest}"
-    if len(train.dropped) > DROPPED_SHARE_WORTH_SAYING * len(rows):
-        first = rows.places[train.dropped[0]]
-        count = f"{len(train.dropped)} of {len(rows)} rows"
-        yield f"{count} have nothing to learn from and are left out (the first: {first})"
-
-
-def _nothing_to_learn(rows: Rows, longest: int) -> JobFailure:
-    message = (
-        f"none of the {len(rows)} rows has anything to learn from: every label is masked (the first: {rows.places[0]})"
-    )
-    return JobFailure(
-        "data",
-        message,
-        f"raise `trainer.max_length` ({longest}) if prompts fill it, or see that completions are not empty",
-    )
 
 
 Maker = Callable[[Sequence[Row]], Iterator[Tokenized]]
 
 
-def _maker(form: str, spec: JobSpec, tokenizer: Any) -> Maker:
+def _maker(form: DataFormat, spec: JobSpec, tokenizer: Any) -> Maker:
     completion_only = spec.trainer.completion_only_loss is not False
     if form == "text":
         column = str(spec.trainer.extra.get("dataset_text_field", "text"))

@@ -49,21 +49,24 @@ class Work:
         self._start()
 
         self._enter("data", spec.dataset.train.hub or ", ".join(spec.dataset.train.files))
-        from sftrun.job import data, model, tokens
+        from sftrun.job import model, preparing
 
         model.require_optimizer(spec)
         tokenizer = model.load_tokenizer(spec.model, spec.trainer.extra)
-        rows, eval_rows = data.load(spec.dataset, spec.trainer.seed)
-        train = tokens.learnable(rows, spec, tokenizer, self._check_stop)
-        evaluation = None if eval_rows is None else tokens.learnable(eval_rows, spec, tokenizer, self._check_stop)
-        self.channel.say(tokens.summarise(rows, train, evaluation))
-        for remark in tokens.remarks(rows, train, spec.trainer.max_length):
+        data, weights = preparing.begin(spec, tokenizer, self._check_stop), None
+        if isinstance(data, preparing.Pending):
+            from sftrun.job import build
+
+            weights = build.weights_ahead(spec)
+            data = data.wait(self._check_stop)
+        self.channel.say(data.summary())
+        for remark in data.remarks(spec.trainer.max_length):
             self.channel.note(remark, is_warning=True)
 
         self._enter("model", spec.model.name_or_path)
         from sftrun.job import build, callbacks, fast_path
 
-        trainer, watcher = build.trainer(spec, self.channel, tokenizer, train, evaluation)
+        trainer, watcher = build.trainer(spec, self.channel, tokenizer, data, weights)
         callbacks.forget_peak_memory()
         total_steps = build.total_steps(trainer)
         total, trainable = model.count_parameters(trainer.model)
@@ -75,7 +78,7 @@ class Work:
 
         gc.freeze()  # what stands now stays: collecting it again and again would be in vain
         gc.enable()
-        self._sample("before", trainer.model, tokenizer, rows.format)
+        self._sample("before", trainer.model, tokenizer, data.marker.format)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
         if spec.nodes > 1:
@@ -92,17 +95,17 @@ class Work:
             return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(found.newest))
         fast_path.undo(fast)
 
-        if evaluation is not None and watcher.evaluated_step != step:
-            self._enter("eval", f"{len(evaluation)} rows")
+        if data.eval_rows and watcher.evaluated_step != step:
+            self._enter("eval", f"{data.eval_rows} rows")
             trainer.evaluate()
 
-        self._sample("after", trainer.model, tokenizer, rows.format)
+        self._sample("after", trainer.model, tokenizer, data.marker.format)
 
         self._enter("save", spec.output_dir)
         end = events.Finished(
             step=step, train_loss=train_loss, output_dir=spec.output_dir, memory_gb=callbacks.peak_memory_gb()
         )
-        self._save(trainer, tokenizer, rows.format, end)
+        self._save(trainer, tokenizer, data.marker.format, end)
         return end
 
     def _find_checkpoint(self) -> None:

@@ -104,6 +104,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         yield "eval loss", " → ".join(words.loss(e.loss) for e in dict.fromkeys((report.evals[0], report.evals[-1])))
     if report.tokens_per_second:
         yield "speed", f"{report.tokens_per_second:,.0f} tokens/s"
+    if report.data_wait_share is not None:
+        yield "waited for data", f"{report.data_wait_share:.1%} of the steps' time"
     if report.memory_gb:
         yield "memory", f"{report.memory_gb:.2f} GB"
     if report.trainable_parameters and report.parameters:

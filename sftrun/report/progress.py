@@ -120,7 +120,8 @@ def describe(event: AnyEvent) -> str:
             held = f", {event.eval_rows:,} held out" if event.eval_rows else ""
             dropped = f", {event.rows_dropped:,} dropped" if event.rows_dropped else ""
             tokens = f"{event.tokens:,} tokens, {words.share(event.learnt_tokens, event.tokens)} learnt from"
-            return f"{event.rows:,} rows ({event.format}){held}{dropped}, {tokens}"
+            ready = ", ready beforehand" if event.was_ready else ""
+            return f"{event.rows:,} rows ({event.format}){held}{dropped}, {tokens}{ready}"
         case events.ModelReady():
             part = words.share(event.trainable_parameters, event.parameters)
             trained = f"{event.trainable_parameters:,} trained ({part})"

@@ -91,6 +91,7 @@ class Report(Strict):
     learning_rate: float | None
     tokens_per_second: float | None
     seconds_per_step: float | None
+    data_wait_share: float | None = None
     memory_gb: float
     spent_usd: Decimal
     billed: Billed | None = None
@@ -136,6 +137,7 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, bil
         learning_rate=last.learning_rate if last else None,
         tokens_per_second=last.tokens_per_second if last else None,
         seconds_per_step=state.seconds_per_step or None,
+        data_wait_share=None if state.data_wait_share is None else round(state.data_wait_share, 4),
         memory_gb=state.memory_gb,
         spent_usd=state.spent_usd,
         billed=billed,

@@ -33,6 +33,7 @@ _STYLES = {
     "damaged": "red",
 }
 _PLAIN_WIDTH = 100
+WAITING_WORTH_SAYING = 0.01
 _TRAILING = re.compile(r"[ \t]+(?=\n)")
 
 
@@ -170,6 +171,8 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         yield "data", f"{report.rows:,} rows, {report.tokens:,} tokens, {report.learnt_tokens or 0:,} learnt from"
     if report.memory_gb:
         yield "memory", f"{report.memory_gb:.2f} GB at most"
+    if report.data_wait_share is not None and report.data_wait_share >= WAITING_WORTH_SAYING:
+        yield "waited", f"{report.data_wait_share:.1%} of the steps' time for data"
     yield "time", words.duration(report.seconds)
     yield from money_facts(report)
     if report.status == "finished":

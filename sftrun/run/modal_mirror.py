@@ -93,7 +93,7 @@ def failure(state: RunState, answer: Answer) -> Failed:
     match answer.end:
         case "returned":
             if isinstance(answer.value, str) and answer.value.startswith(REFUSED):
-                return Failed(failure="model", stage="start", message=redacted(answer.value.removeprefix(REFUSED)))
+                return Failed.model_validate_json(redacted(answer.value.removeprefix(REFUSED)))
             message = "the job's container ended without a word" if state.seq else f"it did not begin: {answer.value}"
             return Failed(failure="error", stage=stage, message=message, help=resume)
         case "expired":

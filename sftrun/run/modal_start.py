@@ -1,12 +1,10 @@
 """A run's App, image, functions and its one call.
 
 An App of the run's own is detached and tagged, so that the run outlives the command that started it and is billed under
-its own name.  Where model or data have to come from the Hub, a cheap container fetches them first and spawns the job
-itself: a detached App keeps only its last top-level call.
+its own name.  Where a GPU would wait for model or data, a cheap container fetches and prepares them first and spawns
+the job itself: a detached App keeps only its last top-level call.
 """
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,7 +19,7 @@ from sftrun.errors import RemoteError
 from sftrun.plan.budget import timeout_seconds
 from sftrun.plan.models import Plan
 from sftrun.plan.setup import wants_rdma
-from sftrun.run import modal_build, modal_call, modal_files, modal_image, modal_mirror, remote
+from sftrun.run import modal_build, modal_call, modal_image, modal_mirror, modal_ready, remote
 from sftrun.run.ledger import Lock, RunFolder
 from sftrun.run.lock import user_name
 from sftrun.run.modal_build import Say
@@ -32,7 +30,7 @@ from sftrun.run.tail import Tail
 
 CACHE_VOLUME = "sftrun-cache"
 FILES = ("run.json", "recipe.yaml", "plan.json", "lock.json", "job.json")
-_PREPARE: dict[str, Any] = {"cpu": 2.0, "timeout": 4 * 3600, "retries": 2}
+_PREPARE: dict[str, Any] = {"cpu": 4.0, "memory": 4096, "timeout": 4 * 3600, "retries": 2}
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Start:
         app = modal.App(f"sftrun-{self.plan.recipe.name}"[:63], tags=self._tags(), include_source=False)
         mounts = {**self.plan.recipe.volumes, CACHE_MOUNT: CACHE_VOLUME}
         execute = app.function(name="execute", **self._shared(mounts), **self._resources())(self._body())
-        ready = self._ready_mark()
+        ready = modal_ready.missing(self.plan, self._job(), modal_call.volume(CACHE_VOLUME))
         prepare = None
         if ready:
             slim = {**self._shared(mounts), "image": self._image(gpu=False)}
@@ -82,10 +80,13 @@ class Start:
             **more,
         )
 
-    def _order(self, known: Remote, ready: str) -> remote.Order:
+    def _job(self) -> JobSpec:
+        return pinned(self.job, self.folder.locked())
+
+    def _order(self, known: Remote, ready: tuple[str, ...]) -> remote.Order:
         files = {name: self.folder.path / name for name in FILES}
         return remote.Order(
-            job=pinned(self.job, self.folder.locked()),
+            job=self._job(),
             board=modal_call.BOARD,
             volume=known.volume,
             cache=CACHE_VOLUME,
@@ -134,29 +135,12 @@ class Start:
         own = {"sftrun": __version__, "run": self.folder.id, "recipe": self.plan.recipe.name}
         return {**self.plan.recipe.tags, **own}
 
-    def _ready_mark(self) -> str:
-        """The mark on the cache Volume that says that all of this run's model and data are there; empty: not needed."""
-        wanted = wanted_of_hub(pinned(self.job, self.folder.locked()))
-        if not wanted:
-            return ""
-        path = f"ready/{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]}"
-        return "" if modal_files.size_of(modal_call.volume(CACHE_VOLUME), path) else path
-
 
 def pinned(job: JobSpec, lock: Lock) -> JobSpec:
     """The model at the commit that the lock names, so that all attempts train one model and nothing is looked up."""
     if lock.model_commit is None or job.model.name_or_path.startswith(("builtin:", "/")):
         return job
     return job.model_copy(update={"model": job.model.model_copy(update={"revision": lock.model_commit})})
-
-
-def wanted_of_hub(job: JobSpec) -> list[tuple[str, str]]:
-    """(name, revision) of what has to come from the Hub."""
-    model = job.model
-    is_here = model.name_or_path.startswith(("builtin:", "/"))
-    sources = [source for source in (job.dataset.train, job.dataset.eval) if source is not None]
-    data = [(source.hub, source.revision or "") for source in sources if source.hub is not None]
-    return [*([] if is_here else [(model.name_or_path, model.revision or "")]), *data]
 
 
 def record_path(run_id: str) -> str:

@@ -36,15 +36,16 @@ _WORTH_A_RETRY = {"killed", "stalled", "error"}
 class Order(Strict):
     """What the client hands to the container.
 
-    `volume` is the one that holds record and output, `cache` that of models and data; `remote` and `files` are put
-    beside the record, so that the run can be found from a machine that has nothing but its id.
+    `volume` is the one that holds record and output, `cache` that of models and data; `ready` are marks that whoever
+    prepares leaves there; `remote` and `files` are put beside the record, so that the run can be found from a machine
+    that has nothing but its id.
     """
 
     job: JobSpec
     board: str
     volume: str
     cache: str
-    ready: str = ""
+    ready: tuple[str, ...] = ()
     remote: str = "{}"
     files: dict[str, str] = {}
     environment: str | None = None
@@ -183,7 +184,7 @@ def forget_unrecorded(job: JobSpec, seen: list[AnyEvent]) -> None:
 
 
 def prepare(text: str, function_id: str) -> str:
-    """On a cheap container: fetch what the GPU would wait for, then start `execute`; the id of its call, or a refusal.
+    """On a cheap container: make ready what the GPU would wait for, then start `execute`; its call's id, or a refusal.
 
     `execute` is spawned from here and not by the client: a detached App keeps its last top-level call alone.
     """
@@ -194,14 +195,16 @@ def prepare(text: str, function_id: str) -> str:
     cache = _volume(order, order.cache)
     try:
         remote_fetch.fetch(order.job)
-        if order.ready:
-            remote_fetch.mark(Path(os.environ["HF_HOME"]).parent / order.ready)
+        remote_fetch.tokenise(order.job)
+        for mark in order.ready:
+            remote_fetch.mark(Path(os.environ["HF_HOME"]).parent / mark)
         commit(cache)
         call_id = str(modal.Function.from_id(function_id).spawn(text).object_id)
     except Exception as error:
+        refusal = remote_fetch.refusal(error, order.job)
         if remote_fetch.is_final(error):
-            return f"{REFUSED}{remote_fetch.refusal(error, order.job)}"
-        raise JobCrashed(remote_fetch.refusal(error, order.job)) from None
+            return f"{REFUSED}{events.dump(refusal)}"
+        raise JobCrashed(refusal.message) from None
     store.put(key, call_id, skip_if_exists=True)
     return call_id
 

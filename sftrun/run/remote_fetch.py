@@ -1,9 +1,16 @@
-"""What the preparing container brings from the Hub, so that no GPU waits for it."""
+"""What the preparing container does, so that no GPU waits for it: it fetches from the Hub, tokenises and packs."""
 
 import time
+import traceback
 from pathlib import Path
 
+from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import JobSpec
+from sftrun.job import preparing
+from sftrun.job.failures import JobFailure, translate
+
+# of what can stop the preparation, what the GPU's container would meet as well
+_FINAL = ("data", "model")
 
 
 def fetch(job: JobSpec) -> None:
@@ -19,28 +26,42 @@ def fetch(job: JobSpec) -> None:
             snapshot_download(source.hub, revision=source.revision, repo_type="dataset")
 
 
+def tokenise(job: JobSpec) -> None:
+    """The rows, ready to be trained on, into the cache Volume; raises what no other container could help.
+
+    What else goes wrong is for the log: the job makes the data itself where none stand.
+    """
+    try:
+        preparing.follow(preparing.start(job))
+    except JobFailure as failure:
+        if failure.kind in _FINAL:
+            raise
+        traceback.print_exc()
+
+
 def mark(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{time.time():.0f}\n")
 
 
-def refusal(error: Exception, job: JobSpec) -> str:
-    """Why something could not be fetched, in one sentence."""
-    from sftrun.job.failures import translate
-
+def refusal(error: Exception, job: JobSpec) -> Failed:
+    """Why the run can't begin, as its last word."""
+    if isinstance(error, JobFailure):
+        return Failed(failure=error.kind, stage="data", message=error.message, help=error.help)
     if "GatedRepoError" in _kinds(error):
         name = job.model.name_or_path
-        return (
-            f"the model `{name}` is gated: accept its terms at huggingface.co/{name}, "
-            "and name a Secret with your HF_TOKEN under `secrets`"
+        message = f"the model `{name}` is gated: accept its terms at huggingface.co/{name}"
+        return Failed(
+            failure="model", stage="start", message=f"{message}, and name a Secret with your HF_TOKEN under `secrets`"
         )
     failure = translate(error)
-    return failure.message + (f" ({failure.help})" if failure.help else "")
+    message = failure.message + (f" ({failure.help})" if failure.help else "")
+    return Failed(failure="model", stage="start", message=message)
 
 
 def is_final(error: Exception) -> bool:
-    """Whether another try would hear the same: the Hub has answered."""
-    return bool(_kinds(error) & {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError"})
+    """Whether another try would hear the same: the Hub has answered, or the data have."""
+    return bool(_kinds(error) & {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError", "JobFailure"})
 
 
 def _kinds(error: Exception) -> set[str]:

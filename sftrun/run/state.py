@@ -48,8 +48,9 @@ class RunState:
     """How a run stands.  Times are seconds since 1970.
 
     `seconds_before` is the length of earlier attempts, `attempt_at` the first word of the present one, `active_at` its
-    last one so far (a note may be the supervisor's, said when an attempt is long over); `seconds_counted` is the length
-    that `spent_usd` was said for.
+    last one so far (a note may be the supervisor's, said when an attempt is long over).  `seconds_counted` is the
+    length that `spent_usd` was said for, `step_seconds` the time of all steps that were taken, `wait_seconds` the part
+    of it that they waited for data.
     """
 
     status: Status = "starting"
@@ -71,6 +72,8 @@ class RunState:
     stride: int = 1
     steps_logged: int = 0
     seconds_per_step: float = 0.0
+    step_seconds: float = 0.0
+    wait_seconds: float = 0.0
     evals: Curve = ()
     answers: tuple[Answer, ...] = ()
     checkpoint: Checkpoint | None = None
@@ -99,6 +102,11 @@ class RunState:
         if self.last is not None:
             return self.last.total_steps
         return self.model.total_steps if self.model else None
+
+    @property
+    def data_wait_share(self) -> float | None:
+        """The part of the training that waited for data."""
+        return self.wait_seconds / self.step_seconds if self.step_seconds else None
 
     @property
     def seconds(self) -> float:
@@ -187,6 +195,7 @@ def _step(state: RunState, event: Step) -> RunState:
         curve = (*curve, (event.step, event.loss))
     if len(curve) > CURVE_POINTS:
         curve, stride = curve[::2], stride * 2
+    seconds = max(event.step - state.step, 0) * event.seconds_per_step
     return replace(
         state,
         first=state.first or event,
@@ -195,6 +204,8 @@ def _step(state: RunState, event: Step) -> RunState:
         stride=stride,
         steps_logged=state.steps_logged + 1,
         seconds_per_step=_smoothed(state.seconds_per_step, event.seconds_per_step),
+        step_seconds=state.step_seconds + seconds,
+        wait_seconds=state.wait_seconds + seconds * event.data_wait_share,
         memory_gb=max(state.memory_gb, event.memory_gb),
     )
 

@@ -28,7 +28,7 @@ def learn(
 ) -> tokens.Learnable:
     file = tiny.write_rows(tmp_path / "rows.jsonl", rows)
     found = data.read(DataSource(files=(str(file),)), form)
-    return tokens.learnable(found, job(tmp_path, form, **trainer), tokenizer)
+    return tokens.label(found.rows, found.format, job(tmp_path, form, **trainer), tokenizer)
 
 
 def job(tmp_path: Path, form: Any, **trainer: Any) -> JobSpec:
@@ -100,18 +100,6 @@ def test_rows_are_cut_and_counted(tokenizer: Any, tmp_path: Path) -> None:
     rows = [{"prompt": "p" * 20, "completion": "c"}, {"prompt": "p", "completion": "c" * 20}]
     made = learn(rows, tokenizer, tmp_path, max_length=10)
     assert (len(made), made.cut, made.dropped) == (1, 2, [0])
-    found = data.read(DataSource(files=(str(tmp_path / "rows.jsonl"),)), "auto")
-    first, second = tokens.remarks(found, made, 10)
-    assert first == "2 of 2 rows were cut at `trainer.max_length` 10"
-    assert second.startswith("1 of 2 rows have nothing to learn from")
-    assert second.endswith("rows.jsonl:1)")
-
-
-def test_a_run_with_every_label_masked_fails(tokenizer: Any, tmp_path: Path) -> None:
-    with pytest.raises(JobFailure) as caught:
-        learn([{"prompt": "p" * 20, "completion": "c"}], tokenizer, tmp_path, max_length=10)
-    assert caught.value.kind == "data"
-    assert "every label is masked" in caught.value.message
 
 
 def test_conversations_need_a_template(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.modal_plane import Plane
 from tests.run.hub_for_tests import COMMIT, Hub, serve
-from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk
+from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, recorded
 
 pytestmark = pytest.mark.slow
 NAME = "tester/tiny"
@@ -45,6 +45,7 @@ def test_a_model_is_fetched_once_and_by_the_cheap_container(desk: Desk, hub: Hub
     assert first.returncode == 0, said
     assert "fetching model and data, on a container without a GPU" in said
     assert functions(desk) == ["prepare", "execute"]
+    assert [event["was_ready"] for event in recorded(desk) if event["kind"] == "data_ready"] == [True]
     weights = [asked for asked in hub.asked if asked.startswith("GET") and asked.endswith("model.safetensors")]
     assert weights[-1] == f"GET /{NAME}/resolve/{COMMIT}/model.safetensors"
     count = len(weights)

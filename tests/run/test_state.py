@@ -2,6 +2,8 @@ import tracemalloc
 from collections.abc import Iterator
 from decimal import Decimal
 
+import pytest
+
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.run.state import CURVE_POINTS, RunState, advance, fold, seen
@@ -71,6 +73,13 @@ def test_a_run_that_is_stopped_again_before_it_begins_costs_no_idle_time() -> No
     first = numbered(events.Stage(name="start"), started(), step(2), stopped)
     state = fold([*first, *numbered(events.Stage(name="start"), stopped, after=4, at=90_000.0)])
     assert (state.seconds, state.spent_usd, state.stage_seconds["start"]) == (4.0, Decimal("5"), 4.0)
+
+
+def test_waiting_for_data_is_a_part_of_the_time_of_all_steps() -> None:
+    quick = step(1).model_copy(update={"data_wait_share": 0.5})
+    slow = step(4).model_copy(update={"data_wait_share": 0.1})
+    assert fold([]).data_wait_share is None
+    assert fold(numbered(started(), quick, slow)).data_wait_share == pytest.approx((0.25 + 0.15) / 2.0)
 
 
 def test_time_between_attempts_does_not_count() -> None:

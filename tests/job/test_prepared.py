@@ -1,0 +1,233 @@
+"""Prepared data: the same bytes however made, whole or not there, made once, gone on with after a kill."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from trl.data_utils import pack_dataset
+
+from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec
+from sftrun.job import data, prepared, preparing, shards, tokens
+from sftrun.job.failures import JobFailure
+from sftrun.job.model import load_tokenizer
+from sftrun.job.prepared import Prepared
+from sftrun.job.shards import Crew
+from tests.job import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model: Path) -> Any:
+    return load_tokenizer(ModelSpec(name_or_path=str(model)))
+
+
+def job(folder: Path, model: Path, rows: list[dict[str, str]], **trainer: Any) -> JobSpec:
+    folder.mkdir(exist_ok=True)
+    dataset = DatasetSpec(train=DataSource(files=(str(tiny.write_rows(folder / "rows.jsonl", rows)),)))
+    return tiny.make_job(folder, model, folder / "rows.jsonl", dataset=dataset, trainer=trainer)
+
+
+def make(spec: JobSpec, tokenizer: Any, processes: int = 1) -> Prepared:
+    return prepared.make(spec, tokenizer, prepared.folder(spec, tokenizer), Crew(processes))
+
+
+def columns(found: Dataset) -> dict[str, Any]:
+    return found[:]
+
+
+def test_several_processes_write_the_bytes_of_one(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    rows = tiny.make_rows(2 * shards.ROWS + 7)
+    files = [make(job(tmp_path / str(count), model, rows), tokenizer, count).folder / "train.arrow" for count in (1, 3)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_stands_is_what_was_tokenised_in_the_rows_order(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(shards.ROWS + 7))
+    made, rows = make(spec, tokenizer), data.read(spec.dataset.train, "auto")
+    whole = tokens.label(rows.rows, rows.format, spec, tokenizer)
+    assert columns(made.train()) == {
+        "input_ids": [list(ids) for ids in whole.input_ids],
+        "labels": [list(labels) for labels in whole.labels],
+    }
+    counts = made.marker.train.counts
+    assert (counts.rows, counts.tokens, counts.learnt_tokens) == (len(whole), whole.tokens, whole.learnt_tokens)
+
+
+def test_packing_by_parts_is_trls_packing_of_all(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    rows = tiny.make_rows(shards.PACKED_ROWS + 1_500)
+    packed = make(job(tmp_path / "packed", model, rows, packing=True), tokenizer, 2)
+    plain = make(job(tmp_path / "plain", model, rows), tokenizer, 2)
+    expected = pack_dataset(plain.train(), 256, "bfd", {"keep_in_memory": True})
+    assert packed.marker.is_packed
+    assert packed.train().features == expected.features
+    assert columns(packed.train()) == columns(expected)
+    assert packed.marker.train.counts == plain.marker.train.counts
+
+
+def test_dropped_and_cut_rows_are_said_each_time(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": "p" * 20, "completion": "c"}, {"prompt": "p", "completion": "c" * 20}]
+    spec = job(tmp_path, model, rows, max_length=10)
+    first, second = list(make(spec, tokenizer).remarks(10)), list(make(spec, tokenizer).remarks(10))
+    assert first == second
+    assert first[0] == "2 of 2 rows were cut at `trainer.max_length` 10"
+    assert first[1].startswith("1 of 2 rows have nothing to learn from")
+    assert first[1].endswith("rows.jsonl:1)")
+
+
+def test_the_first_dropped_row_is_named_in_whichever_shard_it_lies(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": "p", "completion": "c"}] * (2 * shards.ROWS)
+    rows[shards.ROWS + 3 :] = [{"prompt": "p" * 300, "completion": "c"}] * (shards.ROWS - 3)
+    made = make(job(tmp_path, model, rows), tokenizer, 2)
+    assert str(made.marker.train.first_dropped).endswith(f"rows.jsonl:{shards.ROWS + 4}")
+
+
+def test_a_run_with_every_label_masked_fails_each_time(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, [{"prompt": "p" * 20, "completion": "c"}], max_length=10)
+    for _ in range(2):
+        with pytest.raises(JobFailure, match="every label is masked") as caught:
+            make(spec, tokenizer)
+        assert caught.value.kind == "data"
+
+
+def test_what_stands_is_made_again_when_a_byte_of_it_is_gone(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(20))
+    first = make(spec, tokenizer)
+    assert not first.was_ready
+    assert make(spec, tokenizer).was_ready
+    file = first.folder / "train.arrow"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    assert prepared.find(first.folder) is None
+    assert not make(spec, tokenizer).was_ready
+    assert file.read_bytes() == whole
+
+
+def changed(spec: JobSpec, section: str, **values: Any) -> JobSpec:
+    return spec.model_copy(update={section: getattr(spec, section).model_copy(update=values)})
+
+
+CHANGES: dict[str, Callable[[JobSpec], JobSpec]] = {
+    "length": lambda spec: changed(spec, "trainer", max_length=99),
+    "packing": lambda spec: changed(spec, "trainer", packing=True),
+    "what is learnt": lambda spec: changed(spec, "trainer", completion_only_loss=False),
+    "template": lambda spec: changed(spec, "dataset", instruction_template="plain"),
+    "held out": lambda spec: changed(spec, "dataset", eval_fraction=0.5),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_decides_a_token_decides_the_place(name: str, model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(20))
+    assert prepared.folder(CHANGES[name](spec), tokenizer) != prepared.folder(spec, tokenizer)
+
+
+def test_another_seed_or_rate_finds_the_same_data(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(20))
+    other = changed(spec, "trainer", seed=8, learning_rate=1.0, num_train_epochs=3.0)
+    assert prepared.folder(other, tokenizer) == prepared.folder(spec, tokenizer)
+
+
+def test_other_content_and_another_template_of_the_tokenizers_have_their_own_place(
+    model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(20))
+    place = prepared.folder(spec, tokenizer)
+    other = load_tokenizer(ModelSpec(name_or_path=str(model)))
+    other.chat_template = tiny.UNMARKED_TEMPLATE
+    assert prepared.folder(spec, other) != place
+    tiny.write_rows(tmp_path / "rows.jsonl", tiny.make_rows(21))
+    assert prepared.folder(spec, tokenizer) != place
+
+
+def test_a_killed_preparation_is_gone_on_with_and_its_shards_stay(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(40 * shards.ROWS))
+    place = prepared.folder(spec, tokenizer)
+    partial = place.with_name(f"{place.name}.partial")
+    process = preparing.start(spec)
+    _wait_for(lambda: len(list(partial.glob("train-*.arrow"))) > 3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    left = list(partial.glob("train-*.arrow"))
+    assert 3 < len(left) < 40
+    # a shard that can be told from what would be made in its place
+    short = make(job(tmp_path / "short", model, tiny.make_rows(5)), tokenizer)
+    _as_shard(short, spec, tokenizer, left[0])
+    made = make(spec, tokenizer)
+    assert made.marker.train.counts.rows == 39 * shards.ROWS + 5
+    assert sorted(path.name for path in made.folder.iterdir()) == ["prepared.json", "train.arrow"]
+
+
+def _as_shard(made: Prepared, spec: JobSpec, tokenizer: Any, path: Path) -> None:
+    rows = data.read(DataSource(files=(str(made.folder.parent.parent.parent / "rows.jsonl"),)), "auto")
+    (shard,), _ = shards.tokenise(rows, spec, tokenizer, path.with_name("other"), Crew())
+    shard.replace(path)
+
+
+def test_an_empty_shard_as_a_lost_power_supply_leaves_it_is_made_again(
+    model: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(20))
+    place = prepared.folder(spec, tokenizer)
+    partial = place.with_name(f"{place.name}.partial")
+    partial.mkdir(parents=True)
+    (partial / "train-00000.arrow").touch()
+    assert make(spec, tokenizer).marker.train.counts.rows == 20
+
+
+def test_of_two_at_once_one_makes_them_and_both_have_them(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, tiny.make_rows(5 * shards.ROWS))
+    processes = [preparing.start(spec) for _ in range(2)]
+    for process in processes:
+        preparing.follow(process)
+    found = prepared.find(prepared.folder(spec, tokenizer))
+    assert found is not None
+    assert found.marker.train.counts.rows == 5 * shards.ROWS
+    assert [path.name for path in found.folder.parent.iterdir() if path.is_dir()] == [found.folder.name]
+
+
+def test_a_process_tells_what_stopped_it(model: Path, tmp_path: Path) -> None:
+    spec = job(tmp_path, model, [{"text": "x"}, {"txt": "y"}])
+    with pytest.raises(JobFailure, match=r"rows\.jsonl:2: no `text`") as caught:
+        preparing.follow(preparing.start(spec))
+    assert caught.value.kind == "data"
+
+
+def test_a_stop_ends_the_process(model: Path, tmp_path: Path) -> None:
+    process = preparing.start(job(tmp_path, model, tiny.make_rows(20)))
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        preparing.follow(process, stop)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_forked_process_that_dies_is_said() -> None:
+    def die(index: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(JobFailure, match="was killed"):
+        list(Crew(2).each(die, 4))
+
+
+def test_what_nobody_used_for_a_month_goes(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+    old = make(job(tmp_path, model, tiny.make_rows(20)), tokenizer)
+    os.utime(old.folder / prepared.MARKER, (0, time.time() - 31 * 86_400))
+    spec = job(tmp_path, model, tiny.make_rows(21))
+    new = make(spec, tokenizer)
+    assert new.folder.is_dir()
+    assert not old.folder.exists()
+
+
+def _wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
