@@ -112,7 +112,7 @@ def _train_bare(job: JobSpec) -> None:
         plain_head.install()
     tokenizer = model.load_tokenizer(job.model)
     rows, _ = data.load(job.dataset, job.trainer.seed)
-    found = tokens.learnable(rows, job, tokenizer)
+    found = tokens.label(rows.rows, rows.format, job, tokenizer)
     columns = {"input_ids": [list(ids) for ids in found.input_ids], "labels": [list(ids) for ids in found.labels]}
     wanted = job.trainer
     config = SFTConfig(
@@ -153,7 +153,7 @@ def judge(job: JobSpec) -> float:
     base, tokenizer = model.load_model(plain, job.quantization), model.load_tokenizer(job.model)
     tuned = model.load_tuned(job, base).eval()
     _, rows = data.load(job.dataset, job.trainer.seed)
-    held = tokens.learnable(rows, job, tokenizer)
+    held = tokens.label(rows.rows, rows.format, job, tokenizer)
     total, count = 0.0, 0
     for ids, labels in zip(held.input_ids, held.labels, strict=True):
         row = torch.tensor([list(ids)], device=base.device)

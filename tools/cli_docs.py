@@ -31,7 +31,7 @@ CODES = {
 
 def text() -> str:
     """The page as it should be."""
-    context = click.Context(cli, info_name="sftrun")
+    context = click.Context(cli, info_name="sftrun", **cli.context_settings)
     parts = [HEAD, "## Exit codes\n", _exit_codes(), "\n## Commands\n", _overview()]
     for entries in available().values():
         for entry in entries:

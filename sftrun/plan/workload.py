@@ -13,6 +13,8 @@ from sftrun.plan import lengths
 from sftrun.plan.lengths import Lengths
 
 Layout = Literal["padded", "flat", "packed"]
+# compiled layers get padding-free batches filled up to a multiple of 256 tokens: half of it on average
+FILLING = 128
 
 
 class Batch(NamedTuple):
@@ -89,7 +91,9 @@ def batch(trainer: TrainerSpec, spread: Lengths, batches: float) -> Batch:
     real = size * spread.mean
     if trainer.padding_free:
         largest = spread.largest_sum(size, batches)
-        return Batch("flat", size, real, real, size * spread.mean_square, largest, largest * spread.longest)
+        filled = FILLING if trainer.compile_layers else 0
+        squares = size * spread.mean_square
+        return Batch("flat", size, real, real + filled, squares, largest + filled, largest * spread.longest)
     wide, widest = spread.mean_longest(size), spread.longest
     return Batch("padded", size, real, size * wide, size * wide * wide, size * widest, size * widest * widest)
 

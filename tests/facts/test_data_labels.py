@@ -124,8 +124,7 @@ def test_labels_and_counts_are_the_job_s(form: DataFormat, longest: int, tmp_pat
 
     if form == "instruction" and longest == 24:
         pytest.skip("the template alone is longer")
-    from sftrun.job.data import Rows
-    from sftrun.job.tokens import learnable
+    from sftrun.job.tokens import label
 
     folder = save(split_then_bytes(), tmp_path)
     spec = JobSpec(
@@ -140,7 +139,7 @@ def test_labels_and_counts_are_the_job_s(form: DataFormat, longest: int, tmp_pat
     )
     rows = ROWS[form]
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
-    job = learnable(Rows(form, rows, [str(number) for number in range(len(rows))]), spec, tokenizer)
+    job = label(rows, form, spec, tokenizer)
     tokens = load(folder)
     assert isinstance(tokens, Tokens)
     labeller = Labeller(Labelling(form, max_length=longest), tokens)

@@ -39,7 +39,7 @@ def attempt(spec: JobSpec, clock: Clock, heard: Callable[[AnyEvent], None]) -> l
     folder.mkdir(parents=True, exist_ok=True)
     held, record = lock.acquire(folder), Record(folder / "events.jsonl")
     try:
-        Supervisor(spec, record, held, emit, lambda: None, "user", clock).run()
+        Supervisor(spec, record, held, emit, lambda: None, "user", clock=clock).run()
     finally:
         record.close()
         os.close(held)

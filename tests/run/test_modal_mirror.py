@@ -10,9 +10,10 @@ from sftrun.contract.events import Checkpoint, Failed, Started, Step, Stopped
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal_call import Answer
 from sftrun.run.modal_mirror import _append, last_seq, last_word
-from sftrun.run.remote import JobCrashed
+from sftrun.run.remote import REFUSED, JobCrashed
 from sftrun.run.state import RunState, fold
 
+GATED = Failed(failure="model", stage="start", message="it is gated")
 STATE = fold(
     [
         Started(seq=1, at=1.0, run_id="r", attempt=1, host="h", pid=1, device="cpu", gpu_count=0),
@@ -43,7 +44,7 @@ def test_a_timeout_is_a_stop() -> None:
         (Answer("ended", "never_began", "no such image"), "error", "did not start: no such image"),
         (Answer("ended", "expired", "too old"), "killed", "no longer knows"),
         (Answer("ended", "returned", value=0), "error", "without a word"),
-        (Answer("ended", "returned", value="refused: it is gated"), "model", "it is gated"),
+        (Answer("ended", "returned", value=REFUSED + events.dump(GATED)), "model", "it is gated"),
         (Answer("ended", "failed", "No module", error=ModuleNotFoundError("No module", name="a.b")), "package", "`a`"),
     ],
 )
