@@ -55,7 +55,8 @@ class JobTrainer(SFTTrainer):
         """The loss of `head` where it is TRL's, else TRL's own; counts the tokens that somebody wrote."""
         tokens = inputs.pop(head.TOKENS, 0)
         if self.has_lean_head and not return_outputs:
-            loss = head.loss(model, inputs, num_items_in_batch, self.accelerator.num_processes)
+            processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+            loss = head.loss(model, inputs, num_items_in_batch, processes)
         else:
             for name in (head.LEARNT, head.TARGETS):
                 inputs.pop(name, None)
