@@ -34,7 +34,6 @@ from tests.modal_plane import Plane  # noqa: E402
 
 PATIENCE_SECONDS = 180.0
 APPLIES = 6
-LENGTH_SECONDS = 17.0  # of an undisturbed run here, about: faults fall into it
 MARKS = ("<!-- chaos begins -->", "<!-- chaos ends -->")
 ENDS = {0: "finished", 3: "failed", 4: "stopped"}
 RECIPE = """
@@ -62,6 +61,7 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
     attempts: int = 0
+    struck: int = 0
 
 
 def main() -> None:
@@ -73,10 +73,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="keep one JSON line a run here, and count those of earlier calls too")
     parser.add_argument("--evidence", type=Path, help="keep the files of runs that went wrong below this folder")
     asked = parser.parse_args()
-    true_curve = undisturbed()
+    true_curve, length = undisturbed()
     outcomes = _kept(asked.keep)
     for seed in range(asked.seed, asked.seed + asked.runs):
-        outcome = one(seed, true_curve, asked.only or sorted(HARMS), asked.evidence)
+        outcome = one(seed, true_curve, length, asked.only or sorted(HARMS), asked.evidence)
         outcomes.append(outcome)
         print(line(outcome), flush=True)
         if asked.keep:
@@ -89,27 +89,29 @@ def main() -> None:
         asked.write.write_text(f"{before}{MARKS[0]}\n\n{table(outcomes)}\n{MARKS[1]}{after}")
 
 
-def undisturbed() -> dict[int, float]:
-    """The loss curve that every run must have."""
+def undisturbed() -> tuple[dict[int, float], float]:
+    """The loss curve that every run must have, and the seconds that one takes here: faults fall into those."""
     with desk() as (folder, plane):
+        began = time.monotonic()
         assert _client(folder, plane).wait(PATIENCE_SECONDS) == 0
-        return curve(record(plane))
+        return curve(record(plane)), time.monotonic() - began
 
 
-def one(seed: int, true_curve: dict[int, float], names: list[str], evidence: Path | None = None) -> Outcome:
+def one(
+    seed: int, true_curve: dict[int, float], length: float, names: list[str], evidence: Path | None = None
+) -> Outcome:
     """One run with its faults."""
     draw = random.Random(seed)
     outcome = Outcome(seed, draw.choices(names, k=draw.randint(1, 3)), is_killed=draw.random() < 0.5)
     began = time.monotonic()
     with desk() as (folder, plane):
         done = threading.Event()
-        moments = sorted(draw.uniform(0.0, LENGTH_SECONDS) for _ in outcome.harms)
-        harmer = threading.Thread(
-            target=_harm, args=(plane, draw, list(zip(moments, outcome.harms, strict=True)), done)
-        )
+        moments = sorted(draw.uniform(0.0, length) for _ in outcome.harms)
+        plan = list(zip(moments, outcome.harms, strict=True))
+        harmer = threading.Thread(target=_harm, args=(plane, draw, plan, outcome, done))
         harmer.start()
         try:
-            _use(folder, plane, outcome, draw.uniform(1.0, LENGTH_SECONDS))
+            _use(folder, plane, outcome, draw.uniform(1.0, length))
         finally:
             done.set()
             harmer.join()
@@ -123,12 +125,15 @@ def one(seed: int, true_curve: dict[int, float], names: list[str], evidence: Pat
     return outcome
 
 
-def _harm(plane: Plane, draw: random.Random, plan: list[tuple[float, str]], done: threading.Event) -> None:
+def _harm(
+    plane: Plane, draw: random.Random, plan: list[tuple[float, str]], outcome: Outcome, done: threading.Event
+) -> None:
     began = time.monotonic()
     for moment, name in plan:
         if done.wait(max(0.0, began + moment - time.monotonic())):
             return
         HARMS[name](plane, draw)
+        outcome.struck += 1
 
 
 def _use(folder: Path, plane: Plane, outcome: Outcome, kill_after: float) -> None:
@@ -266,7 +271,8 @@ def table(outcomes: list[Outcome]) -> str:
     killed = sum(-9 in outcome.codes for outcome in outcomes)
     seeds, faults = [outcome.seed for outcome in outcomes], sum(len(outcome.harms) for outcome in outcomes)
     head = (
-        f"{len(outcomes)} runs (seeds {min(seeds)} to {max(seeds)}), {faults} faults drawn, the client killed in "
+        f"{len(outcomes)} runs (seeds {min(seeds)} to {max(seeds)}), {faults} faults drawn, "
+        f"{sum(outcome.struck for outcome in outcomes)} of them let loose before the end, the client killed in "
         f"{killed}: {len(good)} finished with the undisturbed curve and a true "
         f"record, {alone} of them without being applied again after an end; {len(outcomes) - len(good)} did not.\n"
     )
