@@ -46,11 +46,12 @@ def measure_all(groups: list[list[Cell]], gpu: Gpu, out: Path, limit: float) -> 
         waiting, running = list(enumerate(groups)), []
         while (waiting or running) and time.monotonic() < ended:
             room = gpu.memory_gb - sum(needed for _, needed in running)
-            for entry in [entry for entry in waiting if needs_gb(entry[1], gpu) < room][: AT_ONCE - len(running)]:
-                if needs_gb(entry[1], gpu) < room:
+            for entry in tuple(waiting):
+                needed = needs_gb(entry[1], gpu)
+                if len(running) < AT_ONCE and needed < room:
                     waiting.remove(entry)
-                    running.append((_start(*entry, Path(folder)), needs_gb(entry[1], gpu)))
-                    room -= running[-1][1]
+                    running.append((_start(*entry, Path(folder)), needed))
+                    room -= needed
             time.sleep(0.2)
             running = [(process, needed) for process, needed in running if process.poll() is None]
             write(out, _collected(Path(folder)))

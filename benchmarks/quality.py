@@ -23,6 +23,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT)]
 
+from cells import TARGETS  # noqa: E402
+
 from sftrun.contract.jobspec import (  # noqa: E402
     DatasetSpec,
     DataSource,
@@ -34,7 +36,6 @@ from sftrun.contract.jobspec import (  # noqa: E402
 )
 from sftrun.job.process import DEFAULTS  # noqa: E402
 
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 ROADS = ("trl", "default", "packed", "unsloth")
 ROWS = 8  # a step
 

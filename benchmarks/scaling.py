@@ -17,6 +17,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+from cells import TARGETS  # noqa: E402
 from throughput import row_lengths  # noqa: E402
 
 from sftrun.contract.jobspec import (  # noqa: E402
@@ -28,8 +29,6 @@ from sftrun.contract.jobspec import (  # noqa: E402
     QuantizationSpec,
     TrainerSpec,
 )
-
-TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def make(folder: Path, shape: str, rows: int) -> None:
