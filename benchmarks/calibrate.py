@@ -3,9 +3,9 @@
     python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--limit 540] [--part 0/2]
     python benchmarks/calibrate.py fit cells.json … --out sftrun/facts/catalog/calibration.json
 
-A group of cells shares a model, and so a process, its imports and its compiled layers.  Three processes are under way
-at once where the GPU's memory has room for them, so that one compiles while another measures; while one measures, the
-others hold still between their steps.
+A group of cells shares a model, and so a process, its imports and its compiled layers (`measuring`).  Three processes
+are under way at once where the GPU's memory has room for them, so that they import, compile and warm up together; while
+one measures, the others are frozen (`turns`).
 """
 
 import argparse
@@ -13,7 +13,6 @@ import datetime
 import json
 import os
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from cells import Cell, gpu_of, read, write  # noqa: E402
 from grid import GRID  # noqa: E402
+from turns import Group, Turns  # noqa: E402
 
 from sftrun.facts.models import Gpu  # noqa: E402
 from sftrun.job.process import DEFAULTS  # noqa: E402
@@ -41,26 +41,49 @@ def group_of(cell: Cell) -> tuple[Any, ...]:
 
 def measure_all(groups: list[list[Cell]], gpu: Gpu, out: Path, limit: float) -> None:
     """Every group in a process of its own; what is done by the limit is kept."""
-    ended = time.monotonic() + limit
-    with tempfile.TemporaryDirectory() as folder:
-        waiting, running = list(enumerate(groups)), []
-        while (waiting or running) and time.monotonic() < ended:
-            room = gpu.memory_gb - sum(needed for _, needed in running)
-            for entry in tuple(waiting):
-                needed = needs_gb(entry[1], gpu)
-                if len(running) < AT_ONCE and needed < room:
-                    waiting.remove(entry)
-                    running.append((_start(*entry, Path(folder)), needed))
-                    room -= needed
-            time.sleep(0.2)
-            running = [(process, needed) for process, needed in running if process.poll() is None]
-            write(out, _collected(Path(folder)))
-        for process, _ in running:
-            process.kill()
-        write(out, _collected(Path(folder)))
-        for log in sorted(Path(folder).glob("*.log")):
-            tail = log.read_text().strip().splitlines()[-3:]
-            print(log.stem, *tail, sep="\n  ", flush=True)
+    began, turns = time.monotonic(), Turns()
+    # the largest first: what is small finds room beside it
+    waiting = sorted(enumerate(groups), key=lambda entry: -needs_gb(entry[1], gpu))
+    with tempfile.TemporaryDirectory() as name:
+        folder, running = Path(name), dict[int, Group]()
+        try:
+            while (waiting or running) and time.monotonic() < began + limit:
+                if turns.alone is None:
+                    _start_more(waiting, running, groups, gpu, turns, folder)
+                turns.serve(0.2)
+                for number, group in tuple(running.items()):
+                    if group.process.poll() is not None:
+                        del running[number]
+                        print(f"{time.monotonic() - began:.0f} s", _said(folder / f"{number:03}.log"), flush=True)
+                        write(out, _collected(folder))
+        finally:
+            turns.end()
+        write(out, _collected(folder))
+        for number in running:
+            print("cut off", _said(folder / f"{number:03}.log"), flush=True)
+
+
+def _start_more(
+    waiting: list[tuple[int, list[Cell]]],
+    running: dict[int, Group],
+    groups: list[list[Cell]],
+    gpu: Gpu,
+    turns: Turns,
+    folder: Path,
+) -> None:
+    """What the GPU has room for."""
+    room = gpu.memory_gb - sum(needs_gb(groups[number], gpu) for number in running)
+    for entry in tuple(waiting):
+        number, cells = entry
+        needed = needs_gb(cells, gpu)
+        if len(running) < AT_ONCE and (needed < room or not running):
+            waiting.remove(entry)
+            running[number] = _start(number, cells, folder, turns)
+            room -= needed
+
+
+def _said(log: Path) -> str:
+    return "\n  ".join(["", *(line[:240] for line in log.read_text().strip().splitlines()[-6:])])
 
 
 def needs_gb(cells: list[Cell], gpu: Gpu) -> float:
@@ -75,13 +98,12 @@ def _largest(cell: Cell) -> Batch:
     return worst_batch(cell.setup().trainer)._replace(largest_tokens=tokens)
 
 
-def _start(number: int, group: list[Cell], folder: Path) -> "subprocess.Popen[bytes]":
+def _start(number: int, cells: list[Cell], folder: Path, turns: Turns) -> Group:
     wanted = folder / f"{number:03}.in"
-    write(wanted, group)
-    command = [sys.executable, __file__, "group", str(wanted), "--lock", str(folder / "lock")]
-    environment = DEFAULTS | {"TORCHINDUCTOR_COMPILE_THREADS": "4"} | os.environ
-    with (folder / f"{number:03}.log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    write(wanted, cells)
+    command = [sys.executable, str(Path(__file__).with_name("measuring.py")), str(wanted)]
+    environment = DEFAULTS | {"TORCHINDUCTOR_COMPILE_THREADS": "4", "TRANSFORMERS_VERBOSITY": "error"} | os.environ
+    return turns.start(command, folder / f"{number:03}", wanted.with_suffix(".log"), environment)
 
 
 def _collected(folder: Path) -> list[Cell]:
@@ -117,9 +139,6 @@ def main() -> int:
     measure.add_argument("--gpu", required=True, help="the catalog's name of this machine's GPU")
     measure.add_argument("--only", default="", help="cells whose name this pattern is found in")
     measure.add_argument("--part", default="0/1", help="every Nth group from the Kth: K/N, for several GPUs")
-    group = commands.add_parser("group")
-    group.add_argument("cells", type=Path)
-    group.add_argument("--lock", type=Path, required=True)
     fitting = commands.add_parser("fit")
     fitting.add_argument("cells", type=Path, nargs="+")
     fitting.add_argument("--out", type=Path, required=True)
@@ -129,10 +148,6 @@ def main() -> int:
         first, every = map(int, options.part.split("/"))
         groups = [list(found) for _, found in groupby(wanted, group_of)][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)
-    elif options.command == "group":
-        from measuring import measure_group
-
-        measure_group(list(read(options.cells)), options.lock, options.cells.with_suffix(".done"))
     else:
         fit_all([cell for path in options.cells for cell in read(path)], options.out)
     return 0

@@ -1,58 +1,63 @@
-"""Measure the cells of one group: one model, several batches, alone on the GPU while the clock runs."""
+"""Measure the cells of one group: one model, several batches, alone on the machine while the clock runs.
 
-import fcntl
+Started by `calibrate`.  It works among other groups (imports, the model, compiling, warm steps) and measures alone: see
+`turns`.
+"""
+
+import argparse
 import gc
 import json
 import random
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cells import SHAPES, TARGETS, Cell
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+import torch  # noqa: E402
+import trl  # noqa: E402, F401
+from cells import SHAPES, TARGETS, Cell, read  # noqa: E402
+from clock import Clock, Window  # noqa: E402
+from counting import Counted, CountingCollator, CountingTrainer  # noqa: E402
+from transformers import PrinterCallback  # noqa: E402
+from turns import Turn  # noqa: E402
+
+from sftrun.job import attention, graphs, head, plain_head, speed  # noqa: E402
 
 # steps before the clock: until packed sequences, or rows of many sizes, meet nothing new; or until most are recorded
 WARM, WARM_FLAT, RECORDING = 3, 10, 40
-# of windows of that many steps the middle one counts: a new shape may be compiled or recorded in another
-WINDOW, LEAST, MOST = 4, 3, 5
-MOST_SECONDS = 4.0
+# steps at most, for which there must be rows
+STEPS, STEPS_FLAT, STEPS_RECORDED = 52, 80, 200
 
 
-def measure_group(cells: list[Cell], lock: Path, done: Path) -> None:
-    """One model, several batches."""
-    import torch
-    import trl  # noqa: F401  slow: before the GPU is touched
-
-    from sftrun.job import attention, plain_head
-
+def measure_group(wanted: Path, turn: Turn) -> None:
+    """One model, several batches; each cell is added to the `.done` beside `wanted` once it is measured."""
     if not torch.cuda.is_available():
         plain_head.install()
     attention.register()
     torch.set_float32_matmul_precision("high")
+    cells, began = read(wanted), time.perf_counter()
     model = _model(cells[0])
-    prepared = False
-    for cell in cells:
-        began = time.perf_counter()
+    print(f"model {time.perf_counter() - began:.1f} s", flush=True)
+    for number, cell in enumerate(cells):
         try:
-            found = _measure(cell, model, lock, prepare=not prepared)
+            found = _measure(cell, model, turn, prepare=number == 0)
         except torch.OutOfMemoryError:
             print(f"{cell.name}: out of memory", flush=True)
             torch.cuda.empty_cache()
             continue
         finally:
-            prepared = True
-        with done.open("a") as file:
-            file.write(json.dumps(asdict(found)) + "\n")
-        took = time.perf_counter() - began
-        print(f"{found.name}: {found.seconds:.4f} s, {found.allocated_gb:.2f} GB, took {took:.1f} s", flush=True)
+            turn.over()
+        if found is not None:
+            with wanted.with_suffix(".done").open("a") as file:
+                file.write(json.dumps(asdict(found)) + "\n")
 
 
 def _model(cell: Cell) -> Any:
     import random_model
-    import torch
     from transformers.models.llama import LlamaConfig
 
     shape = SHAPES[cell.shape]
@@ -79,19 +84,14 @@ def _model(cell: Cell) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation=kind)
 
 
-def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
-    import torch
-
-    from sftrun.job import attention, graphs, head, speed
-
-    seen: list[dict[str, float]] = []
-    trainer = _trainer(cell, model, seen)
+def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | None:
+    trainer = _trainer(cell, model)
     if cell.stack != "eager":
         steps = graphs.STEPS if cell.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
         speed.quicken(trainer)
     trainer.is_lean = head.install(trainer)
-    trainer.data_collator = _Counting(head.LearntCollator(trainer.data_collator))
+    trainer.data_collator = CountingCollator(head.LearntCollator(trainer.data_collator))
     if prepare and cell.stack != "eager":
         compiled = cell.stack == "compiled"
         speed.prepare(
@@ -103,42 +103,31 @@ def _measure(cell: Cell, model: Any, lock: Path, *, prepare: bool) -> Cell:
         )
     backbone = model.get_base_model().base_model if cell.rank else model.base_model
     plain = backbone.forward
+    clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
     if cell.graphs:
-        backbone.forward = graphs.GraphedBackbone(backbone, lambda: None)
-    clock = _clock(lock, RECORDING if cell.graphs else WARM_FLAT if cell.layout == "flat" else WARM)
+        backbone.forward = graphed = graphs.GraphedBackbone(backbone, lambda: None)
+        clock = Clock(turn, RECORDING, lambda: graphed.misses)
     trainer.add_callback(clock)
+    trainer.remove_callback(PrinterCallback)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    trainer.train()
-    clock.release()
-    backbone.forward = plain
-    gc.collect()  # recorded graphs hold memory that the next cell would be charged for
-    return _figures(cell, clock, seen)
+    try:
+        trainer.train()
+    finally:
+        backbone.forward = plain
+        gc.collect()  # recorded graphs hold memory that the next cell would be charged for
+    return _figures(cell, clock, trainer.seen)
 
 
-def _trainer(cell: Cell, model: Any, seen: list[dict[str, float]]) -> Any:
-    import torch
+def _trainer(cell: Cell, model: Any) -> Any:
     from datasets import Dataset
     from random_model import tokenizer
     from throughput import row_lengths
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
-    from sftrun.job import head
-
-    class Counted(SFTTrainer):
-        is_lean = False
-
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **kw: Any) -> Any:
-            counted = inputs.pop("counted")
-            inputs.pop(head.TOKENS)
-            if model.training:
-                seen.append(counted)
-            if self.is_lean:
-                return head.loss(model, inputs, num_items_in_batch, 1)
-            return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **kw)
-
-    packed, steps = cell.layout == "packed", 80 if cell.graphs else 40
+    packed = cell.layout == "packed"
+    steps = STEPS_RECORDED if cell.graphs else STEPS if packed else STEPS_FLAT
     filled = cell.batch * cell.max_length if packed else 256
     rows = min(steps * cell.batch * cell.accumulation * (cell.max_length // 165 + 1 if packed else 1), 6000)
     draw = random.Random(1)
@@ -166,89 +155,56 @@ def _trainer(cell: Cell, model: Any, seen: list[dict[str, float]]) -> Any:
         disable_tqdm=True,
     )
     dataset = Dataset.from_dict({"input_ids": data})
-    return Counted(model=model, args=config, train_dataset=dataset, processing_class=tokenizer())
+    return CountingTrainer(model=model, args=config, train_dataset=dataset, processing_class=tokenizer())
 
 
-class _Counting:
-    """A collator that notes what a batch makes the GPU compute."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def __call__(self, rows: Any) -> Any:
-        lengths = [n for row in rows for n in row.get("seq_lengths", [len(row["input_ids"])])]
-        batch = self.inner(rows)
-        wide = float(batch["input_ids"].numel())
-        padded = "attention_mask" in batch
-        squares = wide * batch["input_ids"].shape[1] if padded else float(sum(n * n for n in lengths))
-        return batch | {"counted": {"rows": len(lengths), "real": sum(lengths), "tokens": wide, "squares": squares}}
-
-
-def _clock(lock: Path, warm: int) -> Any:
-    import torch
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):
-        """Warm steps stand aside for whoever measures; then it measures alone."""
-
-        def __init__(self) -> None:
-            self.began = time.perf_counter()
-            self.first = self.opened = 0.0
-            self.windows: list[tuple[float, int]] = []  # seconds a step, the first step
-            self.file = lock.open("w")
-
-        def release(self) -> None:
-            fcntl.flock(self.file, fcntl.LOCK_UN)
-            self.file.close()
-
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step < warm:
-                with _shared(lock):
-                    pass
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            done = state.global_step - warm - 1  # one step is thrown away after the lock is had
-            if torch.cuda.is_available() and (done <= 0 or done % WINDOW == 0):
-                torch.cuda.synchronize()
-            now = time.perf_counter()
-            if state.global_step == 1:
-                self.first = now - self.began
-            if done == -1:
-                fcntl.flock(self.file, fcntl.LOCK_EX)
-            elif done > 0 and done % WINDOW == 0:
-                self.windows.append(((now - self.opened) / WINDOW, state.global_step - WINDOW))
-                long = sum(seconds for seconds, _ in self.windows) * WINDOW > MOST_SECONDS
-                control.should_training_stop = len(self.windows) >= (LEAST if long else MOST)
-            if done >= 0 and done % WINDOW == 0:
-                self.opened = now
-
-    return Clock()
-
-
-@contextmanager
-def _shared(lock: Path) -> Iterator[None]:
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
-
-
-def _figures(cell: Cell, clock: Any, seen: list[dict[str, float]]) -> Cell:
-    import torch
-
-    seconds, opened_at = sorted(clock.windows)[len(clock.windows) // 2]
-    first = opened_at * cell.accumulation
-    window = seen[first : first + WINDOW * cell.accumulation]
-    mean = {name: sum(batch[name] for batch in window) / len(window) for name in window[0]}
-    largest = max(seen, key=lambda batch: batch["tokens"])
-    return replace(
+def _figures(cell: Cell, clock: Clock, seen: list[Counted]) -> Cell | None:
+    taken = (
+        f"warm {clock.warm_seconds:.1f} s, then {clock.alone_seconds:.1f} s alone; {clock.lost:.1f} s lost to others"
+    )
+    if not clock.windows:
+        print(f"{cell.name}: no window without something new in {clock.dropped}; {taken}", flush=True)
+        return None
+    windows = _middle(clock.windows)
+    batches = [batch for window in windows for batch in seen[_batches(window, cell.accumulation)]]
+    rows, real, tokens, squares = (sum(figures) / len(batches) for figures in zip(*batches, strict=True))
+    largest = max(seen, key=lambda batch: batch.tokens)
+    seconds = sum(window.seconds for window in windows) / sum(window.steps for window in windows)
+    spread = (max(windows, key=_pace).pace - min(windows, key=_pace).pace) / seconds
+    found = replace(
         cell,
-        rows=mean["rows"],
-        real_tokens=mean["real"],
-        tokens=mean["tokens"],
-        squares=mean["squares"],
-        largest_tokens=largest["tokens"],
-        largest_squares=largest["squares"],
+        rows=rows,
+        real_tokens=real,
+        tokens=tokens,
+        squares=squares,
+        largest_tokens=largest.tokens,
+        largest_squares=largest.squares,
         seconds=round(seconds, 6),
-        first_seconds=round(clock.first, 2),
+        first_seconds=round(clock.first_seconds, 2),
         allocated_gb=round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else 0.0,
     )
+    clean = f"{len(clock.windows)} clean windows, {clock.dropped} dropped, the middle ones within {spread:.1%}"
+    print(f"{cell.name}: {found.seconds:.4f} s, {found.allocated_gb:.2f} GB; {clean}; {taken}", flush=True)
+    return found
+
+
+def _middle(windows: list[Window]) -> list[Window]:
+    """Without the fastest and the slowest quarter: a hiccup of the machine is none of the model's."""
+    aside = len(windows) // 4
+    return sorted(windows, key=_pace)[aside : len(windows) - aside]
+
+
+def _pace(window: Window) -> float:
+    return window.pace
+
+
+def _batches(window: Window, accumulation: int) -> slice:
+    return slice(window.step * accumulation, (window.step + window.steps) * accumulation)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cells", type=Path)
+    parser.add_argument("turn", type=int, help="a descriptor")
+    options = parser.parse_args()
+    measure_group(options.cells, Turn(options.turn))

@@ -111,6 +111,7 @@ def measure(row: Row, device: str) -> dict[str, Any]:
 
     sys.path.insert(0, str(Path(__file__).parent))
     import random_model
+    from counting import CountingCollator
 
     from sftrun.job import attention, head, plain_head, speed
 
@@ -124,13 +125,13 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         model = random_model.unsloth(row.shape, row.rank, row.alpha, row.max_length, row.checkpointing)
     else:
         model = random_model.build(row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device)
-    trainer, seen = _trainer(row, model)
+    trainer = _trainer(row, model)
     if row.attention == attention.NAME:
         trainer.data_collator = _bounds(row, trainer.data_collator)
     if row.ours:
         trainer.is_lean = head.install(trainer)
         trainer.data_collator = head.LearntCollator(trainer.data_collator)
-    trainer.data_collator = _Counting(trainer.data_collator)
+    trainer.data_collator = CountingCollator(trainer.data_collator)
     notes: list[str] = []
     if row.engine == "trl":
         notes = speed.prepare(
@@ -149,7 +150,7 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()  # making the model in bf16 first is the benchmark's own affair
     losses = trainer.train()
-    return _figures(row, clock, seen, ready, losses.training_loss) | {"notes": notes}
+    return _figures(row, clock, trainer.seen, ready, losses.training_loss) | {"notes": notes}
 
 
 def _bounds(row: Row, inner: Any) -> Any:
@@ -158,13 +159,12 @@ def _bounds(row: Row, inner: Any) -> Any:
     return attention.BoundsCollator(inner, *(graphs.STEPS if row.graphs else ()))
 
 
-def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
+def _trainer(row: Row, model: Any) -> Any:
     import random_model
     import torch
+    from counting import CountingTrainer
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
-
-    from sftrun.job import head
+    from trl import SFTConfig
 
     per_step = row.batch * row.accumulation
     needed = (row.steps + 2) * per_step * (row.max_length // 165 + 1 if row.packed else 1)
@@ -192,31 +192,8 @@ def _trainer(row: Row, model: Any) -> tuple[Any, list[tuple[int, int]]]:
         dataloader_persistent_workers=row.workers > 0,
         disable_tqdm=True,
     )
-    seen: list[tuple[int, int]] = []
-
-    class Counted(SFTTrainer):
-        is_lean = False
-
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, num_items_in_batch: Any = None, **kw: Any) -> Any:
-            seen.append(tuple(inputs.pop("counted")))
-            inputs.pop(head.TOKENS, None)
-            if self.is_lean:
-                return head.loss(model, inputs, num_items_in_batch, 1)
-            return super().compute_loss(model, inputs, *args, num_items_in_batch=num_items_in_batch, **kw)
-
     data = Dataset.from_dict({"input_ids": rows})
-    return Counted(model=model, args=config, train_dataset=data, processing_class=random_model.tokenizer()), seen
-
-
-class _Counting:
-    """A collator that notes a batch's tokens and rows in it (filling left out)."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def __call__(self, rows: Any) -> Any:
-        lengths = [n for row in rows for n in row.get("seq_lengths", [len(row["input_ids"])])]
-        return self.inner(rows) | {"counted": [sum(lengths), len(lengths)]}
+    return CountingTrainer(model=model, args=config, train_dataset=data, processing_class=random_model.tokenizer())
 
 
 def _clock(row: Row) -> Any:
@@ -251,14 +228,14 @@ def _clock(row: Row) -> Any:
     return Clock()
 
 
-def _figures(row: Row, clock: Any, seen: list[tuple[int, int]], ready: float, loss: float) -> dict[str, Any]:
+def _figures(row: Row, clock: Any, seen: list[Any], ready: float, loss: float) -> dict[str, Any]:
     import random_model
     import torch
 
     first, last = row.warm, row.steps - (3 if row.profile else 0)
     seconds = clock.ends[last - 1] - clock.ends[first - 1]
     batches = seen[first * row.accumulation : last * row.accumulation]
-    tokens, rows = sum(t for t, _ in batches), sum(r for _, r in batches)
+    tokens, rows = sum(batch.real for batch in batches), sum(batch.rows for batch in batches)
     return {
         "tokens_per_second": round(tokens / seconds),
         "rows_per_second": round(rows / seconds, 1),

@@ -30,12 +30,14 @@ class GraphedBackbone:
         self.graphs: dict[tuple[int, ...], Callable[..., Tensor]] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.pool: Any = None
+        self.misses = 0  # training batches that replayed no graph: of a new shape, or recorded just then
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         key = self._shape(args, kwargs)
         if key is None:
             return self._plainly(*args, **kwargs)
         if key not in self.graphs:
+            self.misses += 1
             if key not in self.seen or len(self.graphs) >= LIMIT:
                 self.seen.add(key)
                 return self._plainly(*args, **kwargs)
