@@ -44,7 +44,7 @@ class Row:
     dropout: float = 0.0
     optimiser: str = "adamw_torch_fused"
     quantised: bool = True
-    steps: int = 12
+    steps: int = 20
     warm: int = 4
     profile: str = ""
     engine: str = "trl"
