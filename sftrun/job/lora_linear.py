@@ -65,7 +65,7 @@ class LoraGroup:
         else:
             assert self.frozen is not None
             weights = (*self.frozen.parts(), self._tail().detach().to(self.dtype))
-        outs = _GroupProduct.apply(flat, down, self, weights, *self.b)
+        outs = _GroupProduct.apply(flat, down, self, (weights, flat.requires_grad), *self.b)
         return tuple(out.view(*x.shape[:-1], out.shape[-1]) for out in outs)
 
     def _tail(self) -> Tensor:
@@ -86,11 +86,14 @@ class LoraGroup:
 class _GroupProduct(torch.autograd.Function):
     """yᵢ = x̂ Ŵᵢᵀ (+ bias) for all siblings, with gradients for x, for the A (one below the other) and for each B.
 
-    `weights` is (Ŵ,) or what `nf4` makes it of.
+    `frozen` is (Ŵ,), or what `nf4` makes it of, and whether x has a gradient: the first layer's has none.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, weights: tuple[Tensor, ...], *b: Tensor) -> Any:
+    def forward(
+        ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, frozen: tuple[tuple[Tensor, ...], bool], *b: Tensor
+    ) -> Any:
+        weights, ctx.is_inner = frozen
         wide_x = F.pad(x, (0, group.columns - group.inputs))
         project_into(wide_x, a, group.scale)
         linear: Any = F.linear if len(weights) == 1 else nf4.linear
@@ -102,10 +105,10 @@ class _GroupProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         wide_x, a, *weights = ctx.saved_tensors
-        total: Any = _gradient if len(weights) == 1 else nf4.gradient
-        grad_wide = total(list(grads), *weights)
-        grad_down = grad_wide[:, ctx.inputs :] * ctx.scale
-        grad_x = grad_wide[:, : ctx.inputs] + grad_down @ a
+        product: Any = _gradient if len(weights) == 1 else nf4.gradient
+        grad_wide = product(list(grads), *weights, a, ctx.scale, ctx.is_inner)
+        grad_down = grad_wide[:, -a.shape[0] :]
+        grad_x = grad_wide[:, : ctx.inputs] if ctx.is_inner else None
         grad_a = grad_down.t() @ wide_x[:, : ctx.inputs]
         lows = wide_x[:, ctx.inputs : ctx.inputs + sum(ctx.ranks)].split(ctx.ranks, dim=1)
         grad_b = [(grad.t() @ low).to(ctx.b_dtype) for grad, low in zip(grads, lows, strict=True)]
@@ -125,13 +128,13 @@ def _(wide_x: Tensor, a: Tensor, scale: float) -> None:
 
 
 @torch.library.custom_op("sftrun::lora_gradient", mutates_args=())
-def _gradient(grads: list[Tensor], wide: Tensor) -> Tensor:
-    return nf4.sum_products(grads, wide)
+def _gradient(grads: list[Tensor], wide: Tensor, a: Tensor, scale: float, is_inner: bool) -> Tensor:
+    return nf4.input_gradient(grads, wide, a, scale, is_inner)
 
 
 @_gradient.register_fake
-def _(grads: list[Tensor], wide: Tensor) -> Tensor:
-    return grads[0].new_empty(grads[0].shape[0], wide.shape[1])
+def _(grads: list[Tensor], wide: Tensor, a: Tensor, scale: float, is_inner: bool) -> Tensor:
+    return grads[0].new_empty(grads[0].shape[0], wide.shape[1] if is_inner else a.shape[0])
 
 
 def install(layer: nn.Module, dense: bool) -> list[LoraGroup]:

@@ -104,22 +104,38 @@ def _(x: Tensor, packed: Tensor, scales: Tensor, table: Tensor, tail: Tensor, bi
 
 
 @torch.library.custom_op("sftrun::nf4_gradient", mutates_args=())
-def gradient(grads: list[Tensor], packed: Tensor, scales: Tensor, table: Tensor, tail: Tensor) -> Tensor:
-    """dx̂: the sum of each sibling's dy times its rows of Ŵ."""
-    return sum_products(grads, widen(packed, scales, table, tail))
+def gradient(
+    grads: list[Tensor], packed: Tensor, scales: Tensor, table: Tensor, tail: Tensor,
+    a: Tensor, scale: float, is_inner: bool,
+) -> Tensor:  # fmt: skip
+    """`input_gradient` by a Ŵ that is made for it."""
+    wide = widen(packed, scales, table, tail) if is_inner else tail
+    return input_gradient(grads, wide, a, scale, is_inner)
 
 
 @gradient.register_fake
-def _(grads: list[Tensor], packed: Tensor, scales: Tensor, table: Tensor, tail: Tensor) -> Tensor:
-    return grads[0].new_empty(grads[0].shape[0], packed.shape[1] * 2 + tail.shape[1])
+def _(
+    grads: list[Tensor], packed: Tensor, scales: Tensor, table: Tensor, tail: Tensor,
+    a: Tensor, scale: float, is_inner: bool,
+) -> Tensor:  # fmt: skip
+    columns = tail.shape[1] + is_inner * packed.shape[1] * 2
+    return grads[0].new_empty(grads[0].shape[0], columns)
 
 
-def sum_products(grads: Sequence[Tensor], wide: Tensor) -> Tensor:
-    """Σ dyᵢ Ŵᵢ, added up in place: joining the dyᵢ first would copy the largest tensors of the step."""
-    parts = wide.split([grad.shape[1] for grad in grads])
+def input_gradient(grads: Sequence[Tensor], wide: Tensor, a: Tensor, scale: float, is_inner: bool) -> Tensor:
+    """[dx | s dy B] from dx̂ = Σ dyᵢ Ŵᵢ: dx = dy W + (s dy B) A.  Without dx where nothing trains before x.
+
+    The sums are in place: joining the dyᵢ first would copy the largest tensors of the step, and a sum of its own
+    would read dx once more.
+    """
+    width = a.shape[0]
+    parts = (wide if is_inner else wide[:, -width:]).split([grad.shape[1] for grad in grads])
     total = grads[0] @ parts[0]
     for grad, part in zip(grads[1:], parts[1:], strict=True):
         total.addmm_(grad, part)
+    down = total[:, -width:].mul_(scale)
+    if is_inner:
+        total[:, :-width].addmm_(down, a)
     return total
 
 
