@@ -63,13 +63,11 @@ A_QWEN = replace(
 PACKED = Row("packed 14 x 2048", batch=14, multiple=14 * 2048)
 EIGHT = Row("8 rows a step, padding-free", packed=False, batch=8, multiple=256, graphs=True, steps=192, warm=128)
 SPARING = replace(
-    PACKED, title="packed 7 x 2048, checkpointing, NF4 kept", batch=7, multiple=7 * 2048, checkpointing=True,
+    PACKED, title="packed 8 x 2048, checkpointing, NF4 kept", batch=8, multiple=8 * 2048, checkpointing=True,
     dequantised=False,
 )  # fmt: skip
 B_PHI = replace(A_PHI, title="Unsloth as script B runs it, padded 4 x 2", engine="unsloth", steps=14, warm=6)
-LARGE = replace(
-    SPARING, title="packed 8 x 2048, checkpointing, NF4 kept", batch=8, multiple=8 * 2048, steps=6, warm=3
-)  # fmt: skip
+LARGE = replace(SPARING, steps=6, warm=3)  # fmt: skip
 ROWS = {
     "script-a": A_PHI,
     "prototype": Row("prototype: PEFT's products, layers compiled, 16 x 2048", ours=False, dequantised=False),
