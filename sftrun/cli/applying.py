@@ -15,6 +15,7 @@ from sftrun.cli.costs import month_cap
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
+from sftrun.contract.holder import Holder
 from sftrun.errors import BudgetRefused
 from sftrun.plan.budget import Judgement, judge, judge_month, strictest
 from sftrun.plan.estimate import priced, seconds, usd
@@ -27,7 +28,6 @@ from sftrun.run.backend import Backend, choose
 from sftrun.run.execute import Applied, Request
 from sftrun.run.files import read_text
 from sftrun.run.ledger import Ledger, Lock, RunFolder, run_id
-from sftrun.run.lock import Holder
 
 
 @dataclass(frozen=True)
