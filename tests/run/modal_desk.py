@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,16 @@ class Desk:
 
 
 TOKEN = "hf_plantedPLANTEDplanted"
+
+
+@contextmanager
+def opened(folder: Path, **settings: Any) -> Iterator[Desk]:
+    """A desk while its Modal is up; at the end nothing may have been asked of that which it does not know."""
+    with Plane(folder / "plane", **settings) as plane:
+        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
+        yield Desk(folder, plane)
+    assert not plane.bugs
+    assert not plane.missing
 
 
 def losses(seen: list[dict[str, Any]]) -> dict[int, float]:

@@ -6,7 +6,8 @@ import signal
 from typing import Any
 
 import pytest
-from cli_runs import Place, wait_until
+
+from tests.run.cli_runs import Place, wait_until
 
 HELD = {"FAKE_HOLD_AT": "7"}
 

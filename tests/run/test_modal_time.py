@@ -1,26 +1,14 @@
 """Time and money on Modal: an attempt hands over before its timeout, and a dead supervisor can't spend on."""
 
 import json
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.modal_plane import Plane
-from tests.run.modal_desk import TOKEN, WAIT, Desk, recorded, started
+from tests.run.modal_desk import WAIT, Desk, recorded, started
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 def steps(seen: list[dict[str, Any]]) -> list[int]:

@@ -4,7 +4,8 @@ import json
 import subprocess
 
 import pytest
-from cli_runs import Place
+
+from tests.run.cli_runs import Place
 
 
 @pytest.fixture
