@@ -74,7 +74,7 @@ def costs(
         since=since.isoformat() if since else None,
         groups=tuple(ordered),
         runs=len(counted),
-        seconds=round(sum(run.seconds for run in counted), 1),
+        seconds=round(sum(run.seconds for run in counted), 3),
         usd=sum((run.usd for run in counted), Decimal(0)),
         month_usd=spent_in_month(runs, today),
         month_cap_usd=cap,
@@ -135,7 +135,7 @@ def _group(key: str, runs: Sequence[Spent]) -> Group:
     return Group(
         key=key,
         runs=len(runs),
-        seconds=round(sum(run.seconds for run in runs), 1),
+        seconds=round(sum(run.seconds for run in runs), 3),
         usd=sum((run.usd for run in runs), Decimal(0)),
         estimated_usd=sum(known, Decimal(0)) if known else None,
     )

@@ -21,7 +21,7 @@ from sftrun.strict import Strict
 class Offer(Strict):
     """One GPU and its count on each of `nodes` machines.
 
-    `usable` is false where it does not fit or can't run it; `why_not` says so.
+    `usable` is false where it does not fit or can't run it: `why_not` says so, and there is no time and no price then.
     """
 
     gpu: str
@@ -103,7 +103,7 @@ def of_recipe(
     observed: tuple[Observation, ...] = (),
 ) -> RecipeEstimate:
     """The recipe on its own GPU, or on those asked for."""
-    own = _own_gpu(recipe)
+    own = _own_gpu(recipe, facts)
     asked = tuple(gpus) or ((own,) if own is not None else ())
     pairs: list[tuple[Offer | None, Estimate]] = [
         _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu == own or not gpus) for gpu in asked
@@ -111,9 +111,9 @@ def of_recipe(
     offers = tuple(offer for offer, _ in pairs if offer is not None)
     first = next((one for offer, one in pairs if offer is not None and offer.is_recipes_own), pairs[0][1])
     main = recipe if own is not None or not gpus else _on(recipe, asked[0])
-    best = advice.to_save(main, facts, plan_of, first) if first.cost is not None else None
     unfit = first.memory is not None and not first.memory.fits
-    usable = [offer for offer in offers if offer.usable and offer.usd is not None]
+    best = advice.to_save(main, facts, plan_of, first) if first.cost is not None and not unfit else None
+    usable = [offer for offer in offers if offer.usd is not None]
     plan = plan_of(main)
     train = estimate.data_facts(facts.train, recipe.dataset.train)
     return RecipeEstimate(
@@ -122,8 +122,8 @@ def of_recipe(
         model=recipe.model.name_or_path,
         executor=recipe.compute.executor,
         rows=train.rows if train else None,
-        rows_source=train.source if train else None,
-        steps=next((o.cost.steps for o in offers if o.cost), plan.total_steps),
+        rows_source=("counted" if facts.train is not None else "declared") if train else None,
+        steps=_steps(offers) if offers else plan.total_steps,
         offers=offers,
         cheapest=label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
         fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
@@ -135,21 +135,45 @@ def of_recipe(
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
-    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count, and whole machines whole."""
+    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count, and whole machines whole.
+
+    ValueError where a part is no GPU of the catalog or has no count.
+    """
     if text is None:
         return ()
     if text.lower() != "all":
-        return tuple(units.gpu_choices(tuple(part.strip() for part in text.split(",") if part.strip())))
+        return tuple(_asked(part.strip(), facts) for part in text.split(","))
     if recipe.compute.nodes > 1:
         return tuple((gpu.name, gpu.max_per_container) for gpu in facts.catalog.gpus)
-    own = _own_gpu(recipe)
+    own = _own_gpu(recipe, facts)
     counts = sorted({1, own[1] if own else 1})
     return tuple((gpu.name, n) for gpu in facts.catalog.gpus for n in counts if n <= gpu.max_per_container)
 
 
-def _own_gpu(recipe: Recipe) -> tuple[str, int] | None:
+def _asked(text: str, facts: Facts) -> tuple[str, int]:
+    name, colon, count = text.partition(":")
+    gpu = catalog.find(facts.catalog, name)
+    if gpu is None:
+        raise ValueError(f"no GPU `{name}`")
+    if colon and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"`{count}` is no number of GPUs")
+    return gpu.name, int(count or 1)
+
+
+def _steps(offers: Sequence[Offer]) -> int | None:
+    """Those on the recipe's own GPU, or else those on which all agree: more GPUs take fewer."""
+    own = {offer.cost.steps for offer in offers if offer.cost is not None and offer.is_recipes_own}
+    found = own or {offer.cost.steps for offer in offers if offer.cost is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _own_gpu(recipe: Recipe, facts: Facts) -> tuple[str, int] | None:
+    """The first that the recipe asks for, by the catalog's name."""
     choices = units.gpu_choices(recipe.compute.gpu)
-    return choices[0] if choices and recipe.compute.executor == "modal" else None
+    if not choices or recipe.compute.executor != "modal":
+        return None
+    known = catalog.find(facts.catalog, choices[0][0])
+    return (known.name if known else choices[0][0]), choices[0][1]
 
 
 def _on(recipe: Recipe, gpu: tuple[str, int]) -> Recipe:
@@ -176,10 +200,12 @@ def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple
     found = estimate.estimate(plan, facts, observed)
     if found.cost is None:
         return None, found
-    return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, None, is_own=True), found
+    why_not = "does not fit" if found.memory is not None and not found.memory.fits else None
+    return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, why_not, is_own=True), found
 
 
 def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | None, *, is_own: bool) -> Offer:
+    priced = found.cost if why_not is None else None
     return Offer(
         gpu=gpu,
         gpu_count=count,
@@ -187,10 +213,10 @@ def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | No
         is_recipes_own=is_own,
         usable=why_not is None,
         why_not=why_not,
-        seconds=estimate.seconds(found.cost) if found.cost else None,
-        usd=estimate.usd(found.cost) if found.cost else None,
+        seconds=estimate.seconds(priced) if priced else None,
+        usd=estimate.usd(priced) if priced else None,
         memory=found.memory,
-        cost=found.cost,
+        cost=priced,
     )
 
 
@@ -217,7 +243,7 @@ def label(offer: Offer) -> str:
 
 def _advice(change: Change, times: float | None = None) -> Advice:
     return Advice(
-        keys={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in change.keys},
+        keys={key: advice.said(value) for key, value in change.keys},
         same_result=change.same_result,
         peak_gb=change.peak_gb,
         seconds=change.seconds,

@@ -222,3 +222,10 @@ def test_dollars(amount: str, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(3.0, "3.000"), (0.0123, "0.0123"), (12.345, "12.35"), (5e6, "5.000e+06")])
 def test_loss(value: float, text: str) -> None:
     assert words.loss(value) == text
+
+
+@pytest.mark.parametrize(
+    ("days", "text"), [(0, "from today"), (1, "1 day old"), (51, "51 days old"), (-359, "dated 359 days ahead")]
+)
+def test_the_age_of_prices(days: int, text: str) -> None:
+    assert words.days_old(days) == text
