@@ -153,6 +153,11 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, bil
     )
 
 
+def error_percent(one: Compared) -> float | None:
+    """How far the middle of the estimate was from the fact."""
+    return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
+
+
 def money_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the run counted, and beside it what was billed, each by its name."""
     counted, billed = words.dollars(report.spent_usd), report.billed
@@ -162,10 +167,10 @@ def money_facts(report: Report) -> Iterator[tuple[str, str]]:
         return
     yield "money", f"{counted} computed, from seconds and prices"
     if report.began_at is not None and billed.through <= report.began_at:
-        first = words.hour((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
+        first = words.minute((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
         yield "billed", f"nothing yet: Modal's report has whole hours alone, the first of this run ends {first}"
     else:
-        until = f"up to {words.hour(billed.through)}"
+        until = f"up to {words.minute(billed.through)}"
         yield "billed", f"{words.dollars(billed.usd)} in Modal's report {until}, before credits; no later hour is in it"
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.progress import is_plain, stage_words
-from sftrun.report.summary import Report, money_facts
+from sftrun.report.summary import Report, error_percent, money_facts
 from sftrun.report.terminal import sparkline
 from sftrun.run.listing import Row
 
@@ -172,7 +172,7 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     if report.memory_gb:
         yield "memory", f"{report.memory_gb:.2f} GB at most"
     if report.data_wait_share is not None and report.data_wait_share >= WAITING_WORTH_SAYING:
-        yield "waited", f"{report.data_wait_share:.1%} of the steps' time for data"
+        yield "waited", f"{100 * report.data_wait_share:.1f} % of the steps' time for data"
     yield "time", words.duration(report.seconds)
     yield from money_facts(report)
     if report.status == "finished":
@@ -197,6 +197,7 @@ def _estimates(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in ("", "estimated", "was"):
         table.add_column(column, no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "seconds": ("time", words.duration),
         "seconds_per_step": ("a step", lambda v: f"{v:.3g} s"),
@@ -206,7 +207,9 @@ def _estimates(report: Report) -> Table:
     for one in report.estimates:
         name, form = shown[one.what]
         low, high = form(one.low), form(one.high)
-        table.add_row(name, low if low == high else f"{low} to {high}", form(one.actual))
+        error = error_percent(one)
+        span = low if low == high else f"{low} to {high}"
+        table.add_row(name, span, form(one.actual), "" if error is None else f"{error:+.0f} %")
     return table
 
 

@@ -38,8 +38,8 @@ def days_old(days: int) -> str:
     return "from today" if days == 0 else f"{days} {'day' if days == 1 else 'days'} old"
 
 
-def hour(at: float) -> str:
-    """2026-11-25 14:00 UTC."""
+def minute(at: float) -> str:
+    """2026-11-25 14:07 UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 

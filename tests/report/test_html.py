@@ -10,8 +10,8 @@ from sftrun.contract import events
 from sftrun.plan.estimate import priced
 from sftrun.plan.models import Plan
 from sftrun.report import chart
-from sftrun.report.html import Curves, curves, error_percent, page
-from sftrun.report.summary import Compared, Report, report
+from sftrun.report.html import Curves, curves, page
+from sftrun.report.summary import Compared, Report, error_percent, report
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import fold
@@ -111,6 +111,25 @@ def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
     for words in ("base answer", "tuned answer", "Estimate and fact", '"gradient_checkpointing"', "calibrated on"):
         assert words in shown
     assert text.count("<svg") == 4
+
+
+def test_it_says_when_the_run_began_and_how_fast_it_mostly_was() -> None:
+    slow_end = [
+        event.model_copy(update={"tokens_per_second": 5.0})
+        if isinstance(event, events.Step) and event.step == 60
+        else event
+        for event in said()
+    ]
+    text = written(slow_end)
+    assert "<dt>began</dt><dd>1970-01-01 00:16 UTC</dd>" in text
+    assert "<dt>speed, median</dt><dd>20,000 tokens/s</dd>" in text
+
+
+def test_two_evaluations_are_two_dots_and_no_line_between_them() -> None:
+    curve = [(float(n), 1.0 / n) for n in range(1, 9)]
+    two, three = (chart.line_chart("loss", curve, second=[(float(n), 0.5) for n in range(k)]) for k in (2, 3))
+    assert (two.count("<circle"), two.count('class="two"')) == (2, 0)
+    assert (three.count("<circle"), three.count('class="two"')) == (3, 1)
 
 
 def test_what_a_model_says_can_t_become_markup() -> None:
