@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Literal
 
 from sftrun.errors import EXIT_INTERRUPTED, LedgerError, RunFailed, RunStopped
-from sftrun.report.progress import JsonLines, Lines, Watcher, is_plain
+from sftrun.report.progress import JsonLines, Lines, Watcher, is_plain, stop_words
 from sftrun.report.summary import Report, report
 from sftrun.run import billing
 from sftrun.run.backend import Backend
@@ -55,6 +55,8 @@ def watch(
     state = load(folder, backend)
     summary = keep_report(folder, state)
     if form == "text":
+        if is_plain(sys.stdout):
+            sys.stdout.write("\n")  # after the lines; the live view has gone by now
         show(summary)
     return conclude(folder, state)
 
@@ -98,10 +100,10 @@ def conclude(folder: RunFolder, state: RunState) -> int:
         case outcome if outcome.kind == "failed":
             raise RunFailed(f"run {folder.id} failed: {outcome.message}", help=outcome.help or f"see {folder.log}")
         case outcome if outcome.kind == "stopped":
-            why = {"user": "as asked", "budget": "its budget is used up", "timeout": "its time is up"}
-            said = why.get(outcome.reason, "its machine was taken away")
             again = f"raise `budget.max_usd`; then {again}" if outcome.reason == "budget" else again
-            raise RunStopped(f"run {folder.id} has stopped at step {outcome.step}: {said}", help=again)
+            raise RunStopped(
+                f"run {folder.id} has stopped at step {outcome.step}: {stop_words(outcome.reason)}", help=again
+            )
     return 0
 
 

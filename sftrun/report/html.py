@@ -16,7 +16,7 @@ from sftrun.contract.events import AnyEvent, Step
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.chart import line_chart
-from sftrun.report.progress import stage_words
+from sftrun.report.progress import stage_words, stop_words
 from sftrun.report.summary import Report, error_percent, money_facts
 
 LONG_VALUE = 40
@@ -180,7 +180,7 @@ def _samples(report: Report) -> str:
 
 def _failure(report: Report) -> str:
     if report.failure is None:
-        return f"<p>stopped by {_text(report.stop_reason)}</p>" if report.stop_reason else ""
+        return f"<p>stopped: {_text(stop_words(report.stop_reason))}</p>" if report.stop_reason else ""
     tail = "\n".join(report.failure.tail)
     said = f"failed while {stage_words(report.failure.stage)}: {report.failure.message}"
     help = f"<p>help: {_text(report.failure.help)}</p>" if report.failure.help else ""

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from sftrun.plan.models import Plan
 from sftrun.report import words
-from sftrun.report.progress import is_plain, stage_words
+from sftrun.report.progress import is_plain, stage_words, stop_words
 from sftrun.report.summary import Report, error_percent, money_facts
 from sftrun.report.terminal import sparkline
 from sftrun.run.listing import Row
@@ -140,6 +140,8 @@ def _cost_line(plan: Plan) -> str:
 def _headline(report: Report) -> Text:
     line = Text().append(words.printable(report.name), style="bold").append(f"  run {report.run_id}  ")
     line.append(report.status, style=f"bold {_STYLES.get(report.status, '')}")
+    if report.stop_reason is not None:
+        line.append(f" ({stop_words(report.stop_reason)})")
     where = f" on {report.device}" if report.device else ""
     attempts = f", {report.attempts} attempts" if report.attempts > 1 else ""
     return line.append(f"{where}{attempts}", style="dim")
@@ -218,6 +220,8 @@ def _failure(report: Report) -> RenderableType:
     assert failure is not None
     lines = [Text(f"failed while {stage_words(failure.stage)}: {words.printable(failure.message)}", style="red")]
     lines += [Text(f"| {words.printable(line)}", style="dim") for line in failure.tail[-8:]]
+    if failure.help:
+        lines.append(Text(f"help: {words.printable(failure.help)}"))
     return _inset(Group(*lines))
 
 

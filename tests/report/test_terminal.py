@@ -126,6 +126,11 @@ def test_the_summary_of_a_finished_run(width: int) -> None:
     agrees(f"summary-{width}", screen(run_summary(summary), width))
 
 
+def test_a_stopped_run_says_why() -> None:
+    stopped = made(fold(course("step"))).model_copy(update={"status": "stopped", "stop_reason": "budget"})
+    assert screen(run_summary(stopped), 80).splitlines()[0].endswith("stopped (its budget is used up) on NVIDIA H200")
+
+
 def test_the_summary_of_a_failed_run() -> None:
     failure = Failure(
         failure="out_of_memory",
