@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sftrun.facts.models import Facts
 from sftrun.plan import estimate as estimates
 from sftrun.plan.estimate import Estimate
-from sftrun.plan.models import Plan
+from sftrun.plan.models import CostEstimate, Plan
 from sftrun.recipe.models import Quantization, Recipe
 
 PlanOf = Callable[[Recipe], Plan]
@@ -46,11 +46,15 @@ def to_fit(recipe: Recipe, facts: Facts, plan_of: PlanOf, most: int = 3) -> tupl
 
 
 def to_save(recipe: Recipe, facts: Facts, plan_of: PlanOf, now: Estimate) -> tuple[Change, float] | None:
-    """The change that saves most money (or time, where nothing is rented), with how many times less it takes."""
+    """The change that saves most money (or time, where nothing is rented), with how many times less it takes.
+
+    What runs have taught of a step holds for the changed recipe too: else an estimate that was corrected upwards would
+    make any change look like a saving.
+    """
     if now.cost is None:
         return None
-    before = estimates.seconds(now.cost)
-    tried = (_try(keys, same, recipe, facts, plan_of) for keys, same in _speeding(recipe, plan_of(recipe)))
+    before, taught = estimates.seconds(now.cost), now.cost.correction
+    tried = (_try(keys, same, recipe, facts, plan_of, taught) for keys, same in _speeding(recipe, plan_of(recipe)))
     rated = [(c, before / c.seconds) for c in tried if c is not None and c.fits and c.seconds]
     best = max(rated, key=lambda pair: pair[1], default=None)
     return best if best is not None and best[1] >= WORTH_SAYING else None
@@ -74,19 +78,29 @@ def _set(model: Any, path: list[str], value: object) -> Any:
     return model.model_copy(update={head: inner})
 
 
-def _try(keys: Mapping[str, object], same: bool, recipe: Recipe, facts: Facts, plan_of: PlanOf) -> Change | None:
+def _try(
+    keys: Mapping[str, object], same: bool, recipe: Recipe, facts: Facts, plan_of: PlanOf, taught: float = 1.0
+) -> Change | None:
     found = estimates.estimate(plan_of(changed(recipe, keys)), facts)
     if found.memory is None:
         return None
+    seconds, usd = (None, None) if found.cost is None else _corrected(found.cost, taught)
     written = (("quantization.load_in_4bit", True) if key == "quantization" else (key, keys[key]) for key in keys)
     return Change(
         keys=tuple(written),
         same_result=same,
         peak_gb=found.memory.peak_gb,
         fits=found.memory.fits,
-        seconds=None if found.cost is None else estimates.seconds(found.cost),
-        usd=None if found.cost is None else estimates.usd(found.cost),
+        seconds=seconds,
+        usd=usd,
     )
+
+
+def _corrected(cost: CostEstimate, taught: float) -> tuple[float, Decimal]:
+    """Time and money when each step takes so many times as long."""
+    whole = estimates.seconds(cost)
+    seconds = whole + (taught - 1) * estimates.stage_seconds(cost)["train"]
+    return seconds, estimates.usd(cost) * Decimal(str(round(seconds / whole, 6)))
 
 
 def _on_a_larger_gpu(recipe: Recipe, facts: Facts, plan_of: PlanOf) -> tuple[Change, ...]:
