@@ -75,7 +75,9 @@ def watcher(folder: RunFolder, form: str) -> Watcher:
 
 def keep_report(folder: RunFolder, state: RunState) -> Report:
     """The run's report; written beside its events once it has ended, so that other tools find it."""
-    made = report(folder.manifest(), folder.plan(), state, folder.job().output_dir, billing.read(folder))
+    job = folder.job()
+    rate = job.money.usd_per_second
+    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), rate)
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
             folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})

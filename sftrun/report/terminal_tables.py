@@ -234,7 +234,9 @@ def _said(text: str | None) -> Text:
 
 
 def _spent(row: Row) -> str:
-    return words.dollars(Decimal(row.spent_usd)) if row.executor == "modal" else ""
+    """Nothing where nothing was counted yet: the record has money from the first checkpoint on."""
+    usd = Decimal(row.spent_usd)
+    return words.dollars(usd) if usd and row.executor == "modal" else ""
 
 
 def _short_age(seconds: float) -> str:

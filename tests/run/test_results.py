@@ -1,7 +1,10 @@
 """`generate` and `pull`: what a run has made."""
 
 import json
+import os
+import signal
 import subprocess
+from decimal import Decimal
 
 import pytest
 
@@ -98,3 +101,23 @@ def test_a_run_on_this_machine_has_no_bill(finished: Place) -> None:
         assert said.returncode == 1
         assert "ran on this machine, for which nobody sends a bill" in said.stderr
         assert "help: leave --billed out" in said.stderr
+
+
+def test_a_run_under_way_and_a_lost_one_count_what_they_have_spent(place: Place) -> None:
+    (place.path / "sftrun.toml").write_text('[local]\nusd_per_hour = "3600"\n')
+    client = place.start("apply", "r.yaml", FAKE_HOLD_AT="7")
+    place.wait_for_step(7)
+    assert "so far" in place.sftrun("show", "tryout").stdout
+    assert spent(place) > 0
+    os.kill(json.loads((place.run / "lock").read_text())["pid"], signal.SIGKILL)
+    client.communicate(timeout=60)
+    assert '"status": "lost"' in place.sftrun("runs", "--format", "json").stdout
+    assert spent(place) > 0
+
+
+def spent(place: Place) -> Decimal:
+    """What `costs` and `show` say, which must be the same."""
+    shown = json.loads(place.sftrun("show", "tryout", "--format", "json").stdout)["spent_usd"]
+    summed = json.loads(place.sftrun("costs", "--format", "json").stdout)
+    assert summed["usd"] == summed["month_usd"] == shown
+    return Decimal(shown)
