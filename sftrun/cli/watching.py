@@ -57,7 +57,7 @@ def watch(
     if form == "text":
         if is_plain(sys.stdout):
             sys.stdout.write("\n")  # after the lines; the live view has gone by now
-        show(summary)
+        show(summary, with_help=False)
     return conclude(folder, state)
 
 
@@ -84,11 +84,11 @@ def keep_report(folder: RunFolder, state: RunState) -> Report:
     return made
 
 
-def show(summary: Report) -> None:
+def show(summary: Report, *, with_help: bool = True) -> None:
     """The summary on stdout."""
     from sftrun.report.terminal_tables import console, run_summary
 
-    console(sys.stdout).print(run_summary(summary))
+    console(sys.stdout).print(run_summary(summary, with_help=with_help))
 
 
 def conclude(folder: RunFolder, state: RunState) -> int:

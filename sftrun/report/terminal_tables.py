@@ -19,7 +19,7 @@ from rich.text import Text
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.progress import is_plain, stage_words, stop_words
-from sftrun.report.summary import Report, error_percent, money_facts
+from sftrun.report.summary import Failure, Report, error_percent, money_facts
 from sftrun.report.terminal import sparkline
 from sftrun.run.listing import Row
 
@@ -59,8 +59,11 @@ class Trimmed:
         self._out.flush()
 
 
-def run_summary(report: Report) -> RenderableType:
-    """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side."""
+def run_summary(report: Report, *, with_help: bool = True) -> RenderableType:
+    """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side.
+
+    Without help where an error follows that says it.
+    """
     parts: list[RenderableType] = [_headline(report), _inset(_figures(report), above=0)]
     if report.stages:
         parts.append(_inset(_stages(report)))
@@ -69,7 +72,7 @@ def run_summary(report: Report) -> RenderableType:
     if any(sample.before or sample.after for sample in report.samples):
         parts.append(side_by_side((s.prompt, s.before, s.after) for s in report.samples))
     if report.failure is not None:
-        parts.append(_failure(report))
+        parts.append(_failure(report.failure, with_help=with_help))
     return Group(*parts)
 
 
@@ -215,12 +218,10 @@ def _estimates(report: Report) -> Table:
     return table
 
 
-def _failure(report: Report) -> RenderableType:
-    failure = report.failure
-    assert failure is not None
+def _failure(failure: Failure, *, with_help: bool) -> RenderableType:
     lines = [Text(f"failed while {stage_words(failure.stage)}: {words.printable(failure.message)}", style="red")]
     lines += [Text(f"| {words.printable(line)}", style="dim") for line in failure.tail[-8:]]
-    if failure.help:
+    if failure.help and with_help:
         lines.append(Text(f"help: {words.printable(failure.help)}"))
     return _inset(Group(*lines))
 
