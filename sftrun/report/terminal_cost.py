@@ -60,7 +60,7 @@ def recipe(one: RecipeEstimate) -> RenderableType:
     if chosen is not None and _does_not_fit(chosen) and not one.to_fit:
         parts.append(Text("to fit: no change of batch, length or GPU is enough; take a smaller model", style="red"))
     if one.to_save is not None:
-        parts.append(_saving(one.to_save))
+        parts.append(_saving(one.to_save, label(chosen or one.offers[0])))
     return Group(*parts, Text(""))
 
 
@@ -178,11 +178,11 @@ def _money(offer: Offer) -> str:
     return f"{parts} = {middle}, the middle of {words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
 
 
-def _saving(best: Advice) -> Text:
+def _saving(best: Advice, gpu: str) -> Text:
     money = f", about {words.dollars(best.usd)}" if best.usd else ""
     assert best.seconds is not None
     part = _fraction(best.times or 1)
-    said = f"most to save: {_change(best)} would cut this to {part} ({words.duration(best.seconds)}{money})"
+    said = f"most to save on {gpu}: {_change(best)} would cut it to {part} ({words.duration(best.seconds)}{money})"
     return Text(said if best.same_result else f"{said}; other rows share a step then", style="green")
 
 
@@ -195,7 +195,7 @@ def _fraction(times: float) -> str:
     whole = round(times)
     if whole in known and abs(times - whole) < 0.25:
         return known[whole]
-    return f"1/{whole}" if whole > max(known) else f"1/{times:.1f}"
+    return f"1/{whole}" if whole > max(known) else f"{100 / times:.0f} %"
 
 
 def prices(known: Catalog, age_days: int) -> RenderableType:

@@ -100,7 +100,14 @@ def test_several_machines_are_offered_whole(tmp_path: Path) -> None:
 
 def test_the_table_says_its_basis_in_words() -> None:
     said = run(AS_IT_WAS, "--gpu", "all").output
-    for words in ("declared", "extrapolated", "cheapest", "most to save: `", "prices of 2026-10-06"):
+    for words in (
+        "declared",
+        "extrapolated",
+        "cheapest",
+        "most to save on H200: `",
+        "would cut it to 1/39 (",
+        "prices of 2026-10-06",
+    ):
         assert words in said
 
 

@@ -103,6 +103,14 @@ def test_a_run_on_this_machine_has_no_bill(finished: Place) -> None:
         assert "help: leave --billed out" in said.stderr
 
 
+def test_a_page_goes_to_a_file_or_a_pipe(finished: Place) -> None:
+    assert finished.sftrun("report", "tryout", "--html", "page.html").stderr == "wrote page.html\n"
+    piped = finished.sftrun("report", "tryout", "--html", "-")
+    assert piped.stdout == (finished.path / "page.html").read_text()
+    assert piped.stdout.startswith("<!doctype html>")
+    assert not (finished.path / "-").exists()
+
+
 def test_a_run_under_way_and_a_lost_one_count_what_they_have_spent(place: Place) -> None:
     (place.path / "sftrun.toml").write_text('[local]\nusd_per_hour = "3600"\n')
     client = place.start("apply", "r.yaml", FAKE_HOLD_AT="7")
