@@ -169,8 +169,9 @@ def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal) -> Non
     if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):
         return
     if judged.verdict == "ask" and sys.stdin.isatty():
-        click.confirm(f"{judged.message}; start it?", abort=True)
-        return
+        if click.confirm(f"{judged.message}; start it?"):
+            return
+        raise BudgetRefused("not started, as you said", help="make the run smaller, or raise the budget")
     raise BudgetRefused(judged.message, help=judged.help)
 
 

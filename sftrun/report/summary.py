@@ -204,7 +204,7 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
                 actual=float(state.spent_usd),
             ),
         ]
-    if plan.memory is not None and state.memory_gb:
+    if plan.memory is not None and state.memory_gb and state.started is not None and state.started.gpu_count:
         peak = round(allocated_gb(plan.memory), 3)  # the job reports what its allocator had, not the CUDA context
         found.append(Compared(what="memory_gb", low=peak, high=peak, actual=state.memory_gb))
     return tuple(found)

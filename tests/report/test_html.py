@@ -190,6 +190,13 @@ def test_a_run_without_an_estimate_has_no_empty_column() -> None:
     assert stages.count("<td") == 3 * stages.count("<tr><td")
 
 
+def test_a_gpu_s_memory_is_not_compared_with_that_of_a_process() -> None:
+    started, *others = said()
+    on_cpu = [started.model_copy(update={"device": "cpu", "gpu_count": 0}), *others]
+    compared = [[one.what for one in reported(course).estimates] for course in (said(), on_cpu)]
+    assert set(compared[0]) - set(compared[1]) == {"memory_gb"}
+
+
 def test_a_long_path_and_a_bill_have_a_row_of_their_own() -> None:
     billed = Billed(usd=Decimal("1.25"), through=7200.0, asked_at=7300.0)
     folder = "/data/checkpoints/a-folder-with-a-long-name/quickstart"

@@ -45,11 +45,11 @@ class Desk:
         (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
 
     def start(
-        self, *words: str, home: str = "ledger", python: str = sys.executable, **more: str
+        self, *words: str, home: str = "ledger", python: str = sys.executable, stdin: int | None = None, **more: str
     ) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.plane.client_env(), "SFTRUN_HOME": str(self.folder / home), **more}
         command = [python, "-m", "sftrun.cli.main", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
     def run(self, *words: str) -> str:

@@ -1,6 +1,8 @@
 """Time and money on Modal: an attempt hands over before its timeout, and a dead supervisor can't spend on."""
 
 import json
+import os
+import pty
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +29,19 @@ def test_an_attempt_hands_over_before_its_timeout_and_the_curve_is_one(desk: Des
     assert started(seen) == [(1, None), (2, stopped["step"])]
     assert steps(seen) == list(range(1, len(steps(seen)) + 1))
     assert len(recorded(desk)) > 5
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_a_run_that_may_outspend_its_budget_is_asked_about(desk: Desk, answer: str) -> None:
+    master, terminal = pty.openpty()
+    os.write(master, f"{answer}\n".encode())
+    words = ("--set", "compute.gpu=A10", "--set", "trainer.max_steps=2", "--max-usd", "0.02")
+    client = desk.start("apply", "recipe.yaml", *words, stdin=terminal)
+    printed, said = client.communicate(timeout=WAIT)
+    assert "the budget is $0.02: it may stop before its end; start it? [y/N]" in printed + said
+    assert client.returncode == (0 if answer == "y" else 5)
+    assert ("not started, as you said" in said) is (answer == "n")
+    assert desk.plane.count("FunctionMap") == (1 if answer == "y" else 0)
 
 
 def test_modal_s_own_timeout_is_what_the_budget_pays_for(desk: Desk) -> None:
