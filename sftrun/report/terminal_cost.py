@@ -227,7 +227,7 @@ def _both(per_second: Decimal) -> tuple[str, str]:
 def costs(found: Costs) -> RenderableType:
     """What runs have cost, by the key asked for."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
-    table.add_column(found.by, no_wrap=True)
+    table.add_column(found.by, overflow="fold")  # a name may be long; no figure is cut for it
     for name in ("runs", "time", "USD", "estimated"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in found.groups:

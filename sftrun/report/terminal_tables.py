@@ -93,18 +93,18 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
     """One line a run."""
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in ("run", "name", "status"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "name")
     for column in ("age", "steps", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
     costs = any(row.executor == "modal" for row in rows)
     if costs:
         table.add_column("spent", justify="right", no_wrap=True)
-    # the one column that gives way in a narrow terminal: a column may shrink, its text may not wrap
+    # like the name it gives way in a narrow terminal: a column may shrink, its text may not wrap
     table.add_column("model")
     for row in rows:
         table.add_row(
             row.id,
-            Text(words.printable(row.name)),
+            Text(words.printable(row.name), no_wrap=True, overflow="ellipsis"),
             Text(row.status, style=_STYLES.get(row.status, "")),
             _short_age(now - row.created) if row.created else "",
             f"{row.step}/{row.total_steps}" if row.total_steps else "",
