@@ -9,8 +9,9 @@ from typing import Literal
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, estimate, units
+from sftrun.plan import advice, budget, estimate, units
 from sftrun.plan.advice import Change, PlanOf
+from sftrun.plan.budget import Verdict
 from sftrun.plan.estimate import Estimate
 from sftrun.plan.learning import Observation
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
@@ -62,6 +63,8 @@ class RecipeEstimate(Strict):
     fastest: str | None
     to_fit: tuple[Advice, ...]
     to_save: Advice | None
+    budget_usd: Decimal | None = None
+    budget_verdict: Verdict | None = None
     note: str | None
     missing: tuple[str, ...]
 
@@ -114,7 +117,7 @@ def of_recipe(
     unfit = first.memory is not None and not first.memory.fits
     best = advice.to_save(main, facts, plan_of, first) if first.cost is not None and not unfit else None
     usable = [offer for offer in offers if offer.usd is not None]
-    plan = plan_of(main)
+    plan, limit = plan_of(main), recipe.budget.max_usd
     train = estimate.data_facts(facts.train, recipe.dataset.train)
     return RecipeEstimate(
         file=file,
@@ -129,9 +132,17 @@ def of_recipe(
         fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
         to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if unfit else (),
         to_save=_advice(best[0], best[1]) if best else None,
+        budget_usd=limit,
+        budget_verdict=_verdict(offers, limit),
         note=first.note or None,
         missing=first.missing,
     )
+
+
+def _verdict(offers: Sequence[Offer], limit: Decimal | None) -> Verdict | None:
+    """What `apply` would do about the budget, on the recipe's own GPU."""
+    own = next((offer.cost for offer in offers if offer.is_recipes_own and offer.cost is not None), None)
+    return None if own is None or limit is None else budget.judge(own, limit).verdict
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Catalog
+from sftrun.plan.budget import Verdict
 from sftrun.report import words
 from sftrun.report.costs import Costs
 from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate, label
@@ -28,6 +29,13 @@ _FRACTIONS: Final = {
     8: "an eighth",
 }
 _FRACTIONS_MORE: Final = {9: "a ninth", 10: "a tenth"}
+
+
+_VERDICTS: Final[dict[Verdict, tuple[str, str]]] = {
+    "start": ("enough", "dim"),
+    "ask": ("may not be enough, so that `apply` asks first", "yellow"),
+    "refuse": ("not enough, so that `apply` refuses", "red"),
+}
 
 
 def estimates(found: Document) -> RenderableType:
@@ -54,6 +62,9 @@ def recipe(one: RecipeEstimate) -> RenderableType:
     if chosen is not None:
         parts += _details(chosen)
     parts += [Text(f"missing: {words}", style="yellow") for words in one.missing]
+    if one.budget_usd is not None and one.budget_verdict is not None:
+        said, style = _VERDICTS[one.budget_verdict]
+        parts.append(Text(f"budget {words.dollars(one.budget_usd)}: {said}", style=style))
     if one.note:
         parts.append(Text(f"note: {one.note}", style="dim"))
     parts += [Text(f"to fit: {_change(way)} (peak {way.peak_gb:.1f} GB)") for way in one.to_fit]

@@ -223,3 +223,19 @@ def test_a_long_line_goes_on_below_its_own_beginning(monkeypatch: pytest.MonkeyP
     last = next(number for number, line in enumerate(lines) if line.startswith("note:"))
     assert all(line.startswith("  ") for line in lines[first + 1 : last])
     assert "the middle of $75" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("usd", "verdict", "said"),
+    [
+        ("0.0001", "refuse", "budget $0.0001: not enough, so that `apply` refuses"),
+        ("0.02", "ask", "budget $0.0200: may not be enough, so that `apply` asks first"),
+        ("20", "start", "budget $20.00: enough"),
+    ],
+)
+def test_what_apply_would_do_about_the_budget_is_said(usd: str, verdict: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    budget = (str(file), "--set", f"budget.max_usd={usd}")
+    assert document(*budget)["recipes"][0]["budget_verdict"] == verdict
+    assert said in run(*budget).output
