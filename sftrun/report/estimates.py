@@ -5,7 +5,7 @@ The form of `estimate-cost --format json`.  Schema: `schemas/estimate-v1.schema.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
@@ -17,6 +17,8 @@ from sftrun.plan.learning import Observation
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
+
+TOO_SMALL: Final = "does not fit"
 
 
 class Offer(Strict):
@@ -112,10 +114,10 @@ def of_recipe(
         _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu == own or not gpus) for gpu in asked
     ] or [_local(plan_of(recipe), facts, observed)]
     offers = tuple(offer for offer, _ in pairs if offer is not None)
-    first = next((one for offer, one in pairs if offer is not None and offer.is_recipes_own), pairs[0][1])
-    main = recipe if own is not None or not gpus else _on(recipe, asked[0])
-    unfit = first.memory is not None and not first.memory.fits
-    best = advice.to_save(main, facts, plan_of, first) if first.cost is not None and not unfit else None
+    shown, first = next((pair for pair in pairs if pair[0] is not None and pair[0].is_recipes_own), pairs[0])
+    main = recipe if own in asked or not gpus else _on(recipe, asked[0])
+    too_small = shown is not None and shown.why_not == TOO_SMALL
+    best = advice.to_save(main, facts, plan_of, first) if shown is not None and shown.cost is not None else None
     usable = [offer for offer in offers if offer.usd is not None]
     plan, limit = plan_of(main), recipe.budget.max_usd
     train = estimate.data_facts(facts.train, recipe.dataset.train)
@@ -130,7 +132,7 @@ def of_recipe(
         offers=offers,
         cheapest=label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
         fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
-        to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if unfit else (),
+        to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if too_small else (),
         to_save=_advice(best[0], best[1]) if best else None,
         budget_usd=limit,
         budget_verdict=_verdict(offers, limit),
@@ -211,7 +213,7 @@ def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple
     found = estimate.estimate(plan, facts, observed)
     if found.cost is None:
         return None, found
-    why_not = "does not fit" if found.memory is not None and not found.memory.fits else None
+    why_not = TOO_SMALL if found.memory is not None and not found.memory.fits else None
     return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, why_not, is_own=True), found
 
 
@@ -242,7 +244,7 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
     if not known.has_bf16 and (plan.trainer.bf16 or plan.model.dtype == "bfloat16"):
         return "has no bf16"
     if found.memory is not None and not found.memory.fits:
-        return "does not fit"
+        return TOO_SMALL
     return None
 
 

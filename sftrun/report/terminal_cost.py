@@ -1,6 +1,6 @@
 """Estimates, prices and costs as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -15,7 +15,7 @@ from sftrun.facts.models import Catalog
 from sftrun.plan.budget import Verdict
 from sftrun.report import words
 from sftrun.report.costs import Costs
-from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate, label
+from sftrun.report.estimates import TOO_SMALL, Advice, Document, Offer, RecipeEstimate, label
 
 _WIDE: Final = 100
 _COLUMNS: Final = ("GPU", "peak GB", "a step", "tok/s", "time", "tries", "USD")
@@ -67,11 +67,11 @@ def recipe(one: RecipeEstimate) -> RenderableType:
         parts.append(Text(f"budget {words.dollars(one.budget_usd)}: {said}", style=style))
     if one.note:
         parts.append(Text(f"note: {one.note}", style="dim"))
-    parts += [Text(f"to fit: {_change(way)} (peak {way.peak_gb:.1f} GB)") for way in one.to_fit]
-    if chosen is not None and _does_not_fit(chosen) and not one.to_fit:
-        parts.append(Text("to fit: no change of batch, length or GPU is enough; take a smaller model", style="red"))
-    if one.to_save is not None:
-        parts.append(_saving(one.to_save, label(chosen or one.offers[0])))
+    advised = chosen or next(iter(one.offers), None)
+    if advised is not None and advised.why_not == TOO_SMALL:
+        parts += _fitting(one.to_fit, label(advised))
+    if advised is not None and one.to_save is not None:
+        parts.append(_saving(one.to_save, label(advised)))
     return Group(*parts, Text(""))
 
 
@@ -83,10 +83,6 @@ def _left_out(found: Document) -> str:
 
 def _is_summed(offer: Offer) -> bool:
     return offer.is_recipes_own and offer.cost is not None
-
-
-def _does_not_fit(offer: Offer) -> bool:
-    return offer.memory is not None and not offer.memory.fits
 
 
 def _is_odd(age_days: int) -> bool:
@@ -187,6 +183,18 @@ def _money(offer: Offer) -> str:
         return "nothing is rented"
     middle = words.dollars(offer.usd or Decimal(0))
     return f"{parts} = {middle}, the middle of {words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
+
+
+def _fitting(ways: Sequence[Advice], gpu: str) -> list[Text]:
+    if not ways:
+        said = f"{gpu} is too small, and no change of batch, length or GPU is enough; take a smaller model"
+        return [Text(said, style="red")]
+    return [
+        Text(f"{f'{gpu} is too small; what fits:' if way is ways[0] else 'or'} {_change(way)}").append(
+            f" (peak {way.peak_gb:.1f} GB)"
+        )
+        for way in ways
+    ]
 
 
 def _saving(best: Advice, gpu: str) -> Text:

@@ -166,6 +166,18 @@ def test_what_no_change_makes_fit_is_said_to_need_a_smaller_model(tmp_path: Path
     )
 
 
+def test_advice_is_for_the_gpu_asked_for_and_not_for_the_recipe_s(tmp_path: Path) -> None:
+    asked = document(AS_IT_WAS, "--gpu", "L4")["recipes"][0]
+    own = document(AS_IT_WAS, "--set", "compute.gpu=L4")["recipes"][0]
+    assert asked["to_save"] == own["to_save"] is not None
+    file = tmp_path / "big.yaml"
+    file.write_text(RECIPE.replace("Qwen2.5-0.5B", "Qwen2.5-14B").replace("gpu: L4", "gpu: H200"))
+    ways = document(str(file), "--gpu", "L4")["recipes"][0]["to_fit"]
+    assert ways
+    assert all(way["peak_gb"] <= 24 or "compute.gpu" in way["keys"] for way in ways)
+    assert document(str(file), "--gpu", "T4")["recipes"][0]["to_fit"] == []  # no change gives it bfloat16
+
+
 def test_steps_are_said_where_all_gpus_take_as_many(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(RECIPE.replace("gpu: L4", "gpu: none"))
