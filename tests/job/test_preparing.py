@@ -9,7 +9,7 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import Failed, Stage
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec
-from sftrun.job import preparing, worker
+from sftrun.job import preparing
 from tests.job import tiny
 from tests.job.runs import Run, curve, record
 
@@ -72,10 +72,3 @@ def _session(process: Path) -> int | None:
     except OSError:
         return None
     return None if state in "ZX" else int(rest[2])
-
-
-def test_the_stage_of_the_data_names_files_without_their_folders() -> None:
-    one = f"/sftrun/uploads/{'7e' * 32}/train.jsonl"
-    assert worker._named(DataSource(files=(one,))) == "train.jsonl"
-    assert worker._named(DataSource(files=("/d/a.jsonl", "/d/b.jsonl", "/d/c.jsonl"))) == "a.jsonl and 2 more"
-    assert worker._named(DataSource(hub="tatsu-lab/alpaca")) == "tatsu-lab/alpaca"

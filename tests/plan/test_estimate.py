@@ -198,6 +198,16 @@ def test_what_no_change_makes_fit_gets_none() -> None:
     assert ways_of("L4", 500) == ()
 
 
+def test_what_runs_have_taught_of_a_step_is_no_saving_of_a_change() -> None:
+    made = census(trainer={"packing": True, "max_length": 2048, "gradient_accumulation_steps": 2})
+    known = estimate.inputs(plan_of(made), facts())
+    assert isinstance(known, estimate.Inputs)
+    slower = Observation(estimate.features(plan_of(made), known), 1.0, 3.0)
+    for seen in ((), (slower,)):
+        now = estimate.estimate(plan_of(made), facts(), seen)
+        assert advice.to_save(made, facts(), plan_of, now) is None
+
+
 def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
     slow = {"packing": False, "max_length": 2048, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
     made = census(trainer={**slow, "gradient_checkpointing": True})
@@ -207,13 +217,3 @@ def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
     change, times = best
     assert dict(change.keys) == {"trainer.packing": True}
     assert times > 2
-
-
-def test_what_runs_have_taught_of_a_step_is_no_saving_of_a_change() -> None:
-    made = census(trainer={"packing": True, "max_length": 2048, "gradient_accumulation_steps": 2})
-    known = estimate.inputs(plan_of(made), facts())
-    assert isinstance(known, estimate.Inputs)
-    slower = Observation(estimate.features(plan_of(made), known), 1.0, 3.0)
-    for seen in ((), (slower,)):
-        now = estimate.estimate(plan_of(made), facts(), seen)
-        assert advice.to_save(made, facts(), plan_of, now) is None
