@@ -82,7 +82,9 @@ def main() -> None:
     parts = [
         "# A run on Modal\n",
         "Made by `python tools/transcript_modal.py`, which runs each command against the control plane of "
-        "[tests/modal_plane](../tests/modal_plane/README.md); every line below was printed by the program.\n",
+        "[tests/modal_plane](../tests/modal_plane/README.md); every line below was printed by the program.  There an "
+        "image is never built and a container is a process of one machine, so the times of both are not Modal's; nor "
+        "is that of a step, of a model this small, on a CPU.\n",
     ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "project"

@@ -15,6 +15,7 @@ from sftrun.cli.costs import month_cap
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
+from sftrun.contract.holder import Holder
 from sftrun.errors import BudgetRefused
 from sftrun.plan.budget import Judgement, judge, judge_month, strictest
 from sftrun.plan.estimate import priced, seconds, usd
@@ -27,7 +28,6 @@ from sftrun.run.backend import Backend, choose
 from sftrun.run.execute import Applied, Request
 from sftrun.run.files import read_text
 from sftrun.run.ledger import Ledger, Lock, RunFolder, run_id
-from sftrun.run.lock import Holder
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     generation = ledger.latest_generation(plan.identity)
     run = run_id(plan.identity, max(generation, 1))
     job = choose(plan.compute.executor, ledger).job(plan, run)
-    steps = f", {plan.total_steps:,} steps" if plan.total_steps else ""
+    count = plan.cost.steps if plan.cost is not None else plan.total_steps
+    steps = f", {count:,} steps" if count else ""
     click.echo(f"{plan.recipe.name}: {plan.recipe.model.name_or_path} on {_where(plan)}{steps}")
     console(sys.stdout).print(plan_tables(plan))
     click.echo(f"would write\n  {ledger.folder(run).path}/\n  {job.output_dir}/\n  {job.checkpoints_dir}/")
@@ -161,13 +162,16 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
 def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal) -> None:
     """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
     if plan.cost is not None and plan.compute.executor == "modal":
-        click.echo(f"expected to take {words.duration(seconds(plan.cost))} and ${usd(plan.cost):.2f}", err=True)
+        click.echo(
+            f"expected to take {words.duration(seconds(plan.cost))} and {words.dollars(usd(plan.cost))}", err=True
+        )
     judged = strictest((judge(plan.cost, plan.recipe.budget.max_usd, spent=spent), _month(plan, ledger)))
     if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):
         return
     if judged.verdict == "ask" and sys.stdin.isatty():
-        click.confirm(f"{judged.message}; start it?", abort=True)
-        return
+        if click.confirm(f"{judged.message}; start it?"):
+            return
+        raise BudgetRefused("not started, as you said", help="make the run smaller, or raise the budget")
     raise BudgetRefused(judged.message, help=judged.help)
 
 

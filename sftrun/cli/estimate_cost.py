@@ -7,7 +7,6 @@ import click
 from sftrun.cli.options import complete_recipes, format_option, set_option
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.errors import UsageError
-from sftrun.facts import catalog
 from sftrun.facts.models import Facts
 from sftrun.plan.build import build
 from sftrun.plan.models import Plan
@@ -42,17 +41,17 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
         click.echo(found.model_dump_json(indent=2))
     else:
         _show(found)
-    return int(any(one.executor == "modal" and not _is_answered(one) for one in found.recipes))
+    return int(any(one.executor == "modal" and one.missing for one in found.recipes))
 
 
 def _estimate(prepared: Prepared, gpu: str | None) -> RecipeEstimate:
     facts, recipe = _facts(prepared), prepared.loaded.recipe
     assert recipe is not None
-    wanted = asked_gpus(gpu, recipe, facts)
-    for name, _ in wanted:
-        if catalog.find(facts.catalog, name) is None:
-            known = ", ".join(one.name for one in facts.catalog.gpus)
-            raise UsageError(f"no GPU `{name}`", help=f"choose from {known}")
+    try:
+        wanted = asked_gpus(gpu, recipe, facts)
+    except ValueError as error:
+        known = ", ".join(one.name for one in facts.catalog.gpus)
+        raise UsageError(f"--gpu: {error}", help=f"write `all`, or choose from {known}; `H100:8` is eight") from None
 
     def plan_of(changed: Recipe) -> Plan:
         return build(changed, facts, folders=prepared.loaded.folders)
@@ -67,10 +66,6 @@ def _facts(prepared: Prepared) -> Facts:
         must(prepared)
     assert prepared.gathered is not None
     return prepared.gathered.facts
-
-
-def _is_answered(one: RecipeEstimate) -> bool:
-    return any(offer.cost is not None for offer in one.offers)
 
 
 def _show(found: Document) -> None:

@@ -9,7 +9,9 @@ from sftrun.cli.options import billed_option, format_option, run_argument
 
 @click.command()
 @run_argument
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one self-contained HTML page.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write one self-contained page; - is stdout."
+)
 @billed_option
 @format_option()
 def command(run: str, html: Path | None, billed: bool, form: str) -> int:
@@ -35,7 +37,11 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
         from sftrun.run.files import write_atomic
         from sftrun.run.tail import Tail
 
-        write_atomic(html, page(summary, folder.plan(), curves(Tail(folder.events).read())))
+        text = page(summary, folder.plan(), curves(Tail(folder.events).read()))
+        if str(html) == "-":
+            click.echo(text, nl=False)
+            return 0
+        write_atomic(html, text)
         click.echo(f"wrote {html}", err=True)
     if form == "json":
         click.echo(summary.model_dump_json(indent=2))

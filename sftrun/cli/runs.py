@@ -41,14 +41,14 @@ def command(limit: int, refresh: bool, form: str) -> int:
 
 
 def _refresh(root: Path) -> None:
-    """Bring the events of runs elsewhere that have not ended here."""
+    """Bring the events of runs elsewhere; one that has stopped or failed here may have been resumed since."""
     from sftrun.run.backend import choose
     from sftrun.run.execute import load
     from sftrun.run.ledger import Ledger
 
     ledger = Ledger(root)
     for row in rows(root):
-        if row.executor == "modal" and row.status in ("starting", "running"):
+        if row.executor == "modal" and row.status not in ("finished", "damaged"):
             load(ledger.folder(row.id), choose("modal", ledger))
 
 

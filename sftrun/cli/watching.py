@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Literal
 
 from sftrun.errors import EXIT_INTERRUPTED, LedgerError, RunFailed, RunStopped
-from sftrun.report.progress import JsonLines, Lines, Watcher, is_plain
+from sftrun.report.progress import JsonLines, Lines, Watcher, is_plain, stop_words
 from sftrun.report.summary import Report, report
 from sftrun.run import billing
 from sftrun.run.backend import Backend
@@ -55,7 +55,9 @@ def watch(
     state = load(folder, backend)
     summary = keep_report(folder, state)
     if form == "text":
-        show(summary)
+        if is_plain(sys.stdout):
+            sys.stdout.write("\n")  # after the lines; the live view has gone by now
+        show(summary, with_help=False)
     return conclude(folder, state)
 
 
@@ -73,18 +75,20 @@ def watcher(folder: RunFolder, form: str) -> Watcher:
 
 def keep_report(folder: RunFolder, state: RunState) -> Report:
     """The run's report; written beside its events once it has ended, so that other tools find it."""
-    made = report(folder.manifest(), folder.plan(), state, folder.job().output_dir, billing.read(folder))
+    job = folder.job()
+    rate = job.money.usd_per_second
+    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), rate)
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
             folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})
     return made
 
 
-def show(summary: Report) -> None:
+def show(summary: Report, *, with_help: bool = True) -> None:
     """The summary on stdout."""
     from sftrun.report.terminal_tables import console, run_summary
 
-    console(sys.stdout).print(run_summary(summary))
+    console(sys.stdout).print(run_summary(summary, with_help=with_help))
 
 
 def conclude(folder: RunFolder, state: RunState) -> int:
@@ -98,10 +102,10 @@ def conclude(folder: RunFolder, state: RunState) -> int:
         case outcome if outcome.kind == "failed":
             raise RunFailed(f"run {folder.id} failed: {outcome.message}", help=outcome.help or f"see {folder.log}")
         case outcome if outcome.kind == "stopped":
-            why = {"user": "as asked", "budget": "its budget is used up", "timeout": "its time is up"}
-            said = why.get(outcome.reason, "its machine was taken away")
             again = f"raise `budget.max_usd`; then {again}" if outcome.reason == "budget" else again
-            raise RunStopped(f"run {folder.id} has stopped at step {outcome.step}: {said}", help=again)
+            raise RunStopped(
+                f"run {folder.id} has stopped at step {outcome.step}: {stop_words(outcome.reason)}", help=again
+            )
     return 0
 
 

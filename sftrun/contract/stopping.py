@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import get_args
 
 from sftrun.contract.events import StopReason
-
-NAME = "stop"
+from sftrun.contract.record import STOP
 
 
 def request(record_dir: str | Path, reason: StopReason) -> None:
     """Ask for a stop at the next step; the first reason stands."""
-    path = Path(record_dir) / NAME
+    path = Path(record_dir) / STOP
     if not path.exists():
-        beside = path.with_name(f"{NAME}.{os.getpid()}")
+        beside = path.with_name(f"{STOP}.{os.getpid()}")
         beside.write_text(json.dumps({"reason": reason}))
         beside.replace(path)
 
 
 def requested(record_dir: str | Path) -> StopReason | None:
     """The reason of the stop that was asked for; an unreadable file means the user."""
-    path = Path(record_dir) / NAME
+    path = Path(record_dir) / STOP
     if not path.exists():
         return None
     try:
@@ -35,4 +34,4 @@ def requested(record_dir: str | Path) -> StopReason | None:
 
 def clear(record_dir: str | Path) -> None:
     """Forget a stop that an earlier attempt obeyed."""
-    (Path(record_dir) / NAME).unlink(missing_ok=True)
+    (Path(record_dir) / STOP).unlink(missing_ok=True)

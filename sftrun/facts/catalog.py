@@ -5,7 +5,7 @@ account's rates and hands them to `from_rates`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -124,7 +124,10 @@ def read_rates(path: Path) -> dict[str, Any]:
 
 
 def overlay(catalog: Catalog, rates: Mapping[str, Any]) -> Catalog:
-    """The catalog with the rates of a file; what the file doesn't name stays.  Raises SftrunError on a bad value."""
+    """The catalog with the rates of a file; what the file doesn't name stays, and the source says of when that is.
+
+    Raises SftrunError on a bad value.
+    """
     _known(rates)
     per_hour = {}
     for name, value in dict(rates.get("gpu_usd_per_hour", {})).items():
@@ -133,10 +136,14 @@ def overlay(catalog: Catalog, rates: Mapping[str, Any]) -> Catalog:
             raise SftrunError(f"no GPU `{name}`, in `gpu_usd_per_hour`", help=f"use one of {_names(catalog)}")
         per_hour[gpu.name] = _decimal(name, value) / 3600
     gpus = tuple(g.model_copy(update={"usd_per_second": per_hour.get(g.name, g.usd_per_second)}) for g in catalog.gpus)
-    return Catalog(gpus=gpus, prices=_prices_over(catalog.prices, rates))
+    older = [gpu.name for gpu in catalog.gpus if gpu.name not in per_hour]
+    older += [name for key, name in _BESIDE_GPUS.items() if key not in rates]
+    return Catalog(gpus=gpus, prices=_prices_over(catalog.prices, rates, older))
 
 
 _EXAMPLE: Final = 'write for example {"date": "2026-11-01", "gpu_usd_per_hour": {"H100": "3.20"}}'
+_BESIDE_GPUS: Final = {"cpu_core_usd_per_hour": "cores", "memory_gib_usd_per_hour": "memory"}
+_FEW: Final = 3
 _KEYS: Final = (
     "date",
     "source",
@@ -159,8 +166,10 @@ def _known(rates: Mapping[str, Any]) -> None:
         raise SftrunError(f"`date` is `{rates['date']}`, no date", help=_EXAMPLE) from error
 
 
-def _prices_over(prices: Prices, rates: Mapping[str, Any]) -> Prices:
-    changed: dict[str, Any] = {"date": str(rates["date"]), "source": str(rates.get("source", "a file of one's own"))}
+def _prices_over(prices: Prices, rates: Mapping[str, Any], older: Sequence[str]) -> Prices:
+    kept = ", ".join(older) if len(older) <= _FEW else "the rest"
+    source = str(rates.get("source", "a file of one's own")) + (f"; {kept} of {prices.date}" if older else "")
+    changed: dict[str, Any] = {"date": str(rates["date"]), "source": source}
     for key, field in (
         ("cpu_core_usd_per_hour", "cpu_core_usd_per_second"),
         ("memory_gib_usd_per_hour", "memory_gib_usd_per_second"),

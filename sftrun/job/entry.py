@@ -15,6 +15,7 @@ from pathlib import Path
 from sftrun.contract import events
 from sftrun.contract.events import Failed, StopReason
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.record import EVENTS
 from sftrun.errors import EXIT_BUG, SftrunError, UsageError
 from sftrun.job import lock
 from sftrun.job.record import Record
@@ -44,7 +45,7 @@ def supervise(
     except OSError as error:
         return _refused(spec, error, emit)
     try:
-        record = Record(record_dir / "events.jsonl")
+        record = Record(record_dir / EVENTS)
         try:
             return Supervisor(spec, record, held, emit, commit, stop_reason, mates).run()
         finally:

@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 
 from sftrun.contract.holder import Holder, parse, sign, try_lock
+from sftrun.contract.record import LOCK
 from sftrun.errors import RunBusy
 
-NAME = "lock"
 WAIT_SECONDS = 10.0  # an orphaned worker is killed by the kernel at once; its GPU memory takes a little to go
 
 
 def acquire(record_dir: Path, wait_seconds: float = WAIT_SECONDS) -> int:
     """The descriptor that holds the lock; RunBusy with the holder's name, OSError where nothing can be written."""
-    descriptor = os.open(record_dir / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(record_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _wait(descriptor, record_dir, wait_seconds)
         sign(descriptor)

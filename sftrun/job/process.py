@@ -14,10 +14,10 @@ from pathlib import Path
 
 import sftrun
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.record import LOG
 
 EVENTS = "SFTRUN_EVENTS"
 SUPERVISOR = "SFTRUN_SUPERVISOR_PID"
-LOG = "worker.log"
 OWN_DESCRIPTORS = "/dev/fd/"
 # Quiet and offline where nothing is to be fetched; what the user set himself stands.
 DEFAULTS = {

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 
-NAME = "events.jsonl"
 DURABLE = (events.Started, events.Checkpoint, events.Finished, events.Stopped, events.Failed)
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 from sftrun.contract import events, stopping
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import StageName
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.jobspec import DataSource, JobSpec
 from sftrun.job import checkpoints
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
@@ -48,7 +48,7 @@ class Work:
         self._import_libraries()
         self._start()
 
-        self._enter("data", spec.dataset.train.hub or ", ".join(spec.dataset.train.files))
+        self._enter("data", _named(spec.dataset.train))
         from sftrun.job import model, preparing
 
         model.require_optimizer(spec)
@@ -96,7 +96,7 @@ class Work:
         fast_path.undo(fast)
 
         if data.eval_rows and watcher.evaluated_step != step:
-            self._enter("eval", f"{data.eval_rows} rows")
+            self._enter("eval", f"{data.eval_rows:,} rows")
             trainer.evaluate()
 
         self._sample("after", trainer.model, tokenizer, data.marker.format)
@@ -203,6 +203,14 @@ def main(job_file: str) -> int:
         last = events.Failed(failure=failure.kind, stage=work.stage, message=failure.message, help=failure.help)
     channel.say(last)
     return {"finished": 0, "stopped": 4}.get(last.kind, 3)
+
+
+def _named(source: DataSource) -> str:
+    """A Hub id, or files without their folders: an uploaded one lies under its hash."""
+    if source.hub is not None:
+        return source.hub
+    more = f" and {len(source.files) - 1:,} more" if len(source.files) > 1 else ""
+    return Path(source.files[0]).name + more
 
 
 def _text(path: Path | None) -> str | None:

@@ -11,13 +11,15 @@ from typing import Any, Final, NamedTuple
 from sftrun.facts.models import Facts
 from sftrun.plan import estimate as estimates
 from sftrun.plan.estimate import Estimate
-from sftrun.plan.models import Plan
+from sftrun.plan.models import CostEstimate, Plan
 from sftrun.recipe.models import Quantization, Recipe
 
 PlanOf = Callable[[Recipe], Plan]
 # a saving smaller than this is not worth a word
 WORTH_SAYING: Final = 1.1
 SHORTEST_ROWS: Final = 256
+# of a GPU's memory: what is above may not hold for a batch that is longer than expected
+TIGHT: Final = 0.9
 
 
 class Change(NamedTuple):
@@ -32,25 +34,35 @@ class Change(NamedTuple):
 
     @property
     def words(self) -> str:
-        return ", ".join(f"`{key}: {str(value).lower()}`" for key, value in self.keys)
+        return ", ".join(f"`{key}: {said(value)}`" for key, value in self.keys)
 
 
 def to_fit(recipe: Recipe, facts: Facts, plan_of: PlanOf, most: int = 3) -> tuple[Change, ...]:
-    """The smallest changes under which the run fits its GPU: first those that keep the result, by money or peak."""
-    tried = [_try(keys, same, recipe, facts, plan_of) for keys, same in _shrinking(recipe, plan_of(recipe))]
+    """The smallest changes under which the run fits: on its GPU, those that keep the result first, then another GPU."""
+    tried = [_try(keys, same, recipe, facts, plan_of) for keys, same in _shrinking(plan_of(recipe))]
     fitting = [change for change in tried if change is not None and change.fits]
-    return tuple(sorted(fitting, key=lambda c: (not c.same_result, len(c.keys), c.usd or 0, -c.peak_gb))[:most])
+    best = sorted(fitting, key=lambda c: (not c.same_result, len(c.keys), c.usd or 0, -c.peak_gb))[:most]
+    return (*best, *_on_a_larger_gpu(recipe, facts, plan_of))
 
 
 def to_save(recipe: Recipe, facts: Facts, plan_of: PlanOf, now: Estimate) -> tuple[Change, float] | None:
-    """The change that saves most money (or time, where nothing is rented), with how many times less it takes."""
+    """The change that saves most money (or time, where nothing is rented), with how many times less it takes.
+
+    What runs have taught of a step holds for the changed recipe too: else an estimate that was corrected upwards would
+    make any change look like a saving.
+    """
     if now.cost is None:
         return None
-    before = estimates.seconds(now.cost)
-    tried = (_try(keys, same, recipe, facts, plan_of) for keys, same in _speeding(recipe, plan_of(recipe)))
+    before, taught = estimates.seconds(now.cost), now.cost.correction
+    tried = (_try(keys, same, recipe, facts, plan_of, taught) for keys, same in _speeding(recipe, plan_of(recipe)))
     rated = [(c, before / c.seconds) for c in tried if c is not None and c.fits and c.seconds]
     best = max(rated, key=lambda pair: pair[1], default=None)
     return best if best is not None and best[1] >= WORTH_SAYING else None
+
+
+def said(value: object) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def changed(recipe: Recipe, keys: Mapping[str, object]) -> Recipe:
@@ -66,49 +78,80 @@ def _set(model: Any, path: list[str], value: object) -> Any:
     return model.model_copy(update={head: inner})
 
 
-def _try(keys: Mapping[str, object], same: bool, recipe: Recipe, facts: Facts, plan_of: PlanOf) -> Change | None:
+def _try(
+    keys: Mapping[str, object], same: bool, recipe: Recipe, facts: Facts, plan_of: PlanOf, taught: float = 1.0
+) -> Change | None:
     found = estimates.estimate(plan_of(changed(recipe, keys)), facts)
     if found.memory is None:
         return None
-    said = tuple((key, "4 bit" if isinstance(value, Quantization) else value) for key, value in keys.items())
+    seconds, usd = (None, None) if found.cost is None else _corrected(found.cost, taught)
+    written = (("quantization.load_in_4bit", True) if key == "quantization" else (key, keys[key]) for key in keys)
     return Change(
-        keys=said,
+        keys=tuple(written),
         same_result=same,
         peak_gb=found.memory.peak_gb,
         fits=found.memory.fits,
-        seconds=None if found.cost is None else estimates.seconds(found.cost),
-        usd=None if found.cost is None else estimates.usd(found.cost),
+        seconds=seconds,
+        usd=usd,
     )
 
 
-def _shrinking(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
+def _corrected(cost: CostEstimate, taught: float) -> tuple[float, Decimal]:
+    """Time and money when each step takes so many times as long."""
+    whole = estimates.seconds(cost)
+    seconds = whole + (taught - 1) * estimates.stage_seconds(cost)["train"]
+    return seconds, estimates.usd(cost) * Decimal(str(round(seconds / whole, 6)))
+
+
+def _on_a_larger_gpu(recipe: Recipe, facts: Facts, plan_of: PlanOf) -> tuple[Change, ...]:
+    """The cheapest GPU that has room, if one has; with the weights in 4 bits where none has otherwise."""
+    plan = plan_of(recipe)
+    now = estimates.gpu_of(plan, facts)
+    if now is None or plan.compute.executor == "local":
+        return ()
+    in_4_bits: dict[str, object] = {"quantization": Quantization(load_in_4bit=True)}
+    for also in ({}, in_4_bits) if plan.quantization is None and plan.lora is not None else ({},):
+        rated = []
+        for gpu in facts.catalog.gpus:
+            if gpu.memory_gb <= now.memory_gb or plan.compute.gpu_count > gpu.max_per_container:
+                continue
+            keys = {"compute.gpu": _counted(gpu.name, plan.compute.gpu_count), **also}
+            change = _try(keys, not also, recipe, facts, plan_of)
+            if change is not None and change.peak_gb <= TIGHT * gpu.memory_gb:
+                rated.append((change.usd or gpu.usd_per_second, change))
+        if rated:
+            return (min(rated, key=lambda pair: pair[0])[1],)
+    return ()
+
+
+def _counted(name: str, count: int) -> str:
+    return f"{name}:{count}" if count > 1 else name
+
+
+def _shrinking(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     """What makes a run smaller; True where it learns the same."""
-    t = plan.trainer
-    less: dict[str, object] = {} if t.gradient_checkpointing else {"trainer.gradient_checkpointing": True}
+    less: dict[str, object] = {} if plan.trainer.gradient_checkpointing else {"trainer.gradient_checkpointing": True}
     if less:
         yield less, True
-    size, steps = t.per_device_train_batch_size, t.gradient_accumulation_steps
+    for keys, same in _smaller(plan):
+        yield keys, same
+        if less:
+            yield {**less, **keys}, same
+
+
+def _smaller(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
+    t = plan.trainer
+    size, steps, length = t.per_device_train_batch_size, t.gradient_accumulation_steps, t.max_length
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
-        halved: dict[str, object] = {
-            "trainer.per_device_train_batch_size": size,
-            "trainer.gradient_accumulation_steps": steps,
-        }
-        yield halved, True
-        yield {**less, **halved}, True
+        yield {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}, True
     if not t.optim.endswith("8bit"):
         yield {"trainer.optim": "adamw_8bit"}, False
-    yield from _shorter(t.max_length, less)
-    if plan.quantization is None and plan.lora is not None:
-        yield {"quantization": Quantization(load_in_4bit=True)}, False
-        yield {"quantization": Quantization(load_in_4bit=True), **less}, False
-
-
-def _shorter(length: int, less: Mapping[str, object]) -> Iterator[tuple[dict[str, object], bool]]:
     while length > SHORTEST_ROWS:
         length //= 2
         yield {"trainer.max_length": length}, False
-        yield {**less, "trainer.max_length": length}, False
+    if plan.quantization is None and plan.lora is not None:
+        yield {"quantization": Quantization(load_in_4bit=True)}, False
 
 
 def _speeding(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:

@@ -12,10 +12,9 @@ from sftrun.diagnostics import Diagnostic
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
 from sftrun.plan import advice, budget, estimate, units
-from sftrun.plan.advice import PlanOf
+from sftrun.plan.advice import TIGHT, Change, PlanOf
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 
-TIGHT: Final = 0.9
 # a cheaper GPU is named when it saves at least this share, and this much money
 CHEAPER: Final = Decimal("0.8")
 WORTH_USD: Final = Decimal("0.50")
@@ -39,22 +38,24 @@ def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) ->
     if not found.fits:
         biggest = max(found.parts, key=lambda part: part.gb)
         ways = advice.to_fit(plan.recipe, facts, plan_of)
-        help = f"write {ways[0].words}: {ways[0].peak_gb:.1f} GB" if ways else _bigger(found, facts)
-        notes = tuple(f"or {way.words}: {way.peak_gb:.1f} GB" for way in ways[1:])
+        notes = tuple(f"or {_way(way)}" for way in ways[1:])
         message = f"the run {needs}; most of it is {biggest.name} ({biggest.gb:.1f} GB)"
-        yield Diagnostic("G103", message, at=_gpu_key(plan), help=help, notes=notes)
+        yield Diagnostic("G103", message, at=_gpu_key(plan), help=_first(ways, plan), notes=notes)
     elif found.peak_gb > TIGHT * found.capacity_gb:
-        ways = advice.to_fit(plan.recipe, facts, plan_of, most=1)
-        help = f"write {ways[0].words}: {ways[0].peak_gb:.1f} GB" if ways else _bigger(found, facts)
+        help = _first(advice.to_fit(plan.recipe, facts, plan_of, most=1), plan)
         yield Diagnostic("G106", f"the run {needs}", at=_gpu_key(plan), severity="warning", help=help)
 
 
-def _bigger(found: MemoryEstimate, facts: Facts) -> str:
-    larger = [gpu for gpu in facts.catalog.gpus if gpu.memory_gb * TIGHT >= found.peak_gb]
-    if not larger:
-        return "no single GPU has room for it; quantise the weights (`quantization.load_in_4bit: true`)"
-    best = min(larger, key=lambda gpu: gpu.usd_per_second)
-    return f"write `compute.gpu: {best.name}` ({best.memory_gb:.0f} GB)"
+def _first(ways: tuple[Change, ...], plan: Plan) -> str:
+    if ways:
+        return f"write {_way(ways[0])}"
+    if plan.compute.executor == "local":
+        return "take a smaller model, or rent a GPU (`compute.executor: modal`)"
+    return "take a smaller model: none of Modal's GPUs has room for this one"
+
+
+def _way(way: Change) -> str:
+    return f"{way.words} (peak {way.peak_gb:.1f} GB)"
 
 
 def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:

@@ -62,6 +62,9 @@ def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
             also=((at, f"{name} here"),),
             help="write `fp16: true` instead, and `dtype: float16` in `model`",
         )
+    elif name in known.NO_BF16 and recipe.model.dtype == "bfloat16":
+        message = f"{name} has no bfloat16, the type of the model's weights"
+        yield Diagnostic("G104", message, at=at, help="write `dtype: float16` in `model`")
     needs_hopper = kernel == "flash_attention_3" and name not in known.HOPPER
     needs_ampere = kernel in ("flash_attention_2", "varlen") and name in known.NO_BF16
     if needs_hopper or needs_ampere:

@@ -739,7 +739,7 @@ _GPU = (
     _error(
         "G104",
         "bf16 on a GPU that has none",
-        "T4 has no bfloat16; use fp16 there.",
+        "T4 has no bfloat16, neither for the steps nor for the weights; use fp16 there, and float16.",
         "trainer: {bf16: true}\ncompute: {gpu: T4}",
         "model: {dtype: float16}\ntrainer: {fp16: true}\ncompute: {gpu: T4}",
     ),

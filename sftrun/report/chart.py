@@ -25,7 +25,7 @@ def line_chart(title: str, points: Points, unit: str = "", second: Points = (), 
     low, high = _span([y for _, y in both])
     up = _Scale(low, high, HEIGHT - BOTTOM, TOP)
     parts = [_grid(up, low, high), _steps(across), f'<path class="one" d="{_path(shown, across, up)}"/>']
-    if len(second) > 1:
+    if len(second) > 2:  # a line between two would say something of what lies between them
         parts.append(f'<path class="two" d="{_path(second, across, up)}"/>')
     parts += [f'<circle class="dot" cx="{across(x):.1f}" cy="{up(y):.1f}" r="3"/>' for x, y in second]
     name = f"{title}{f' ({unit})' if unit else ''}" + (f", dots: {second_name}" if second else "")
@@ -85,9 +85,10 @@ def _grid(up: _Scale, low: float, high: float) -> str:
 
 def _steps(across: _Scale) -> str:
     marks = [value for value in ticks(across.low, max(across.high, across.low + 1)) if value <= across.high]
-    return "".join(
+    labels = [
         f'<text x="{across(v):.1f}" y="{HEIGHT - 8}" text-anchor="{_anchor(across(v))}">{v:,.10g}</text>' for v in marks
-    )
+    ]
+    return f'<text x="{LEFT - 6}" y="{HEIGHT - 8}" text-anchor="end">step</text>{"".join(labels)}'
 
 
 def _anchor(x: float) -> str:

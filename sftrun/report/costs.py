@@ -1,6 +1,7 @@
 """What the ledger's runs have cost, summed by recipe, tag, GPU or month.  Runs go in as values.
 
-A run's own count of its money is used: GPU, CPU and memory over all its attempts.
+A run's own count of its money is used: GPU, CPU and memory over all its attempts.  One that has not ended, or was
+lost, has not said it: it counts up to the last that was heard of it.
 """
 
 from collections import defaultdict
@@ -14,8 +15,10 @@ from sftrun.errors import LedgerError
 from sftrun.plan.estimate import usd
 from sftrun.plan.models import Plan
 from sftrun.report.observed import read_report
-from sftrun.run.ledger import Ledger
+from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.listing import rows
+from sftrun.run.state import ENDED, fold
+from sftrun.run.tail import Tail
 from sftrun.strict import Strict
 
 By = Literal["recipe", "tag", "gpu", "month"]
@@ -74,7 +77,7 @@ def costs(
         since=since.isoformat() if since else None,
         groups=tuple(ordered),
         runs=len(counted),
-        seconds=round(sum(run.seconds for run in counted), 1),
+        seconds=round(sum(run.seconds for run in counted), 3),
         usd=sum((run.usd for run in counted), Decimal(0)),
         month_usd=spent_in_month(runs, today),
         month_cap_usd=cap,
@@ -107,6 +110,7 @@ def _each(root: Path) -> Iterator[Spent]:
             plan = folder.plan()
         except LedgerError:
             continue
+        seconds, usd_so_far = (0.0, Decimal(0)) if row.status in ENDED else _so_far(folder)
         report = read_report(folder)
         began = report.began_at if report is not None and report.began_at else row.created
         yield Spent(
@@ -115,10 +119,18 @@ def _each(root: Path) -> Iterator[Spent]:
             tags=dict(plan.recipe.tags),
             gpu=_gpu(plan),
             began=datetime.fromtimestamp(began, UTC).date().isoformat(),
-            seconds=report.seconds if report is not None else 0.0,
-            usd=Decimal(row.spent_usd),
+            seconds=report.seconds if report is not None else seconds,
+            usd=Decimal(row.spent_usd) or usd_so_far,
             estimated_usd=usd(plan.cost) if plan.cost is not None else None,
         )
+
+
+def _so_far(folder: RunFolder) -> tuple[float, Decimal]:
+    try:
+        state, rate = fold(Tail(folder.events).read()), folder.job().money.usd_per_second
+    except LedgerError:
+        return 0.0, Decimal(0)
+    return state.seconds, state.spent_at(state.active_at, rate)
 
 
 def _gpu(plan: Plan) -> str:
@@ -135,7 +147,7 @@ def _group(key: str, runs: Sequence[Spent]) -> Group:
     return Group(
         key=key,
         runs=len(runs),
-        seconds=round(sum(run.seconds for run in runs), 1),
+        seconds=round(sum(run.seconds for run in runs), 3),
         usd=sum((run.usd for run in runs), Decimal(0)),
         estimated_usd=sum(known, Decimal(0)) if known else None,
     )

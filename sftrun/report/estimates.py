@@ -5,23 +5,26 @@ The form of `estimate-cost --format json`.  Schema: `schemas/estimate-v1.schema.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, estimate, units
+from sftrun.plan import advice, budget, estimate, units
 from sftrun.plan.advice import Change, PlanOf
+from sftrun.plan.budget import Verdict
 from sftrun.plan.estimate import Estimate
 from sftrun.plan.learning import Observation
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
 
+TOO_SMALL: Final = "does not fit"
+
 
 class Offer(Strict):
     """One GPU and its count on each of `nodes` machines.
 
-    `usable` is false where it does not fit or can't run it; `why_not` says so.
+    `usable` is false where it does not fit or can't run it: `why_not` says so, and there is no time and no price then.
     """
 
     gpu: str
@@ -62,6 +65,8 @@ class RecipeEstimate(Strict):
     fastest: str | None
     to_fit: tuple[Advice, ...]
     to_save: Advice | None
+    budget_usd: Decimal | None = None
+    budget_verdict: Verdict | None = None
     note: str | None
     missing: tuple[str, ...]
 
@@ -103,18 +108,18 @@ def of_recipe(
     observed: tuple[Observation, ...] = (),
 ) -> RecipeEstimate:
     """The recipe on its own GPU, or on those asked for."""
-    own = _own_gpu(recipe)
+    own = _own_gpu(recipe, facts)
     asked = tuple(gpus) or ((own,) if own is not None else ())
     pairs: list[tuple[Offer | None, Estimate]] = [
         _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu == own or not gpus) for gpu in asked
     ] or [_local(plan_of(recipe), facts, observed)]
     offers = tuple(offer for offer, _ in pairs if offer is not None)
-    first = next((one for offer, one in pairs if offer is not None and offer.is_recipes_own), pairs[0][1])
-    main = recipe if own is not None or not gpus else _on(recipe, asked[0])
-    best = advice.to_save(main, facts, plan_of, first) if first.cost is not None else None
-    unfit = first.memory is not None and not first.memory.fits
-    usable = [offer for offer in offers if offer.usable and offer.usd is not None]
-    plan = plan_of(main)
+    shown, first = next((pair for pair in pairs if pair[0] is not None and pair[0].is_recipes_own), pairs[0])
+    main = recipe if own in asked or not gpus else _on(recipe, asked[0])
+    too_small = shown is not None and shown.why_not == TOO_SMALL
+    best = advice.to_save(main, facts, plan_of, first) if shown is not None and shown.cost is not None else None
+    usable = [offer for offer in offers if offer.usd is not None]
+    plan, limit = plan_of(main), recipe.budget.max_usd
     train = estimate.data_facts(facts.train, recipe.dataset.train)
     return RecipeEstimate(
         file=file,
@@ -122,34 +127,66 @@ def of_recipe(
         model=recipe.model.name_or_path,
         executor=recipe.compute.executor,
         rows=train.rows if train else None,
-        rows_source=train.source if train else None,
-        steps=next((o.cost.steps for o in offers if o.cost), plan.total_steps),
+        rows_source=("counted" if facts.train is not None else "declared") if train else None,
+        steps=_steps(offers) if offers else plan.total_steps,
         offers=offers,
         cheapest=label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
         fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
-        to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if unfit else (),
+        to_fit=tuple(_advice(change) for change in advice.to_fit(main, facts, plan_of)) if too_small else (),
         to_save=_advice(best[0], best[1]) if best else None,
+        budget_usd=limit,
+        budget_verdict=_verdict(offers, limit),
         note=first.note or None,
         missing=first.missing,
     )
 
 
+def _verdict(offers: Sequence[Offer], limit: Decimal | None) -> Verdict | None:
+    """What `apply` would do about the budget, on the recipe's own GPU."""
+    own = next((offer.cost for offer in offers if offer.is_recipes_own and offer.cost is not None), None)
+    return None if own is None or limit is None else budget.judge(own, limit).verdict
+
+
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
-    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count, and whole machines whole."""
+    """`all`, or names with counts set apart by commas; `all` keeps the recipe's own count, and whole machines whole.
+
+    ValueError where a part is no GPU of the catalog or has no count.
+    """
     if text is None:
         return ()
     if text.lower() != "all":
-        return tuple(units.gpu_choices(tuple(part.strip() for part in text.split(",") if part.strip())))
+        return tuple(_asked(part.strip(), facts) for part in text.split(","))
     if recipe.compute.nodes > 1:
         return tuple((gpu.name, gpu.max_per_container) for gpu in facts.catalog.gpus)
-    own = _own_gpu(recipe)
+    own = _own_gpu(recipe, facts)
     counts = sorted({1, own[1] if own else 1})
     return tuple((gpu.name, n) for gpu in facts.catalog.gpus for n in counts if n <= gpu.max_per_container)
 
 
-def _own_gpu(recipe: Recipe) -> tuple[str, int] | None:
+def _asked(text: str, facts: Facts) -> tuple[str, int]:
+    name, colon, count = text.partition(":")
+    gpu = catalog.find(facts.catalog, name)
+    if gpu is None:
+        raise ValueError(f"no GPU `{name}`")
+    if colon and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"`{count}` is no number of GPUs")
+    return gpu.name, int(count or 1)
+
+
+def _steps(offers: Sequence[Offer]) -> int | None:
+    """Those on the recipe's own GPU, or else those on which all agree: more GPUs take fewer."""
+    own = {offer.cost.steps for offer in offers if offer.cost is not None and offer.is_recipes_own}
+    found = own or {offer.cost.steps for offer in offers if offer.cost is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _own_gpu(recipe: Recipe, facts: Facts) -> tuple[str, int] | None:
+    """The first that the recipe asks for, by the catalog's name."""
     choices = units.gpu_choices(recipe.compute.gpu)
-    return choices[0] if choices and recipe.compute.executor == "modal" else None
+    if not choices or recipe.compute.executor != "modal":
+        return None
+    known = catalog.find(facts.catalog, choices[0][0])
+    return (known.name if known else choices[0][0]), choices[0][1]
 
 
 def _on(recipe: Recipe, gpu: tuple[str, int]) -> Recipe:
@@ -176,10 +213,12 @@ def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple
     found = estimate.estimate(plan, facts, observed)
     if found.cost is None:
         return None, found
-    return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, None, is_own=True), found
+    why_not = TOO_SMALL if found.memory is not None and not found.memory.fits else None
+    return _filled(found.cost.gpu, found.cost.gpu_count, 1, found, why_not, is_own=True), found
 
 
 def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | None, *, is_own: bool) -> Offer:
+    priced = found.cost if why_not is None else None
     return Offer(
         gpu=gpu,
         gpu_count=count,
@@ -187,10 +226,10 @@ def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | No
         is_recipes_own=is_own,
         usable=why_not is None,
         why_not=why_not,
-        seconds=estimate.seconds(found.cost) if found.cost else None,
-        usd=estimate.usd(found.cost) if found.cost else None,
+        seconds=estimate.seconds(priced) if priced else None,
+        usd=estimate.usd(priced) if priced else None,
         memory=found.memory,
-        cost=found.cost,
+        cost=priced,
     )
 
 
@@ -205,7 +244,7 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
     if not known.has_bf16 and (plan.trainer.bf16 or plan.model.dtype == "bfloat16"):
         return "has no bf16"
     if found.memory is not None and not found.memory.fits:
-        return "does not fit"
+        return TOO_SMALL
     return None
 
 
@@ -217,7 +256,7 @@ def label(offer: Offer) -> str:
 
 def _advice(change: Change, times: float | None = None) -> Advice:
     return Advice(
-        keys={key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in change.keys},
+        keys={key: advice.said(value) for key, value in change.keys},
         same_result=change.same_result,
         peak_gb=change.peak_gb,
         seconds=change.seconds,

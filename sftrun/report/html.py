@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from html import escape
 from importlib import resources
+from statistics import median
 from string import Template
 
 from sftrun.contract.events import AnyEvent, Step
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.chart import line_chart
-from sftrun.report.progress import stage_words
-from sftrun.report.summary import Compared, Report, money_facts
+from sftrun.report.progress import stage_words, stop_words
+from sftrun.report.summary import Report, error_percent, money_facts
 
 LONG_VALUE = 40
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
@@ -59,7 +60,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         run_id=_text(report.run_id),
         status=_text(report.status),
         where=_text(f"{where}{tries}, {report.model}"),
-        facts="".join(_fact(name, value) for name, value in sorted(_facts(report), key=_is_long)),
+        facts="".join(_fact(name, value) for name, value in sorted(_facts(report, drawn), key=_is_long)),
         failure=_failure(report),
         charts=_charts(report, drawn) or '<p class="soft">no step was logged yet</p>',
         estimates=_estimates(report, plan),
@@ -78,11 +79,6 @@ def resolved(plan: Plan) -> str:
     return json.dumps(plan.model_dump(mode="json", include=wanted), indent=2, ensure_ascii=False)
 
 
-def error_percent(one: Compared) -> float | None:
-    """How far the middle of the estimate was from the fact."""
-    return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
-
-
 def _is_long(fact: tuple[str, str]) -> bool:
     return len(fact[1]) > LONG_VALUE
 
@@ -93,7 +89,9 @@ def _fact(name: str, value: str) -> str:
     return f"<div{row}><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
 
 
-def _facts(report: Report) -> Iterable[tuple[str, str]]:
+def _facts(report: Report, drawn: Curves) -> Iterable[tuple[str, str]]:
+    if report.began_at is not None:
+        yield "began", words.minute(report.began_at)
     yield "time", words.duration(report.seconds)
     yield from money_facts(report)
     if report.total_steps:
@@ -102,12 +100,12 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         yield "loss", f"{words.loss(report.loss_first)} → {words.loss(report.loss_last)}"
     if report.evals:
         yield "eval loss", " → ".join(words.loss(e.loss) for e in dict.fromkeys((report.evals[0], report.evals[-1])))
-    if report.tokens_per_second:
-        yield "speed", f"{report.tokens_per_second:,.0f} tokens/s"
+    if drawn.tokens_per_second:
+        yield "speed, median", f"{median(value for _, value in drawn.tokens_per_second):,.0f} tokens/s"
     if report.data_wait_share is not None:
-        yield "waited for data", f"{report.data_wait_share:.1%} of the steps' time"
+        yield "waited for data", f"{100 * report.data_wait_share:.1f} % of the steps' time"
     if report.memory_gb:
-        yield "memory", f"{report.memory_gb:.2f} GB"
+        yield "memory, at most", f"{report.memory_gb:.2f} GB"
     if report.trainable_parameters and report.parameters:
         part = words.share(report.trainable_parameters, report.parameters)
         yield "trained", f"{report.trainable_parameters:,} parameters ({part})"
@@ -138,9 +136,10 @@ def _estimates(report: Report, plan: Plan) -> str:
         low, high, actual = (_amount(one.what, value) for value in (one.low, one.high, one.actual))
         error = error_percent(one)
         span = low if low == high else f"{low} to {high}"
-        cells = (_NAMES[one.what], span, actual, "" if error is None else f"{error:+.0f} %")
+        cells = (_NAMES[one.what], span, actual, "" if error is None else f"{error:+.0f}\u00a0%")
         rows.append(_row(cells, basis.get(one.what) or (plan.cost.basis if plan.cost else "")))
-    return _section("Estimate and fact", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>')
+    means = '<p class="soft">error: the middle of the estimate against what was; + is estimated too high</p>'
+    return _section("Estimate and fact", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>{means}')
 
 
 def _amount(what: str, value: float) -> str:
@@ -171,7 +170,8 @@ def _samples(report: Report) -> str:
     for one in report.samples:
         before, after = ("not asked" if said is None else said for said in (one.before, one.after))
         parts.append(
-            f'<p><span class="soft">prompt:</span> <strong>{_text(one.prompt)}</strong></p><div class="answers">'
+            f'<p class="asked"><span class="soft">prompt:</span> <strong>{_text(one.prompt)}</strong></p>'
+            '<div class="answers">'
             f'<div><span class="soft">base</span><pre>{_text(before)}</pre></div>'
             f'<div><span class="soft">tuned</span><pre>{_text(after)}</pre></div></div>'
         )
@@ -180,7 +180,7 @@ def _samples(report: Report) -> str:
 
 def _failure(report: Report) -> str:
     if report.failure is None:
-        return f"<p>stopped by {_text(report.stop_reason)}</p>" if report.stop_reason else ""
+        return f"<p>stopped: {_text(stop_words(report.stop_reason))}</p>" if report.stop_reason else ""
     tail = "\n".join(report.failure.tail)
     said = f"failed while {stage_words(report.failure.stage)}: {report.failure.message}"
     help = f"<p>help: {_text(report.failure.help)}</p>" if report.failure.help else ""

@@ -149,3 +149,12 @@ def stage_words(name: events.StageName) -> str:
         "samples_after": "asking the tuned model",
         "save": "saving",
     }[name]
+
+
+def stop_words(reason: events.StopReason) -> str:
+    return {
+        "user": "as asked",
+        "budget": "its budget is used up",
+        "timeout": "its time is up",
+        "preempted": "its machine was taken away",
+    }[reason]

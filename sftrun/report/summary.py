@@ -13,7 +13,7 @@ from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
-from sftrun.run.state import RunState
+from sftrun.run.state import ENDED, RunState
 from sftrun.strict import Strict
 
 HOUR_SECONDS: Final = 3600.0
@@ -106,8 +106,15 @@ class Report(Strict):
     versions: dict[str, str]
 
 
-def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, billed: Billed | None = None) -> Report:
-    """Put the figures together."""
+def report(
+    manifest: Manifest,
+    plan: Plan,
+    state: RunState,
+    output_dir: str,
+    billed: Billed | None = None,
+    usd_per_second: Decimal = Decimal(0),
+) -> Report:
+    """Put the figures together; the rate is for a run that has not said yet what it cost."""
     last, outcome = state.last, state.outcome
     return Report(
         run_id=manifest.id,
@@ -139,7 +146,7 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, bil
         seconds_per_step=state.seconds_per_step or None,
         data_wait_share=None if state.data_wait_share is None else round(state.data_wait_share, 4),
         memory_gb=state.memory_gb,
-        spent_usd=state.spent_usd,
+        spent_usd=state.spent_at(state.active_at, usd_per_second),
         billed=billed,
         checkpoint=state.checkpoint.path if state.checkpoint else None,
         checkpoints=state.checkpoints,
@@ -153,19 +160,25 @@ def report(manifest: Manifest, plan: Plan, state: RunState, output_dir: str, bil
     )
 
 
+def error_percent(one: Compared) -> float | None:
+    """How far the middle of the estimate was from the fact."""
+    return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
+
+
 def money_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the run counted, and beside it what was billed, each by its name."""
-    counted, billed = words.dollars(report.spent_usd), report.billed
+    so_far = "" if report.status in ENDED else " so far"
+    counted, billed = f"{words.dollars(report.spent_usd)}{so_far}", report.billed
     if billed is None:
         if report.spent_usd or report.executor != "local":
             yield "money", counted
         return
     yield "money", f"{counted} computed, from seconds and prices"
     if report.began_at is not None and billed.through <= report.began_at:
-        first = words.hour((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
+        first = words.minute((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
         yield "billed", f"nothing yet: Modal's report has whole hours alone, the first of this run ends {first}"
     else:
-        until = f"up to {words.hour(billed.through)}"
+        until = f"up to {words.minute(billed.through)}"
         yield "billed", f"{words.dollars(billed.usd)} in Modal's report {until}, before credits; no later hour is in it"
 
 
@@ -191,7 +204,7 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
                 actual=float(state.spent_usd),
             ),
         ]
-    if plan.memory is not None and state.memory_gb:
+    if plan.memory is not None and state.memory_gb and state.started is not None and state.started.gpu_count:
         peak = round(allocated_gb(plan.memory), 3)  # the job reports what its allocator had, not the CUDA context
         found.append(Compared(what="memory_gb", low=peak, high=peak, actual=state.memory_gb))
     return tuple(found)

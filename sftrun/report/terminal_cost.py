@@ -1,6 +1,6 @@
 """Estimates, prices and costs as tables for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -10,12 +10,13 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from sftrun.facts import catalog
 from sftrun.facts.models import Catalog
+from sftrun.plan.budget import Verdict
 from sftrun.report import words
 from sftrun.report.costs import Costs
-from sftrun.report.estimates import Advice, Document, Offer, RecipeEstimate, label
+from sftrun.report.estimates import TOO_SMALL, Advice, Document, Offer, RecipeEstimate, label
 
-_STALE: Final = 30
 _WIDE: Final = 100
 _COLUMNS: Final = ("GPU", "peak GB", "a step", "tok/s", "time", "tries", "USD")
 _FRACTIONS: Final = {
@@ -30,14 +31,23 @@ _FRACTIONS: Final = {
 _FRACTIONS_MORE: Final = {9: "a ninth", 10: "a tenth"}
 
 
+_VERDICTS: Final[dict[Verdict, tuple[str, str]]] = {
+    "start": ("enough", "dim"),
+    "ask": ("may not be enough, so that `apply` asks first", "yellow"),
+    "refuse": ("not enough, so that `apply` refuses", "red"),
+}
+
+
 def estimates(found: Document) -> RenderableType:
     """Every recipe, the sum of several, and the prices' date."""
     parts: list[RenderableType] = [recipe(one) for one in found.recipes]
     if len(found.recipes) > 1:
         total = f"together {words.dollars(found.usd_low)} to {words.dollars(found.usd_high)}"
-        parts.append(Text(f"{total}, {words.duration(found.seconds)} one after another", style="bold"))
-    age = f"prices of {found.prices_date} ({found.prices_source}), {found.prices_age_days} days old"
-    warn = found.prices_age_days > _STALE
+        parts.append(
+            Text(f"{total}, {words.duration(found.seconds)} one after another{_left_out(found)}", style="bold")
+        )
+    age = f"prices of {found.prices_date} ({found.prices_source}), {words.days_old(found.prices_age_days)}"
+    warn = _is_odd(found.prices_age_days)
     hint = "; `sftrun prices --refresh` takes your account's own" if warn else ""
     parts.append(Text(age + hint, style="yellow" if warn else "dim"))
     return Group(*parts)
@@ -52,12 +62,31 @@ def recipe(one: RecipeEstimate) -> RenderableType:
     if chosen is not None:
         parts += _details(chosen)
     parts += [Text(f"missing: {words}", style="yellow") for words in one.missing]
+    if one.budget_usd is not None and one.budget_verdict is not None:
+        said, style = _VERDICTS[one.budget_verdict]
+        parts.append(Text(f"budget {words.dollars(one.budget_usd)}: {said}", style=style))
     if one.note:
         parts.append(Text(f"note: {one.note}", style="dim"))
-    parts += [Text(f"to fit: {_change(way)}: {way.peak_gb:.1f} GB") for way in one.to_fit]
-    if one.to_save is not None:
-        parts.append(_saving(one.to_save))
+    advised = chosen or next(iter(one.offers), None)
+    if advised is not None and advised.why_not == TOO_SMALL:
+        parts += _fitting(one.to_fit, label(advised))
+    if advised is not None and one.to_save is not None:
+        parts.append(_saving(one.to_save, label(advised)))
     return Group(*parts, Text(""))
+
+
+def _left_out(found: Document) -> str:
+    """The recipes that the sum is without."""
+    without = [words.printable(one.name) for one in found.recipes if not any(_is_summed(o) for o in one.offers)]
+    return f"; not in it: {', '.join(without)}" if without else ""
+
+
+def _is_summed(offer: Offer) -> bool:
+    return offer.is_recipes_own and offer.cost is not None
+
+
+def _is_odd(age_days: int) -> bool:
+    return age_days > catalog.STALE_DAYS or age_days < 0
 
 
 def _headline(one: RecipeEstimate) -> Text:
@@ -93,7 +122,7 @@ def _table(one: RecipeEstimate, *, with_pace: bool) -> Table:
 
 def _cells(offer: Offer) -> tuple[str, ...]:
     memory = f"{offer.memory.peak_gb:.1f} of {offer.memory.capacity_gb:.0f}" if offer.memory else ""
-    if offer.cost is None or not offer.usable:
+    if offer.cost is None:
         return label(offer), memory, "", "", "", "", ""
     cost = offer.cost
     money = f"{words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
@@ -116,14 +145,20 @@ def _details(offer: Offer) -> list[RenderableType]:
     found: list[RenderableType] = [Text(f"on {label(offer)}", style="bold")]
     if offer.memory is not None:
         parts = (f"{part.name} {part.gb:.2f}" for part in offer.memory.parts if part.gb >= 0.005)
-        found += [Text(f"  memory  {' + '.join(parts)} = {offer.memory.peak_gb:.2f} GB"), _basis(offer.memory.basis)]
+        found.append(_sum("memory", f"{' + '.join(parts)} = {offer.memory.peak_gb:.2f} GB", offer.memory.basis))
     if offer.cost is not None:
-        found += [_stages(offer), Text(f"  money   {_money(offer)}"), _basis(offer.cost.basis)]
+        found += [_stages(offer), _sum("money", _money(offer), offer.cost.basis)]
     return found
 
 
-def _basis(text: str) -> Text:
-    return Text(f"          {text}", style="dim")
+def _sum(name: str, parts: str, basis: str) -> Table:
+    """A name, the parts of a sum, and below them what it rests on."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(overflow="fold")
+    table.add_row(f"  {name}", Text(parts))
+    table.add_row("", Text(basis, style="dim"))
+    return table
 
 
 def _stages(offer: Offer) -> Table:
@@ -144,14 +179,29 @@ def _money(offer: Offer) -> str:
     cost = offer.cost
     kinds = {"GPU": cost.usd_gpu, "CPU": cost.usd_cpu, "memory": cost.usd_memory, "storage": cost.usd_storage}
     parts = " + ".join(f"{name} {words.dollars(usd)}" for name, usd in kinds.items() if usd)
-    return f"{parts or 'nothing is rented'} = {words.dollars(offer.usd or Decimal(0))}"
+    if not parts:
+        return "nothing is rented"
+    middle = words.dollars(offer.usd or Decimal(0))
+    return f"{parts} = {middle}, the middle of {words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
 
 
-def _saving(best: Advice) -> Text:
+def _fitting(ways: Sequence[Advice], gpu: str) -> list[Text]:
+    if not ways:
+        said = f"{gpu} is too small, and no change of batch, length or GPU is enough; take a smaller model"
+        return [Text(said, style="red")]
+    return [
+        Text(f"{f'{gpu} is too small; what fits:' if way is ways[0] else 'or'} {_change(way)}").append(
+            f" (peak {way.peak_gb:.1f} GB)"
+        )
+        for way in ways
+    ]
+
+
+def _saving(best: Advice, gpu: str) -> Text:
     money = f", about {words.dollars(best.usd)}" if best.usd else ""
     assert best.seconds is not None
     part = _fraction(best.times or 1)
-    said = f"most to save: {_change(best)} would cut this to {part} ({words.duration(best.seconds)}{money})"
+    said = f"most to save on {gpu}: {_change(best)} would cut it to {part} ({words.duration(best.seconds)}{money})"
     return Text(said if best.same_result else f"{said}; other rows share a step then", style="green")
 
 
@@ -162,28 +212,30 @@ def _change(way: Advice) -> str:
 def _fraction(times: float) -> str:
     known = _FRACTIONS | _FRACTIONS_MORE
     whole = round(times)
-    return known[whole] if whole in known and abs(times - whole) < 0.25 else f"1/{times:.1f}"
+    if whole in known and abs(times - whole) < 0.25:
+        return known[whole]
+    return f"1/{whole}" if whole > max(known) else f"{100 / times:.0f} %"
 
 
-def prices(catalog: Catalog, age_days: int) -> RenderableType:
+def prices(known: Catalog, age_days: int) -> RenderableType:
     """All rates, by the second and by the hour."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
     table.add_column("what", no_wrap=True)
     for name in ("USD/s", "USD/h", "GB", "bf16 TFLOP/s", "GB/s"):
         table.add_column(name, justify="right", no_wrap=True)
-    for gpu in catalog.gpus:
+    for gpu in known.gpus:
         names = ", ".join((gpu.name, *gpu.aliases))
         sizes = (f"{gpu.memory_gb:g}", f"{gpu.bf16_tflops:g}" if gpu.has_bf16 else "fp16 only")
         table.add_row(names, *_both(gpu.usd_per_second), *sizes, f"{gpu.memory_gb_per_second:g}")
-    rates = catalog.prices
+    rates = known.prices
     table.add_row("a physical core", *_both(rates.cpu_core_usd_per_second))
     table.add_row("a GiB of memory", *_both(rates.memory_gib_usd_per_second))
     volume = f"Volumes: ${rates.volume_gib_month_usd:f} per GiB-month beyond {rates.volume_free_gib:g} GiB"
     regions = ", ".join(
         f"{'any other' if name == '*' else name} × {by}" for name, by in rates.region_multipliers.items()
     )
-    warn = age_days > _STALE
-    dated = Text(f"of {rates.date}, {age_days} days old ({rates.source})", style="yellow" if warn else "dim")
+    style = "yellow" if _is_odd(age_days) else "dim"
+    dated = Text(f"prices of {rates.date} ({rates.source}), {words.days_old(age_days)}", style=style)
     return Group(table, Text(volume, style="dim"), Text(f"a region asked for: {regions}", style="dim"), dated)
 
 
@@ -194,7 +246,7 @@ def _both(per_second: Decimal) -> tuple[str, str]:
 def costs(found: Costs) -> RenderableType:
     """What runs have cost, by the key asked for."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
-    table.add_column(found.by, no_wrap=True)
+    table.add_column(found.by, overflow="fold")  # a name may be long; no figure is cut for it
     for name in ("runs", "time", "USD", "estimated"):
         table.add_column(name, justify="right", no_wrap=True)
     for group in found.groups:

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from sftrun.plan.models import Plan
 from sftrun.report import words
-from sftrun.report.progress import is_plain, stage_words
-from sftrun.report.summary import Report, money_facts
+from sftrun.report.progress import is_plain, stage_words, stop_words
+from sftrun.report.summary import Failure, Report, error_percent, money_facts
 from sftrun.report.terminal import sparkline
 from sftrun.run.listing import Row
 
@@ -59,8 +59,11 @@ class Trimmed:
         self._out.flush()
 
 
-def run_summary(report: Report) -> RenderableType:
-    """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side."""
+def run_summary(report: Report, *, with_help: bool = True) -> RenderableType:
+    """All that matters of a run: figures, time by stage, estimates beside facts, samples side by side.
+
+    Without help where an error follows that says it.
+    """
     parts: list[RenderableType] = [_headline(report), _inset(_figures(report), above=0)]
     if report.stages:
         parts.append(_inset(_stages(report)))
@@ -69,7 +72,7 @@ def run_summary(report: Report) -> RenderableType:
     if any(sample.before or sample.after for sample in report.samples):
         parts.append(side_by_side((s.prompt, s.before, s.after) for s in report.samples))
     if report.failure is not None:
-        parts.append(_failure(report))
+        parts.append(_failure(report.failure, with_help=with_help))
     return Group(*parts)
 
 
@@ -90,18 +93,18 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
     """One line a run."""
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in ("run", "name", "status"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "name")
     for column in ("age", "steps", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
     costs = any(row.executor == "modal" for row in rows)
     if costs:
         table.add_column("spent", justify="right", no_wrap=True)
-    # the one column that gives way in a narrow terminal: a column may shrink, its text may not wrap
+    # like the name it gives way in a narrow terminal: a column may shrink, its text may not wrap
     table.add_column("model")
     for row in rows:
         table.add_row(
             row.id,
-            Text(words.printable(row.name)),
+            Text(words.printable(row.name), no_wrap=True, overflow="ellipsis"),
             Text(row.status, style=_STYLES.get(row.status, "")),
             _short_age(now - row.created) if row.created else "",
             f"{row.step}/{row.total_steps}" if row.total_steps else "",
@@ -140,6 +143,8 @@ def _cost_line(plan: Plan) -> str:
 def _headline(report: Report) -> Text:
     line = Text().append(words.printable(report.name), style="bold").append(f"  run {report.run_id}  ")
     line.append(report.status, style=f"bold {_STYLES.get(report.status, '')}")
+    if report.stop_reason is not None:
+        line.append(f" ({stop_words(report.stop_reason)})")
     where = f" on {report.device}" if report.device else ""
     attempts = f", {report.attempts} attempts" if report.attempts > 1 else ""
     return line.append(f"{where}{attempts}", style="dim")
@@ -172,7 +177,7 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
     if report.memory_gb:
         yield "memory", f"{report.memory_gb:.2f} GB at most"
     if report.data_wait_share is not None and report.data_wait_share >= WAITING_WORTH_SAYING:
-        yield "waited", f"{report.data_wait_share:.1%} of the steps' time for data"
+        yield "waited", f"{100 * report.data_wait_share:.1f} % of the steps' time for data"
     yield "time", words.duration(report.seconds)
     yield from money_facts(report)
     if report.status == "finished":
@@ -197,6 +202,7 @@ def _estimates(report: Report) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in ("", "estimated", "was"):
         table.add_column(column, no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "seconds": ("time", words.duration),
         "seconds_per_step": ("a step", lambda v: f"{v:.3g} s"),
@@ -206,15 +212,17 @@ def _estimates(report: Report) -> Table:
     for one in report.estimates:
         name, form = shown[one.what]
         low, high = form(one.low), form(one.high)
-        table.add_row(name, low if low == high else f"{low} to {high}", form(one.actual))
+        error = error_percent(one)
+        span = low if low == high else f"{low} to {high}"
+        table.add_row(name, span, form(one.actual), "" if error is None else f"{error:+.0f} %")
     return table
 
 
-def _failure(report: Report) -> RenderableType:
-    failure = report.failure
-    assert failure is not None
+def _failure(failure: Failure, *, with_help: bool) -> RenderableType:
     lines = [Text(f"failed while {stage_words(failure.stage)}: {words.printable(failure.message)}", style="red")]
     lines += [Text(f"| {words.printable(line)}", style="dim") for line in failure.tail[-8:]]
+    if failure.help and with_help:
+        lines.append(Text(f"help: {words.printable(failure.help)}"))
     return _inset(Group(*lines))
 
 
@@ -227,7 +235,9 @@ def _said(text: str | None) -> Text:
 
 
 def _spent(row: Row) -> str:
-    return words.dollars(Decimal(row.spent_usd)) if row.executor == "modal" else ""
+    """Nothing where nothing was counted yet: the record has money from the first checkpoint on."""
+    usd = Decimal(row.spent_usd)
+    return words.dollars(usd) if usd and row.executor == "modal" else ""
 
 
 def _short_age(seconds: float) -> str:

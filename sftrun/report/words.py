@@ -31,8 +31,15 @@ def dollars(amount: Decimal) -> str:
     return f"${amount:.4f}" if 0 < amount < Decimal("0.1") else f"${amount:,.2f}"
 
 
-def hour(at: float) -> str:
-    """2026-11-25 14:00 UTC."""
+def days_old(days: int) -> str:
+    """51 days old; a date that is still to come is said to be."""
+    if days < 0:
+        return f"dated {-days} {'day' if days == -1 else 'days'} ahead"
+    return "from today" if days == 0 else f"{days} {'day' if days == 1 else 'days'} old"
+
+
+def minute(at: float) -> str:
+    """2026-11-25 14:07 UTC."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 

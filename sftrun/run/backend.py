@@ -8,13 +8,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RemoteError
 from sftrun.plan.models import Plan
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import Local
-from sftrun.run.lock import Holder
 
 
 class Backend(Protocol):

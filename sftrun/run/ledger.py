@@ -27,6 +27,7 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
+from sftrun.contract import record
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import LedgerError
 from sftrun.plan.models import Plan
@@ -91,11 +92,11 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        return self.path / "events.jsonl"
+        return self.path / record.EVENTS
 
     @property
     def log(self) -> Path:
-        return self.path / "worker.log"
+        return self.path / record.LOG
 
     @property
     def build_log(self) -> Path:
@@ -103,7 +104,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        return self.path / "lock"
+        return self.path / record.LOCK
 
     def manifest(self) -> Manifest:
         return self._load("run.json", Manifest)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sftrun.contract.record import EVENTS, LOCK
 from sftrun.errors import LedgerError, RunNotFound
 from sftrun.run.files import write_atomic
 from sftrun.run.lock import holder
@@ -116,7 +117,7 @@ def _read_row(folder: Path) -> Row:
             executor=str(manifest["executor"]),
             model=str(manifest["model"]),
         )
-        return _with_events(row, _last_events(folder / "events.jsonl"))
+        return _with_events(row, _last_events(folder / EVENTS))
     except FileNotFoundError as error:
         return Row(id=folder.name, problem=f"{Path(str(error.filename)).name} is missing")
     except OSError as error:
@@ -165,7 +166,7 @@ def _with_life(folder: Path, row: Row) -> Row:
     """Correct the status by who holds the run's lock now."""
     if row.status not in ("starting", "running"):
         return row
-    if row.executor != "local" or holder(folder / "lock") is not None:
+    if row.executor != "local" or holder(folder / LOCK) is not None:
         return row
     return row._replace(status="lost")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sftrun.contract import stopping
+from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.plan.budget import reserve_seconds
@@ -28,7 +29,7 @@ from sftrun.run.answers import ask
 from sftrun.run.billing import Billed
 from sftrun.run.files import make_folder, translated
 from sftrun.run.ledger import Ledger, RunFolder
-from sftrun.run.lock import Holder, holder
+from sftrun.run.lock import holder
 from sftrun.run.processes import kill_session
 from sftrun.run.pull import MARKER
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sftrun.contract.holder import Holder, age, is_alive, myself, parse, sign, try_lock, user_name
+from sftrun.contract.holder import Holder, parse, sign, try_lock
 from sftrun.errors import RunBusy
 from sftrun.run.files import make_folder, translated
 
 PATIENCE_SECONDS = 60.0
-__all__ = ["Holder", "age", "exclusive", "holder", "is_alive", "myself", "user_name"]
 
 
 def holder(path: Path) -> Holder | None:

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import modal
 
+from sftrun.contract.holder import Holder, age
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import SftrunError
 from sftrun.facts.files import sha256
@@ -36,7 +37,6 @@ from sftrun.run.billing import Billed
 from sftrun.run.files import make_folder
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
-from sftrun.run.lock import Holder, age
 from sftrun.run.modal_call import Remote
 from sftrun.run.modal_errors import translated
 from sftrun.run.modal_image import CACHE_MOUNT

@@ -34,9 +34,9 @@ def ask(
         "gpu": gpu,
         "region": plan.compute.region,
     }
-    function = app.function(name="answer", timeout=LIMIT_SECONDS, scaledown_window=IDLE_SECONDS, **options)(
-        remote_answer.answer
-    )
+    # one container: a second would load the model again, for a question that can wait for the first
+    limits: dict[str, Any] = {"timeout": LIMIT_SECONDS, "scaledown_window": IDLE_SECONDS, "max_containers": 1}
+    function = app.function(name="answer", **limits, **options)(remote_answer.answer)
     with translated(), app.run():
         for prompt in prompts:
             try:

@@ -13,9 +13,9 @@ from typing import Any
 
 import modal
 
+from sftrun.contract.holder import age
 from sftrun.errors import RemoteError
 from sftrun.plan.models import Plan
-from sftrun.run.lock import age
 from sftrun.run.modal_errors import redacted
 
 _SHOWN_LINES = 5

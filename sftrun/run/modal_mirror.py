@@ -12,6 +12,7 @@ import modal
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, Failed, Stopped
+from sftrun.contract.record import EVENTS, LOG
 from sftrun.run import board, modal_call
 from sftrun.run.ledger import RunFolder
 from sftrun.run.lock import exclusive
@@ -65,7 +66,7 @@ def renew(folder: RunFolder, known: Remote) -> None:
             lines += more
         text = "".join(f"{line}\n" for line in lines)
         if lines and folder.events.exists() and folder.events.read_text() != text:
-            folder.write({"events.jsonl": text})
+            folder.write({EVENTS: text})
 
 
 def last_word(state: RunState, answer: Answer) -> Stopped | Failed:
@@ -139,15 +140,15 @@ def _append(folder: RunFolder, lines: list[str]) -> None:
 def fetch_log(folder: RunFolder, known: Remote) -> None:
     """The worker's output, as far as it was committed."""
     try:
-        text = b"".join(modal_call.volume(known.volume).read_file(f"{known.record}/worker.log"))
+        text = b"".join(modal_call.volume(known.volume).read_file(f"{known.record}/{LOG}"))
     except (FileNotFoundError, modal.exception.NotFoundError):
         return
-    folder.write({"worker.log": redacted(text.decode(errors="replace"))})
+    folder.write({LOG: redacted(text.decode(errors="replace"))})
 
 
 def _from_volume(known: Remote, after: int) -> list[str]:
     try:
-        text = b"".join(modal_call.volume(known.volume).read_file(f"{known.record}/events.jsonl")).decode()
+        text = b"".join(modal_call.volume(known.volume).read_file(f"{known.record}/{EVENTS}")).decode()
     except (FileNotFoundError, modal.exception.NotFoundError):
         return []
     whole = text[: text.rfind("\n") + 1].splitlines()

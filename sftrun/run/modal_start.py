@@ -14,6 +14,7 @@ from typing import Any
 import modal
 
 from sftrun import __version__
+from sftrun.contract.holder import user_name
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RemoteError
 from sftrun.plan.budget import timeout_seconds
@@ -21,7 +22,6 @@ from sftrun.plan.models import Plan
 from sftrun.plan.setup import wants_rdma
 from sftrun.run import modal_build, modal_call, modal_image, modal_mirror, modal_ready, remote
 from sftrun.run.ledger import Lock, RunFolder
-from sftrun.run.lock import user_name
 from sftrun.run.modal_build import Say
 from sftrun.run.modal_call import Remote
 from sftrun.run.modal_image import CACHE_MOUNT

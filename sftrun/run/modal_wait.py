@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import modal
 
+from sftrun.contract.holder import age
 from sftrun.run import modal_call
-from sftrun.run.lock import age
 from sftrun.run.modal_call import Remote
 
 Name = Literal["prepare", "queue", "container"]

@@ -11,9 +11,9 @@ from threading import Thread
 
 import modal
 
+from sftrun.contract.holder import Holder, age
 from sftrun.run import modal_call, modal_mirror, modal_wait
 from sftrun.run.ledger import RunFolder
-from sftrun.run.lock import Holder, age
 from sftrun.run.modal_call import Remote
 from sftrun.run.modal_errors import redacted, translated
 

@@ -19,6 +19,7 @@ import modal
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.record import EVENTS
 from sftrun.errors import RunBusy
 from sftrun.job import checkpoints
 from sftrun.job.entry import supervise
@@ -164,7 +165,7 @@ def recover(record: Path, lines: list[str]) -> list[str]:
     if not lines or seq_of(lines[0]) != _last_seq(record) + 1:
         return []
     record.mkdir(parents=True, exist_ok=True)
-    with (record / "events.jsonl").open("ab+") as file:
+    with (record / EVENTS).open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)  # a torn last line is no line
         file.write("".join(f"{line}\n" for line in lines).encode())
@@ -239,7 +240,7 @@ def _last_seq(record: Path) -> int:
 
 def _events(record: Path) -> list[AnyEvent]:
     found: list[AnyEvent] = []
-    file = record / "events.jsonl"
+    file = record / EVENTS
     for line in file.read_bytes().splitlines() if file.exists() else ():
         with suppress(ValueError):
             found.append(events.parse(line))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from sftrun.run.lock import age
+from sftrun.contract.holder import age
 
 PATIENCE_SECONDS = 2.0
 REDRAW_SECONDS = 0.1

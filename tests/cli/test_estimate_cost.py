@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 from sftrun.cli import costs, estimate_cost, prices
+from sftrun.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
 AS_IT_WAS = str(ROOT / "recipes" / "phi3-census-as-it-was.yaml")
@@ -99,7 +100,14 @@ def test_several_machines_are_offered_whole(tmp_path: Path) -> None:
 
 def test_the_table_says_its_basis_in_words() -> None:
     said = run(AS_IT_WAS, "--gpu", "all").output
-    for words in ("declared", "extrapolated", "cheapest", "most to save: `", "prices of 2026-10-06"):
+    for words in (
+        "declared",
+        "extrapolated",
+        "cheapest",
+        "most to save on H200: `",
+        "would cut it to 1/39 (",
+        "prices of 2026-10-06",
+    ):
         assert words in said
 
 
@@ -115,7 +123,67 @@ def test_an_unknown_gpu_is_named_with_those_that_are(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(RECIPE)
     done = CliRunner().invoke(estimate_cost.command, [str(file), "--gpu", "H1000"], standalone_mode=False)
-    assert str(done.exception) == "no GPU `H1000`"
+    assert str(done.exception) == "--gpu: no GPU `H1000`"
+
+
+@pytest.mark.parametrize("asked", ["H100:x", "H100:0", "H100:-1", "none", "", "H100,,L4", "H100:"])
+def test_what_names_no_gpus_is_a_wrong_use(asked: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    done = CliRunner().invoke(estimate_cost.command, [str(file), "--gpu", asked], standalone_mode=False)
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.help
+    assert "`H100:8` is eight" in done.exception.help
+
+
+def test_a_gpu_has_the_catalog_s_name_however_it_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    found = document(str(file), "--gpu", "l4,a10g,H100!")["recipes"][0]
+    assert [offer["gpu"] for offer in found["offers"]] == ["L4", "A10", "H100"]
+    assert [offer["is_recipes_own"] for offer in found["offers"]] == [True, False, False]
+
+
+def test_what_does_not_fit_has_no_price_and_counts_in_no_sum(tmp_path: Path) -> None:
+    file = tmp_path / "big.yaml"
+    file.write_text(RECIPE.replace("Qwen2.5-0.5B", "Qwen2.5-14B").replace("name: r", "name: big"))
+    found = document(str(file), AS_IT_WAS)
+    (offer,) = found["recipes"][0]["offers"]
+    assert (offer["why_not"], offer["usd"], offer["seconds"], offer["cost"]) == ("does not fit", None, None, None)
+    assert found["usd_high"] == document(AS_IT_WAS)["usd_high"]
+    assert [list(way["keys"]) for way in found["recipes"][0]["to_fit"]][-1] == ["compute.gpu"]
+    said = " ".join(run(str(file), AS_IT_WAS).output.split())
+    assert "not in it: big" in said
+    assert "the pace that the original script" in said
+    assert said.count("money") == 1
+
+
+def test_what_no_change_makes_fit_is_said_to_need_a_smaller_model(tmp_path: Path) -> None:
+    file = tmp_path / "huge.yaml"
+    file.write_text(RECIPE.replace("Qwen2.5-0.5B", "Qwen2.5-72B").replace("lora: {}\n", ""))
+    assert "no change of batch, length or GPU is enough; take a smaller model" in " ".join(
+        run(str(file)).output.split()
+    )
+
+
+def test_advice_is_for_the_gpu_asked_for_and_not_for_the_recipe_s(tmp_path: Path) -> None:
+    asked = document(AS_IT_WAS, "--gpu", "L4")["recipes"][0]
+    own = document(AS_IT_WAS, "--set", "compute.gpu=L4")["recipes"][0]
+    assert asked["to_save"] == own["to_save"] is not None
+    file = tmp_path / "big.yaml"
+    file.write_text(RECIPE.replace("Qwen2.5-0.5B", "Qwen2.5-14B").replace("gpu: L4", "gpu: H200"))
+    ways = document(str(file), "--gpu", "L4")["recipes"][0]["to_fit"]
+    assert ways
+    assert all(way["peak_gb"] <= 24 or "compute.gpu" in way["keys"] for way in ways)
+    assert document(str(file), "--gpu", "T4")["recipes"][0]["to_fit"] == []  # no change gives it bfloat16
+
+
+def test_steps_are_said_where_all_gpus_take_as_many(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE.replace("gpu: L4", "gpu: none"))
+    one, two = (document(str(file), "--gpu", asked)["recipes"][0] for asked in ("H100,H200", "H100,H100:8"))
+    assert one["steps"] == one["offers"][0]["cost"]["steps"]
+    assert two["steps"] is None
 
 
 def test_it_loads_neither_torch_nor_modal() -> None:
@@ -158,3 +226,28 @@ def test_negotiated_rates_change_the_estimate(tmp_path: Path, monkeypatch: pytes
 def test_an_empty_ledger_has_no_costs() -> None:
     done = CliRunner().invoke(costs.command, [], standalone_mode=False)
     assert done.output.startswith("no runs in ")
+
+
+def test_a_long_line_goes_on_below_its_own_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(AS_IT_WAS).output.splitlines()
+    first = lines.index("on H200")
+    last = next(number for number, line in enumerate(lines) if line.startswith("note:"))
+    assert all(line.startswith("  ") for line in lines[first + 1 : last])
+    assert "the middle of $75" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("usd", "verdict", "said"),
+    [
+        ("0.0001", "refuse", "budget $0.0001: not enough, so that `apply` refuses"),
+        ("0.02", "ask", "budget $0.0200: may not be enough, so that `apply` asks first"),
+        ("20", "start", "budget $20.00: enough"),
+    ],
+)
+def test_what_apply_would_do_about_the_budget_is_said(usd: str, verdict: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    budget = (str(file), "--set", f"budget.max_usd={usd}")
+    assert document(*budget)["recipes"][0]["budget_verdict"] == verdict
+    assert said in run(*budget).output

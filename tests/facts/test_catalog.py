@@ -57,6 +57,7 @@ def test_a_file_of_one_s_own_wins_over_the_account_s_rates(tmp_path: Path) -> No
     found = catalog.load(account, own)
     assert usd_per_hour(found, "H100") == pytest.approx(Decimal("3.20"))
     assert usd_per_hour(found, "L4") == pytest.approx(Decimal("0.7"))
+    assert found.prices.source == "a file of one's own; the rest of 2026-11-01"
     assert found.prices.cpu_core_usd_per_second == Decimal("0.00001")
     assert found.prices.date == "2026-11-20"
 
@@ -107,3 +108,11 @@ def test_a_broad_region_costs_half_more_and_a_narrow_one_three_quarters() -> Non
     prices = catalog.shipped().prices
     multipliers = [catalog.region_multiplier(prices, region) for region in (None, "us", "eu-west")]
     assert multipliers == [Decimal(1), Decimal("1.5"), Decimal("1.75")]
+
+
+def test_the_source_names_the_few_prices_that_are_older() -> None:
+    named = {gpu.name: "1.00" for gpu in catalog.shipped().gpus if gpu.name != "B300"}
+    rates = {"date": "2026-11-20", "source": "us", "gpu_usd_per_hour": named, "cpu_core_usd_per_hour": "0.04"}
+    assert catalog.overlay(catalog.shipped(), rates).prices.source == "us; B300, memory of 2026-10-06"
+    whole = rates | {"gpu_usd_per_hour": named | {"B300": "1.00"}, "memory_gib_usd_per_hour": "0.01"}
+    assert catalog.overlay(catalog.shipped(), whole).prices.source == "us"

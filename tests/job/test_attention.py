@@ -3,14 +3,16 @@
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
+from transformers import Gemma2Config, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
 
 from sftrun.job import attention
+from tests.job import small
+from tests.job.small import gradients, packed
 
 ROWS = (5, 9, 1, 14)
 
 
-def small(kind: type[PretrainedConfig], **more: object) -> PretrainedConfig:
+def config(kind: type[PretrainedConfig], **more: object) -> PretrainedConfig:
     return kind(
         vocab_size=61,
         hidden_size=64,
@@ -23,38 +25,24 @@ def small(kind: type[PretrainedConfig], **more: object) -> PretrainedConfig:
 
 
 CONFIGS = {
-    "llama": small(LlamaConfig),
-    "grouped": small(Qwen2Config),
-    "sliding window": small(MistralConfig, sliding_window=4),
+    "llama": config(LlamaConfig),
+    "grouped": config(Qwen2Config),
+    "sliding window": config(MistralConfig, sliding_window=4),
 }
 
 
-def build(config: PretrainedConfig) -> torch.nn.Module:
-    torch.manual_seed(7)
-    attention.register()
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="varlen")
+def build(shape: PretrainedConfig) -> torch.nn.Module:
+    model = small.build(shape, "varlen")
     attention.install(model)
     return model
 
 
 def rows_of(lengths: tuple[int, ...]) -> list[Tensor]:
-    torch.manual_seed(3)
-    return [torch.randint(0, 61, (length,)) for length in lengths]
-
-
-def packed(rows: list[Tensor]) -> dict[str, Tensor]:
-    positions = torch.cat([torch.arange(len(row)) for row in rows])
-    return {"input_ids": torch.cat(rows)[None], "position_ids": positions[None]}
+    return small.rows_of(lengths, 61)
 
 
 def summed_loss(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits[:-1], ids[1:], reduction="sum")
-
-
-def gradients(model: torch.nn.Module) -> dict[str, Tensor]:
-    found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
-    model.zero_grad()
-    return found
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -126,7 +114,7 @@ def test_the_collator_leaves_padded_batches_alone() -> None:
 
 def test_soft_capping_is_refused_in_a_sentence() -> None:
     with pytest.raises(attention.UnsupportedAttention) as refusal:
-        attention.check(small(Gemma2Config, head_dim=16))
+        attention.check(config(Gemma2Config, head_dim=16))
     assert str(refusal.value) == (
         "`attn_implementation: varlen` can't train this model, because gemma2 caps attention logits (softcap 50.0); "
         "write `attn_implementation: eager`"
@@ -135,7 +123,7 @@ def test_soft_capping_is_refused_in_a_sentence() -> None:
 
 def test_a_head_that_the_kernel_cannot_hold_is_refused() -> None:
     with pytest.raises(attention.UnsupportedAttention, match="heads of 320: a multiple of 8 up to 256 is needed"):
-        attention.check(small(LlamaConfig, head_dim=320))
+        attention.check(config(LlamaConfig, head_dim=320))
 
 
 def test_full_precision_is_refused_by_the_kernel_path() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sftrun.contract.events import Checkpoint, DataReady, Failed, ModelReady, Note, Sample, Stage, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec, SampleSpec
-from sftrun.job import checkpoints
+from sftrun.job import checkpoints, worker
 from tests.job import tiny
 from tests.job.runs import Run, at_step, record
 
@@ -199,3 +199,10 @@ def _answers(spec: JobSpec, folder: Path) -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["prompt"] for answer in answers] == ["Double 4.", "Double 5."]
     assert all({"base", "tuned"} <= answer.keys() for answer in answers)
+
+
+def test_the_stage_of_the_data_names_files_without_their_folders() -> None:
+    one = f"/sftrun/uploads/{'7e' * 32}/train.jsonl"
+    assert worker._named(DataSource(files=(one,))) == "train.jsonl"
+    assert worker._named(DataSource(files=("/d/a.jsonl", "/d/b.jsonl", "/d/c.jsonl"))) == "a.jsonl and 2 more"
+    assert worker._named(DataSource(hub="tatsu-lab/alpaca")) == "tatsu-lab/alpaca"

@@ -11,6 +11,7 @@ import pytest
 
 from sftrun.contract import events, stopping
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec, TrainerSpec
+from sftrun.contract.record import STOP
 from sftrun.errors import RunBusy
 from sftrun.job import death, failures, lock
 from sftrun.job.limits import Limits
@@ -174,7 +175,7 @@ def test_the_first_reason_to_stop_stands(tmp_path: Path) -> None:
     stopping.request(tmp_path, "budget")
     stopping.request(tmp_path, "user")
     assert stopping.requested(tmp_path) == "budget"
-    (tmp_path / stopping.NAME).write_text("")
+    (tmp_path / STOP).write_text("")
     assert stopping.requested(tmp_path) == "user"
     stopping.clear(tmp_path)
     assert stopping.requested(tmp_path) is None

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import LlamaConfig
 
-from sftrun.job import attention, lora_linear, nf4, speed
+from sftrun.job import lora_linear, nf4, speed
+from tests.job import small
+from tests.job.small import Grads, adapt, distance, gradients, packed, rows_of
 
-bnb = pytest.importorskip("bitsandbytes")
+pytest.importorskip("bitsandbytes")
 
 CONFIG = LlamaConfig(
     hidden_size=128,
@@ -23,47 +24,17 @@ CONFIG = LlamaConfig(
 )
 
 
-def quantise(model: Any) -> None:
-    for parent in list(model.model.modules()):
-        for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear:
-                sizes = (child.in_features, child.out_features, child.bias is not None)
-                layer = bnb.nn.Linear4bit(*sizes, compute_dtype=torch.float32, quant_type="nf4")
-                layer.weight = bnb.nn.Params4bit(child.weight.data, requires_grad=False, quant_type="nf4", module=layer)
-                layer.bias = child.bias
-                setattr(parent, name, layer.to("cpu"))
-    model.is_loaded_in_4bit = True
-
-
 def build(quantised: bool, targets: str | list[str] = "all-linear", dropout: float = 0.0) -> Any:
-    attention.register()
-    torch.manual_seed(1)
-    model = AutoModelForCausalLM.from_config(CONFIG, attn_implementation="varlen")
-    if quantised:
-        quantise(model)
-    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, lora_dropout=dropout))
-    for weight in model.parameters():
-        if weight.requires_grad:
-            weight.data = torch.randn_like(weight, dtype=torch.float32) * 0.05
-    return model
+    model = small.build(CONFIG, "varlen")
+    return adapt(small.quantise(model) if quantised else model, targets, dropout)
 
 
-def step(model: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    torch.manual_seed(5)
-    lengths = (5, 9, 4, 1)
-    ids = torch.randint(0, 61, (1, sum(lengths)))
-    positions = torch.cat([torch.arange(length) for length in lengths])[None]
-    logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
-    loss = nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
+def step(model: Any) -> tuple[Tensor, Grads]:
+    batch = packed(rows_of((5, 9, 4, 1), CONFIG.vocab_size))
+    logits = model(**batch, use_cache=False).logits
+    loss = nn.functional.cross_entropy(logits[0, :-1], batch["input_ids"][0, 1:])
     loss.backward()
-    found = {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
-    model.zero_grad()
-    return loss, found
-
-
-def distance(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> float:
-    squares = sum(float((found[name] - wanted[name]).square().sum()) for name in wanted)
-    return (squares / sum(float(grad.square().sum()) for grad in wanted.values())) ** 0.5
+    return loss, gradients(model)
 
 
 @pytest.mark.parametrize(("quantised", "dequantize"), [(True, True), (True, False), (False, True)])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.record import LOG
 from sftrun.job import build, callbacks, data, fast_path, model, process, save, tokens, worker  # noqa: F401
 from sftrun.job.process import Worker
 
@@ -41,7 +42,7 @@ class Forked:
 
 
 def _start(spec: JobSpec, job_file: Path, held: int) -> Worker:
-    log = Path(spec.record_dir) / process.LOG
+    log = Path(spec.record_dir) / LOG
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     begin = os.fstat(output).st_size
     reading, writing = os.pipe()

@@ -138,10 +138,10 @@ class Scheduler:
 
     def _start(self, entry: Input) -> None:
         function, now = entry.call.function, time.monotonic()
-        idle = any(
-            task.is_idle and task.has_fetched and task.function is function for task in self.world.running_tasks()
-        )
-        chosen = self._choose(entry) if entry.not_before <= now and not idle else None
+        up = [task for task in self.world.running_tasks() if task.function is function]
+        idle = any(task.is_idle and task.has_fetched for task in up)
+        is_full = 0 < function.definition.concurrency_limit <= len(up)
+        chosen = self._choose(entry) if entry.not_before <= now and not idle and not is_full else None
         if chosen is None:
             return
         self.queue.remove(entry)

@@ -45,6 +45,16 @@ def phi3() -> ModelFacts:
     )
 
 
+def deeper(times: int) -> ModelFacts:
+    """Phi-3-mini with so many times its layers."""
+    base = phi3()
+    linears = tuple(one.model_copy(update={"count": one.count * times}) for one in base.linears)
+    more = sum(one.in_features * one.out_features * one.count for one in base.linears) * (times - 1)
+    return base.model_copy(
+        update={"linears": linears, "layers": base.layers * times, "parameters": base.parameters + more}
+    )
+
+
 def trainer(**values: object) -> TrainerSpec:
     base: dict[str, object] = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8}
     return TrainerSpec.model_validate(base | values)

@@ -14,7 +14,7 @@ from sftrun.plan.learning import Observation, learn
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import recipe
-from tests.plan.shapes import SEVEN, phi3
+from tests.plan.shapes import SEVEN, deeper, phi3
 
 AS_IT_WAS = Path(__file__).parents[2] / "recipes" / "phi3-census-as-it-was.yaml"
 TRAIN = {"train": {"path": "/out/train.jsonl", "num_examples": 192_733, "mean_tokens": 180.0}}
@@ -168,6 +168,44 @@ def test_what_does_not_fit_gets_the_smallest_changes_that_do() -> None:
     assert all(way.fits and way.peak_gb <= 24 for way in ways)
     assert ways[0].same_result
     assert ("trainer.per_device_train_batch_size", 1) in ways[0].keys or len(ways[0].keys) == 2
+
+
+def ways_of(gpu: str, times_as_deep: int) -> tuple[advice.Change, ...]:
+    """What would make Phi-3-mini's unquantised weights fit, if it had so many times its layers."""
+    made = census(quantization=None, compute={"executor": "modal", "gpu": gpu})
+    known = facts(model=deeper(times_as_deep))
+    return advice.to_fit(made, known, lambda changed: build(changed, known, folders={"model.name_or_path": "/r"}))
+
+
+def test_no_change_is_named_twice_and_each_is_one_that_can_be_set() -> None:
+    ways = [way.words for way in ways_of("L4", 3)]
+    assert len(ways) == len(set(ways)) > 1
+    assert "`quantization.load_in_4bit: true`" in ways
+
+
+def test_another_gpu_comes_after_the_changes_that_keep_the_one_asked_for() -> None:
+    others = [any(key == "compute.gpu" for key, _ in way.keys) for way in ways_of("L4", 3)]
+    assert others == [False] * (len(others) - 1) + [True]
+
+
+def test_what_fits_no_gpu_as_it_is_gets_one_with_its_weights_in_4_bits() -> None:
+    (way,) = ways_of("L4", 40)
+    assert [key for key, _ in way.keys] == ["compute.gpu", "quantization.load_in_4bit"]
+    assert not way.same_result
+
+
+def test_what_no_change_makes_fit_gets_none() -> None:
+    assert ways_of("L4", 500) == ()
+
+
+def test_what_runs_have_taught_of_a_step_is_no_saving_of_a_change() -> None:
+    made = census(trainer={"packing": True, "max_length": 2048, "gradient_accumulation_steps": 2})
+    known = estimate.inputs(plan_of(made), facts())
+    assert isinstance(known, estimate.Inputs)
+    slower = Observation(estimate.features(plan_of(made), known), 1.0, 3.0)
+    for seen in ((), (slower,)):
+        now = estimate.estimate(plan_of(made), facts(), seen)
+        assert advice.to_save(made, facts(), plan_of, now) is None
 
 
 def test_the_change_that_saves_most_is_named_with_its_gain() -> None:

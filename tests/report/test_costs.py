@@ -50,6 +50,11 @@ def test_since_leaves_earlier_runs_out() -> None:
     assert (found.runs, found.usd) == (2, Decimal("6.35"))
 
 
+def test_a_time_is_rounded_where_it_is_shown_alone() -> None:
+    (group,) = costs((RUNS[0].model_copy(update={"seconds": 315.49}),), "recipe", today=TODAY).groups
+    assert group.seconds == 315.49
+
+
 def test_the_month_is_counted_whatever_since_says() -> None:
     found = costs(RUNS, "recipe", since=date(2026, 11, 20), today=TODAY, cap=Decimal(10))
     assert (found.runs, found.month_usd, found.month_cap_usd) == (0, Decimal("6.35"), Decimal(10))

@@ -10,8 +10,8 @@ from sftrun.contract import events
 from sftrun.plan.estimate import priced
 from sftrun.plan.models import Plan
 from sftrun.report import chart
-from sftrun.report.html import Curves, curves, error_percent, page
-from sftrun.report.summary import Compared, Report, report
+from sftrun.report.html import Curves, curves, page
+from sftrun.report.summary import Compared, Report, error_percent, report
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import fold
@@ -113,6 +113,25 @@ def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
     assert text.count("<svg") == 4
 
 
+def test_it_says_when_the_run_began_and_how_fast_it_mostly_was() -> None:
+    slow_end = [
+        event.model_copy(update={"tokens_per_second": 5.0})
+        if isinstance(event, events.Step) and event.step == 60
+        else event
+        for event in said()
+    ]
+    text = written(slow_end)
+    assert "<dt>began</dt><dd>1970-01-01 00:16 UTC</dd>" in text
+    assert "<dt>speed, median</dt><dd>20,000 tokens/s</dd>" in text
+
+
+def test_two_evaluations_are_two_dots_and_no_line_between_them() -> None:
+    curve = [(float(n), 1.0 / n) for n in range(1, 9)]
+    two, three = (chart.line_chart("loss", curve, second=[(float(n), 0.5) for n in range(k)]) for k in (2, 3))
+    assert (two.count("<circle"), two.count('class="two"')) == (2, 0)
+    assert (three.count("<circle"), three.count('class="two"')) == (3, 1)
+
+
 def test_what_a_model_says_can_t_become_markup() -> None:
     text = written(said(prompt="<script>alert(1)</script>", answer='</pre><img src=x onerror="y">$name'))
     assert "<script" not in text
@@ -169,6 +188,13 @@ def test_a_run_without_an_estimate_has_no_empty_column() -> None:
     stages = bare[bare.index("Time by stage") : bare.index("Before and after")]
     assert "<th>estimated</th>" not in stages
     assert stages.count("<td") == 3 * stages.count("<tr><td")
+
+
+def test_a_gpu_s_memory_is_not_compared_with_that_of_a_process() -> None:
+    started, *others = said()
+    on_cpu = [started.model_copy(update={"device": "cpu", "gpu_count": 0}), *others]
+    compared = [[one.what for one in reported(course).estimates] for course in (said(), on_cpu)]
+    assert set(compared[0]) - set(compared[1]) == {"memory_gb"}
 
 
 def test_a_long_path_and_a_bill_have_a_row_of_their_own() -> None:

@@ -5,6 +5,7 @@ The expected screens are in `snapshots/`; SFTRUN_WRITE_SNAPSHOTS=1 writes them a
 
 import io
 import os
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.plan.models import Plan
 from sftrun.report import words
+from sftrun.report.costs import Spent, costs
 from sftrun.report.progress import Lines
 from sftrun.report.summary import Compared, Failure, Report, report
 from sftrun.report.terminal import LiveView, sparkline
+from sftrun.report.terminal_cost import costs as cost_table
 from sftrun.report.terminal_tables import run_summary, runs_table, side_by_side
 from sftrun.run.ledger import Manifest
 from sftrun.run.listing import Row
@@ -126,6 +129,11 @@ def test_the_summary_of_a_finished_run(width: int) -> None:
     agrees(f"summary-{width}", screen(run_summary(summary), width))
 
 
+def test_a_stopped_run_says_why() -> None:
+    stopped = made(fold(course("step"))).model_copy(update={"status": "stopped", "stop_reason": "budget"})
+    assert screen(run_summary(stopped), 80).splitlines()[0].endswith("stopped (its budget is used up) on NVIDIA H200")
+
+
 def test_the_summary_of_a_failed_run() -> None:
     failure = Failure(
         failure="out_of_memory",
@@ -222,3 +230,36 @@ def test_dollars(amount: str, text: str) -> None:
 @pytest.mark.parametrize(("value", "text"), [(3.0, "3.000"), (0.0123, "0.0123"), (12.345, "12.35"), (5e6, "5.000e+06")])
 def test_loss(value: float, text: str) -> None:
     assert words.loss(value) == text
+
+
+@pytest.mark.parametrize(
+    ("days", "text"), [(0, "from today"), (1, "1 day old"), (51, "51 days old"), (-359, "dated 359 days ahead")]
+)
+def test_the_age_of_prices(days: int, text: str) -> None:
+    assert words.days_old(days) == text
+
+
+LONG = "a-recipe-with-a-name-that-is-as-long-as-a-name-may-be-63-letters"
+
+
+def test_a_long_name_takes_no_figure_of_a_list_away() -> None:
+    row = Row("3f2a9c01de", LONG, "finished", 1.0, "modal", "unsloth/Phi-3-mini", 12345, 24092, 0.123, "12.34")
+    line = screen(runs_table([row], 100_000.0), 80).splitlines()[1]
+    for figure in ("3f2a9c01de", "finished", "12345/24092", "0.1230", "$12.34"):
+        assert figure in line
+
+
+def test_a_long_name_takes_no_figure_of_the_costs_away() -> None:
+    spent = Spent(
+        run_id="3f2a9c01de",
+        recipe=LONG,
+        tags={},
+        gpu="H200",
+        began="2026-11-10",
+        seconds=123_456.0,
+        usd=Decimal("12345.67"),
+        estimated_usd=Decimal(13000),
+    )
+    said = screen(cost_table(costs([spent], "recipe", today=date(2026, 11, 26))), 80)
+    assert "1   34 h 17 min   $12,345.67   $13,000.00" in said
+    assert "…" not in said

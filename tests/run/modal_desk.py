@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,11 @@ class Desk:
         (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
 
     def start(
-        self, *words: str, home: str = "ledger", python: str = sys.executable, **more: str
+        self, *words: str, home: str = "ledger", python: str = sys.executable, stdin: int | None = None, **more: str
     ) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.plane.client_env(), "SFTRUN_HOME": str(self.folder / home), **more}
         command = [python, "-m", "sftrun.cli.main", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
     def run(self, *words: str) -> str:
@@ -70,6 +72,16 @@ class Desk:
 
 
 TOKEN = "hf_plantedPLANTEDplanted"
+
+
+@contextmanager
+def opened(folder: Path, **settings: Any) -> Iterator[Desk]:
+    """A desk while its Modal is up; at the end nothing may have been asked of that which it does not know."""
+    with Plane(folder / "plane", **settings) as plane:
+        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
+        yield Desk(folder, plane)
+    assert not plane.bugs
+    assert not plane.missing
 
 
 def losses(seen: list[dict[str, Any]]) -> dict[int, float]:

@@ -6,7 +6,8 @@ import signal
 from typing import Any
 
 import pytest
-from cli_runs import Place, wait_until
+
+from tests.run.cli_runs import Place, wait_until
 
 HELD = {"FAKE_HOLD_AT": "7"}
 
@@ -76,6 +77,8 @@ def test_a_failed_run_goes_on_from_its_checkpoint(place: Place) -> None:
     failed = place.sftrun("apply", "r.yaml", FAKE_FAIL_AT="7")
     assert failed.returncode == 3
     assert "failed: CUDA is out\n  help: buy more" in failed.stderr
+    assert "buy more" not in failed.stdout
+    assert "help: buy more" in place.sftrun("show", "tryout").stdout
     again = place.sftrun("apply", "r.yaml")
     assert again.returncode == 0
     assert "resumed (failed at step 7)" in again.stdout

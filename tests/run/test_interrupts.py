@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from cli_runs import Place
+
+from tests.run.cli_runs import Place
 
 CTRL_C = b"\x03"
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sftrun.contract.holder import Holder, myself
 from sftrun.errors import RunBusy
 from sftrun.run import lock
-from sftrun.run.lock import Holder, exclusive, holder, myself
+from sftrun.run.lock import exclusive, holder
 
 HOLD = """
 import sys

@@ -7,25 +7,15 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sftrun.facts import locks
-from tests.modal_plane import Plane, bare_python
-from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, losses, recorded, started
+from tests.modal_plane import bare_python
+from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane", preemption_grace_seconds=60.0) as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +23,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Desk
     """A run that nothing happened to, in an image that holds the engine's lock and Modal's own packages alone."""
     folder = tmp_path_factory.mktemp("undisturbed")
     python = bare_python(folder / "image", "modal", *locks.read("trl"))
-    with Plane(folder / "plane", python=python, hide=(ROOT / "sftrun",)) as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        desk = Desk(folder, plane)
+    with opened(folder, python=python, hide=(ROOT / "sftrun",)) as desk:
         yield desk, desk.events("apply", "recipe.yaml")
 
 
@@ -74,7 +62,8 @@ def test_a_machine_without_torch_asks_the_model_on_modal(undisturbed: Reference)
     answers = [json.loads(line) for line in printed.splitlines()]
     assert [answer["prompt"] for answer in answers] == ["say red", "say blue"]
     assert all(isinstance(answer["tuned"], str) and isinstance(answer["base"], str) for answer in answers)
-    assert [task.function.name for task in desk.plane.tasks].count("answer") == 1
+    (asked,) = (task for task in desk.plane.tasks if task.function.name == "answer")
+    assert asked.definition.concurrency_limit == 1
 
 
 def test_a_machine_that_has_only_the_id_finds_the_run(undisturbed: Reference) -> None:

@@ -1,29 +1,18 @@
 """Billed beside computed: Modal's report asked for through its own client, once, when somebody wants it."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from grpclib import Status
 
-from tests.modal_plane import Fault, Plane
-from tests.run.modal_desk import TOKEN, WAIT, Desk
+from tests.modal_plane import Fault
+from tests.run.modal_desk import WAIT, Desk
 
 pytestmark = pytest.mark.slow
 RPC = "WorkspaceBillingReport"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 def test_the_bill_is_shown_beside_the_count_once_it_was_asked_for(desk: Desk) -> None:

@@ -1,26 +1,15 @@
 """Much data: tokenised and packed on the container without a GPU, so that the one that costs begins with steps."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sftrun.run.modal_ready import WORTH_A_CONTAINER_BYTES
-from tests.modal_plane import Plane
-from tests.run.modal_desk import TOKEN, WAIT, Desk, recorded
+from tests.run.modal_desk import WAIT, Desk, recorded
 
 pytestmark = pytest.mark.slow
 ROWS = 40
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 def write(path: Path, row: dict[str, str]) -> None:

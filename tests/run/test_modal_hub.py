@@ -2,13 +2,11 @@
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.modal_plane import Plane
 from tests.run.hub_for_tests import COMMIT, Hub, serve
-from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, recorded
+from tests.run.modal_desk import ROOT, WAIT, Desk, recorded
 
 pytestmark = pytest.mark.slow
 NAME = "tester/tiny"
@@ -18,15 +16,6 @@ NAME = "tester/tiny"
 def hub() -> Iterator[Hub]:
     with serve(NAME, ROOT / "sftrun/builtin/tiny") as hub:
         yield hub
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 def apply(desk: Desk, hub: Hub, *more: str) -> subprocess.Popen[str]:

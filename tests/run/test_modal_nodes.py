@@ -3,16 +3,13 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from tests.job.runs import worker_below
-from tests.modal_plane import Plane
 from tests.modal_plane.state import Task
-from tests.run.modal_desk import TOKEN, Desk, losses, recorded, started
+from tests.run.modal_desk import Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow
 # few enough that nothing is compiled
@@ -21,22 +18,11 @@ ONE = (*STEPS, "compute.gpu=A10", "trainer.per_device_train_batch_size=8")
 TWO = (*STEPS, "compute.gpu=A10:4", "compute.nodes=2", "trainer.per_device_train_batch_size=1")
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane", preemption_grace_seconds=60.0) as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[int, float]:
     """The curve of one process that takes the same rows a step."""
-    folder = tmp_path_factory.mktemp("alone")
-    with Plane(folder / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        return losses(Desk(folder, plane).events("apply", "recipe.yaml", *sets(ONE)))
+    with opened(tmp_path_factory.mktemp("alone")) as desk:
+        return losses(desk.events("apply", "recipe.yaml", *sets(ONE)))
 
 
 def sets(changes: tuple[str, ...]) -> list[str]:

@@ -1,26 +1,16 @@
 """Time and money on Modal: an attempt hands over before its timeout, and a dead supervisor can't spend on."""
 
 import json
-from collections.abc import Iterator
+import os
+import pty
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.modal_plane import Plane
-from tests.run.modal_desk import TOKEN, WAIT, Desk, recorded, started
+from tests.run.modal_desk import WAIT, Desk, recorded, started
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with Plane(tmp_path / "plane") as plane:
-        plane.add_secret("huggingface", {"HF_TOKEN": TOKEN})
-        yield Desk(tmp_path, plane)
-    assert not plane.bugs
-    assert not plane.missing
 
 
 def steps(seen: list[dict[str, Any]]) -> list[int]:
@@ -39,6 +29,19 @@ def test_an_attempt_hands_over_before_its_timeout_and_the_curve_is_one(desk: Des
     assert started(seen) == [(1, None), (2, stopped["step"])]
     assert steps(seen) == list(range(1, len(steps(seen)) + 1))
     assert len(recorded(desk)) > 5
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_a_run_that_may_outspend_its_budget_is_asked_about(desk: Desk, answer: str) -> None:
+    master, terminal = pty.openpty()
+    os.write(master, f"{answer}\n".encode())
+    words = ("--set", "compute.gpu=A10", "--set", "trainer.max_steps=2", "--max-usd", "0.02")
+    client = desk.start("apply", "recipe.yaml", *words, stdin=terminal)
+    printed, said = client.communicate(timeout=WAIT)
+    assert "the budget is $0.02: it may stop before its end; start it? [y/N]" in printed + said
+    assert client.returncode == (0 if answer == "y" else 5)
+    assert ("not started, as you said" in said) is (answer == "n")
+    assert desk.plane.count("FunctionMap") == (1 if answer == "y" else 0)
 
 
 def test_modal_s_own_timeout_is_what_the_budget_pays_for(desk: Desk) -> None:

@@ -1,10 +1,14 @@
 """`generate` and `pull`: what a run has made."""
 
 import json
+import os
+import signal
 import subprocess
+from decimal import Decimal
 
 import pytest
-from cli_runs import Place
+
+from tests.run.cli_runs import Place
 
 
 @pytest.fixture
@@ -97,3 +101,31 @@ def test_a_run_on_this_machine_has_no_bill(finished: Place) -> None:
         assert said.returncode == 1
         assert "ran on this machine, for which nobody sends a bill" in said.stderr
         assert "help: leave --billed out" in said.stderr
+
+
+def test_a_page_goes_to_a_file_or_a_pipe(finished: Place) -> None:
+    assert finished.sftrun("report", "tryout", "--html", "page.html").stderr == "wrote page.html\n"
+    piped = finished.sftrun("report", "tryout", "--html", "-")
+    assert piped.stdout == (finished.path / "page.html").read_text()
+    assert piped.stdout.startswith("<!doctype html>")
+    assert not (finished.path / "-").exists()
+
+
+def test_a_run_under_way_and_a_lost_one_count_what_they_have_spent(place: Place) -> None:
+    (place.path / "sftrun.toml").write_text('[local]\nusd_per_hour = "3600"\n')
+    client = place.start("apply", "r.yaml", FAKE_HOLD_AT="7")
+    place.wait_for_step(7)
+    assert "so far" in place.sftrun("show", "tryout").stdout
+    assert spent(place) > 0
+    os.kill(json.loads((place.run / "lock").read_text())["pid"], signal.SIGKILL)
+    client.communicate(timeout=60)
+    assert '"status": "lost"' in place.sftrun("runs", "--format", "json").stdout
+    assert spent(place) > 0
+
+
+def spent(place: Place) -> Decimal:
+    """What `costs` and `show` say, which must be the same."""
+    shown = json.loads(place.sftrun("show", "tryout", "--format", "json").stdout)["spent_usd"]
+    summed = json.loads(place.sftrun("costs", "--format", "json").stdout)
+    assert summed["usd"] == summed["month_usd"] == shown
+    return Decimal(shown)
