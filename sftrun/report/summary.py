@@ -179,7 +179,7 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
         return ()
     found: list[Compared] = []
     if plan.cost is not None:
-        low, high = (sum(getattr(stage, end) for stage in plan.cost.stages) for end in ("low", "high"))
+        low, high = plan.cost.job_seconds
         pace = plan.cost.seconds_per_step
         found += [
             Compared(what="seconds", low=low, high=high, actual=round(state.seconds, 3)),

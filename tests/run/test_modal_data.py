@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.run.modal_ready import WORTH_A_CONTAINER_BYTES
+from sftrun.contract.preparing import WORTH_A_CONTAINER_BYTES
 from tests.modal_plane import Plane
 from tests.run.modal_desk import TOKEN, WAIT, Desk, recorded
 
