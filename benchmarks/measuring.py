@@ -149,6 +149,7 @@ def _trainer(cell: Cell, model: Any) -> Any:
         liger_kernel_config={"fused_linear_cross_entropy": False} if cell.stack == "liger" else None,
         gradient_checkpointing=cell.checkpointing and cell.stack != "compiled",
         logging_steps=10,
+        logging_nan_inf_filter=False,
         save_strategy="no",
         report_to="none",
         use_cpu=not torch.cuda.is_available(),

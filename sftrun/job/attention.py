@@ -10,6 +10,7 @@ that transformers builds, which is block-diagonal for packed rows.  So a row is 
 """
 
 import functools
+import importlib.util
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,8 +22,12 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from sftrun.job.row_attention import row_attention
+
 NAME = "varlen"
+Kernel = Callable[[Sequence[Tensor], Tensor, int, float | None, int | None], Tensor]
 LARGEST_HEAD = 256  # what FlashAttention 2 holds in registers
+ROW_HEADS = (16, 32, 48, 64, 80, 96, 128)  # what our own kernels do: a power of two or the sum of two
 KERNEL_DTYPES = (torch.bfloat16, torch.float16)
 # Bounds are lengthened with empty rows, and the longest row is rounded up: fewer distinct shapes.  Not by much, since
 # the kernel starts a block for each row times each 128 tokens of the longest, and empty ones cost a microsecond each
@@ -41,7 +46,7 @@ class UnsupportedAttention(ValueError):
 
 def register() -> None:
     """Make `varlen` known to transformers.  Calling it twice does no harm."""
-    AttentionInterface.register(NAME, attend)
+    AttentionInterface.register(NAME, functools.partial(attend, kernel=by_rows if has_row_kernels() else by_torch))
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
@@ -51,6 +56,13 @@ def available(device: torch.device | str) -> bool:
     if device.type != "cuda" or varlen_attn is None or not _takes("window_size"):
         return False
     return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def has_row_kernels() -> bool:
+    """Whether our own kernels run here: Hopper and later, where they were measured, and Triton."""
+    if importlib.util.find_spec("triton") is None or not torch.cuda.is_available():
+        return False
+    return torch.cuda.get_device_capability() >= (9, 0)
 
 
 def check(config: PretrainedConfig) -> None:
@@ -130,6 +142,8 @@ def attend(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    *,
+    kernel: Kernel | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """One layer's attention: heads as transformers hands them, (batch, heads, tokens, head); out (batch, tokens,
@@ -143,8 +157,7 @@ def attend(
         raise UnsupportedAttention(_refusal("attention dropout is on", "sdpa"))
     dtype = _kernel_dtype(query)
     rows = [states.transpose(1, 2).flatten(0, 1).to(dtype) for states in (query, key, value)]
-    window = (-1, 0) if sliding_window is None else (sliding_window - 1, 0)
-    out = _call_kernel(rows, bounds, longest, scaling, window)
+    out = (kernel or by_torch)(rows, bounds, longest, scaling, sliding_window)
     return out.view(query.shape[0], query.shape[2], *out.shape[1:]).to(query.dtype), None
 
 
@@ -190,10 +203,24 @@ def _attend_sdpa(
     return out, None
 
 
-def _call_kernel(
-    states: Sequence[Tensor], bounds: Tensor, longest: int, scaling: float | None, window: tuple[int, int]
+def by_rows(
+    states: Sequence[Tensor], bounds: Tensor, longest: int, scaling: float | None, sliding_window: int | None
 ) -> Tensor:
+    """Our own kernels; heads that they are not made for go to torch's."""
     query, key, value = states
+    head = query.shape[-1]
+    if head not in ROW_HEADS:
+        return by_torch(states, bounds, longest, scaling, sliding_window)
+    out, _ = row_attention(query, key, value, bounds, scaling or head**-0.5, sliding_window or 0)
+    return out
+
+
+def by_torch(
+    states: Sequence[Tensor], bounds: Tensor, longest: int, scaling: float | None, sliding_window: int | None
+) -> Tensor:
+    """torch's kernel, FlashAttention 2."""
+    query, key, value = states
+    window = (-1, 0) if sliding_window is None else (sliding_window - 1, 0)
     options: dict[str, Any] = {"scale": scaling} if _takes("scale") else {}
     if query.shape[1] != key.shape[1] and _takes("enable_gqa"):
         options["enable_gqa"] = True  # torch 2.11 has no such argument and takes fewer key heads as they come
