@@ -117,16 +117,18 @@ def fit_all(cells: list[Cell], out: Path) -> None:
 
     from sftrun.facts import calibration
 
-    before = calibration.shipped()
-    stacks = dict(before.stacks)
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
-    for stack in sorted({cell.stack for cell in used}):
-        some = [cell for cell in used if cell.stack == stack]
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        gpus = tuple(dict.fromkeys((some[0].gpu, *before.stacks[stack].gpus)))
-        stacks[stack] = fit(stack, some, before).model_copy(update={"date": today, "gpus": gpus})
-        print(stack, stacks[stack])
-    found = before.model_copy(update={"stacks": stacks})
+    found, today = fit(used, calibration.shipped()), datetime.datetime.now(datetime.UTC).date().isoformat()
+    dated = {
+        stack: constants.model_copy(
+            update={"date": today, "gpus": tuple(dict.fromkeys((used[0].gpu, *constants.gpus)))}
+        )
+        for stack, constants in found.stacks.items()
+        if stack in {cell.stack for cell in used}
+    }
+    for stack, constants in dated.items():
+        print(stack, constants)
+    found = found.model_copy(update={"stacks": {**found.stacks, **dated}})
     out.write_text(found.model_dump_json(indent=2, exclude_defaults=True) + "\n")
 
 
