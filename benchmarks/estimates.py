@@ -1,8 +1,10 @@
 """Estimates against measurements: `python benchmarks/estimates.py [cells.json …]` prints what docs/estimates.md shows.
 
 Needs no GPU: the cells were measured by `calibrate.py measure`.  Held-out cells judge; the others were fitted to.
+`--write` puts the shipped cells' tables into that page anew; a test compares.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from cells import Cell, gpu_of, read  # noqa: E402
 from sftrun.facts import calibration  # noqa: E402
 from sftrun.plan import memory  # noqa: E402
 
+PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
+PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
 SHIPPED = (Path(__file__).with_name("cells-h100.json"), Path(__file__).with_name("cells-h200.json"))
 
 
@@ -56,7 +60,21 @@ def _spread(errors: Sequence[float]) -> str:
     return f"median {median(sizes):.1%}, 90th percentile {quantiles(sizes, n=10, method='inclusive')[-1]:.1%}"
 
 
+def shown(path: Path) -> str:
+    """Table and summary of one file's cells."""
+    found = read(path)
+    return f"{table(found)}\n\n{summary(found)}\n"
+
+
+def page(text: str) -> str:
+    """The page with its tables computed anew: the first is the first shipped file's, and so on."""
+    tables = iter(SHIPPED)
+    return PLACE.sub(lambda _: shown(next(tables)), text)
+
+
 if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:] or SHIPPED):
-        found = read(path)
-        print(path.stem, table(found), summary(found), sep="\n\n")
+    if "--write" in sys.argv:
+        PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    else:
+        for path in map(Path, sys.argv[1:] or SHIPPED):
+            print(path.stem, shown(path), sep="\n\n")
