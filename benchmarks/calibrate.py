@@ -18,8 +18,8 @@ import tempfile
 import time
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -33,10 +33,6 @@ from sftrun.plan import memory  # noqa: E402
 from sftrun.plan.workload import Batch, worst_batch  # noqa: E402
 
 AT_ONCE = 3
-
-
-def group_of(cell: Cell) -> tuple[Any, ...]:
-    return cell.shape, cell.stack, cell.bits, cell.dequantize, cell.checkpointing, cell.rank
 
 
 def measure_all(groups: list[list[Cell]], gpu: Gpu, out: Path, limit: float) -> None:
@@ -148,7 +144,7 @@ def main() -> int:
     if options.command == "measure":
         wanted = [replace(cell, gpu=options.gpu) for cell in GRID if re.search(options.only, cell.name)]
         first, every = map(int, options.part.split("/"))
-        groups = [list(found) for _, found in groupby(wanted, group_of)][first::every]
+        groups = [list(found) for _, found in groupby(wanted, attrgetter("group"))][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)
     else:
         fit_all([cell for path in options.cells for cell in read(path)], options.out)

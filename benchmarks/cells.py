@@ -112,6 +112,11 @@ class Cell:
         how = f"{self.shape} {self.stack} {bits} {self.layout} {batch} r{self.rank}"
         return how + (" ckpt" if self.checkpointing else "") + (" graphs" if self.graphs else "")
 
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Cells alike in this share a model, a process and compiled layers."""
+        return self.shape, self.stack, self.bits, self.dequantize, self.checkpointing, self.rank
+
     def setup(self) -> Setup:
         trainer = TrainerSpec(
             engine="unsloth" if self.stack == "unsloth" else "trl",

@@ -7,6 +7,8 @@ from the last calibration and are pulled weakly towards it, so that one which th
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from statistics import median
 from typing import NamedTuple
 
@@ -87,14 +89,14 @@ def _first(constant: Constant, start: Calibration) -> float:
 def _judged(stack: str, cells: Sequence[Cell], found: Calibration) -> StackConstants:
     own = [cell for cell in cells if cell.stack == stack]
     errors = [abs(error) for error in time_errors(own, found)]
-    compiling = [cell.first_seconds for cell in own if cell.first_seconds]
-    constants = found.stacks[stack]
-    return constants.model_copy(
+    # later cells of a group find its layers compiled
+    compiling = [next(group).first_seconds for _, group in groupby(own, attrgetter("group"))]
+    return found.stacks[stack].model_copy(
         update={
             "cells": len(own),
             "median_error": round(median(errors), 4),
             "worst_error": round(max(errors), 4),
-            "compile_seconds": round(median(compiling), 1) if compiling else constants.compile_seconds,
+            "compile_seconds": round(median(compiling), 1),
         }
     )
 
