@@ -78,6 +78,12 @@ class CostEstimate(Strict):
         own = [stage for stage in self.stages if stage.has_gpu]
         return sum(stage.low for stage in own), sum(stage.high for stage in own)
 
+    @property
+    def job_usd(self) -> tuple[Decimal, Decimal]:
+        """Low and high of what the job itself counts as spent: without the container before it."""
+        low, high = (self.usd_per_second * Decimal(str(round(seconds, 1))) for seconds in self.job_seconds)
+        return low, high
+
 
 class SourcePlan(Strict):
     """Where one data source stands.
