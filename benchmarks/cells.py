@@ -78,7 +78,10 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated."""
+    """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated.
+
+    `recorded`: shapes with a CUDA graph of their own, each of which holds memory.
+    """
 
     shape: str
     stack: str = "compiled"
@@ -104,6 +107,7 @@ class Cell:
     seconds: float = 0.0
     allocated_gb: float = 0.0
     first_seconds: float = 0.0
+    recorded: int = 0
 
     @property
     def name(self) -> str:

@@ -51,6 +51,7 @@ def measure_group(wanted: Path, turn: Turn) -> None:
             continue
         finally:
             turn.over()
+            gc.collect()  # recorded graphs hold memory that the next cell would be charged for
         if found is not None:
             with wanted.with_suffix(".done").open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
@@ -103,9 +104,11 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
         )
     backbone = model.get_base_model().base_model if cell.rank else model.base_model
     plain = backbone.forward
-    clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
-    if cell.graphs:
-        backbone.forward = graphed = graphs.GraphedBackbone(backbone, lambda: None)
+    graphed = graphs.GraphedBackbone(backbone, lambda: None) if cell.graphs else None
+    if graphed is None:
+        clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
+    else:
+        backbone.forward = graphed
         clock = Clock(turn, RECORDING, lambda: graphed.misses)
     trainer.add_callback(clock)
     trainer.remove_callback(PrinterCallback)
@@ -116,8 +119,8 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
         trainer.train()
     finally:
         backbone.forward = plain
-        gc.collect()  # recorded graphs hold memory that the next cell would be charged for
-    return _figures(cell, clock, trainer.seen)
+    found = _figures(cell, clock, trainer.seen)
+    return replace(found, recorded=len(graphed.graphs)) if found is not None and graphed is not None else found
 
 
 def _trainer(cell: Cell, model: Any) -> Any:
