@@ -108,6 +108,7 @@ class Cell:
     allocated_gb: float = 0.0
     first_seconds: float = 0.0
     recorded: int = 0
+    reserved_gb: float = 0.0
 
     @property
     def name(self) -> str:

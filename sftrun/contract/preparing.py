@@ -1,6 +1,7 @@
 """Where rows are tokenised and packed: from which size on apart from the GPU, and what the container for it is.
 
-Modal starts that container, the job makes a process of its own, and the plan prices both."""
+Modal starts that container, the job makes a process of its own, and the plan prices both.
+"""
 
 from typing import Final
 
