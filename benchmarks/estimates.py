@@ -13,10 +13,9 @@ from statistics import median, quantiles
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import fit  # noqa: E402
-from cells import Cell, gpu_of, read  # noqa: E402
+from cells import Cell, read  # noqa: E402
 
 from sftrun.facts import calibration  # noqa: E402
-from sftrun.plan import memory  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
 PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
@@ -29,7 +28,7 @@ def table(cells: Sequence[Cell]) -> str:
     lines = ["| cell | use | s/step | estimated | error | GB | estimated | error |", "|" + " --- |" * 8]
     for cell in cells:
         seconds = fit.seconds(cell, constants)
-        gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu_of(cell.gpu)))
+        gb = fit.allocated_gb(cell)
         use = "held out" if cell.held_out else "fitted"
         more = "" if cell.joined else ", plain adapters"
         kept = (

@@ -117,9 +117,13 @@ def time_errors(cells: Sequence[Cell], calibration: Calibration) -> list[float]:
 
 def memory_errors(cells: Sequence[Cell]) -> list[float]:
     """Of the cells whose memory was measured."""
-    cells = [cell for cell in cells if cell.allocated_gb]
-    found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu_of(c.gpu))) for c in cells)
-    return [gb / cell.allocated_gb - 1 for gb, cell in zip(found, cells, strict=True)]
+    return [allocated_gb(cell) / cell.allocated_gb - 1 for cell in cells if cell.allocated_gb]
+
+
+def allocated_gb(cell: Cell) -> float:
+    """As estimated, with as many graphs as were recorded."""
+    setup, batch, gpu = _inputs(cell)
+    return memory.allocated_gb(memory.estimate(setup, batch, gpu, recorded=cell.recorded or None))
 
 
 def _with(start: Calibration, values: Mapping[Constant, float]) -> Calibration:
