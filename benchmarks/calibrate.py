@@ -18,8 +18,8 @@ import tempfile
 import time
 from dataclasses import replace
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -33,10 +33,6 @@ from sftrun.plan import memory  # noqa: E402
 from sftrun.plan.workload import Batch, worst_batch  # noqa: E402
 
 AT_ONCE = 3
-
-
-def group_of(cell: Cell) -> tuple[Any, ...]:
-    return cell.shape, cell.stack, cell.bits, cell.dequantize, cell.checkpointing, cell.rank
 
 
 def measure_all(groups: list[list[Cell]], gpu: Gpu, out: Path, limit: float) -> None:
@@ -117,16 +113,18 @@ def fit_all(cells: list[Cell], out: Path) -> None:
 
     from sftrun.facts import calibration
 
-    before = calibration.shipped()
-    stacks = dict(before.stacks)
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
-    for stack in sorted({cell.stack for cell in used}):
-        some = [cell for cell in used if cell.stack == stack]
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        gpus = tuple(dict.fromkeys((some[0].gpu, *before.stacks[stack].gpus)))
-        stacks[stack] = fit(stack, some, before).model_copy(update={"date": today, "gpus": gpus})
-        print(stack, stacks[stack])
-    found = before.model_copy(update={"stacks": stacks})
+    found, today = fit(used, calibration.shipped()), datetime.datetime.now(datetime.UTC).date().isoformat()
+    dated = {
+        stack: constants.model_copy(
+            update={"date": today, "gpus": tuple(dict.fromkeys((used[0].gpu, *constants.gpus)))}
+        )
+        for stack, constants in found.stacks.items()
+        if stack in {cell.stack for cell in used}
+    }
+    for stack, constants in dated.items():
+        print(stack, constants)
+    found = found.model_copy(update={"stacks": {**found.stacks, **dated}})
     out.write_text(found.model_dump_json(indent=2, exclude_defaults=True) + "\n")
 
 
@@ -146,7 +144,7 @@ def main() -> int:
     if options.command == "measure":
         wanted = [replace(cell, gpu=options.gpu) for cell in GRID if re.search(options.only, cell.name)]
         first, every = map(int, options.part.split("/"))
-        groups = [list(found) for _, found in groupby(wanted, group_of)][first::every]
+        groups = [list(found) for _, found in groupby(wanted, attrgetter("group"))][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)
     else:
         fit_all([cell for path in options.cells for cell in read(path)], options.out)

@@ -78,7 +78,10 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated."""
+    """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated.
+
+    `recorded`: shapes with a CUDA graph of their own, each of which holds memory.
+    """
 
     shape: str
     stack: str = "compiled"
@@ -104,6 +107,8 @@ class Cell:
     seconds: float = 0.0
     allocated_gb: float = 0.0
     first_seconds: float = 0.0
+    recorded: int = 0
+    reserved_gb: float = 0.0
 
     @property
     def name(self) -> str:
@@ -111,6 +116,11 @@ class Cell:
         batch = f"{self.batch}×{self.accumulation}×{self.max_length}"
         how = f"{self.shape} {self.stack} {bits} {self.layout} {batch} r{self.rank}"
         return how + (" ckpt" if self.checkpointing else "") + (" graphs" if self.graphs else "")
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Cells alike in this share a model, a process and compiled layers."""
+        return self.shape, self.stack, self.bits, self.dequantize, self.checkpointing, self.rank
 
     def setup(self) -> Setup:
         trainer = TrainerSpec(

@@ -1,8 +1,10 @@
 """Estimates against measurements: `python benchmarks/estimates.py [cells.json …]` prints what docs/estimates.md shows.
 
 Needs no GPU: the cells were measured by `calibrate.py measure`.  Held-out cells judge; the others were fitted to.
+`--write` puts the shipped cells' tables into that page anew; a test compares.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +13,12 @@ from statistics import median, quantiles
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import fit  # noqa: E402
-from cells import Cell, gpu_of, read  # noqa: E402
+from cells import Cell, read  # noqa: E402
 
 from sftrun.facts import calibration  # noqa: E402
-from sftrun.plan import memory  # noqa: E402
 
+PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
+PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
 SHIPPED = (Path(__file__).with_name("cells-h100.json"), Path(__file__).with_name("cells-h200.json"))
 
 
@@ -25,7 +28,7 @@ def table(cells: Sequence[Cell]) -> str:
     lines = ["| cell | use | s/step | estimated | error | GB | estimated | error |", "|" + " --- |" * 8]
     for cell in cells:
         seconds = fit.seconds(cell, constants)
-        gb = memory.allocated_gb(memory.estimate(cell.setup(), cell.measured_batch(), gpu_of(cell.gpu)))
+        gb = fit.allocated_gb(cell)
         use = "held out" if cell.held_out else "fitted"
         more = "" if cell.joined else ", plain adapters"
         kept = (
@@ -56,7 +59,21 @@ def _spread(errors: Sequence[float]) -> str:
     return f"median {median(sizes):.1%}, 90th percentile {quantiles(sizes, n=10, method='inclusive')[-1]:.1%}"
 
 
+def shown(path: Path) -> str:
+    """Table and summary of one file's cells."""
+    found = read(path)
+    return f"{table(found)}\n\n{summary(found)}\n"
+
+
+def page(text: str) -> str:
+    """The page with its tables computed anew: the first is the first shipped file's, and so on."""
+    tables = iter(SHIPPED)
+    return PLACE.sub(lambda _: shown(next(tables)), text)
+
+
 if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:] or SHIPPED):
-        found = read(path)
-        print(path.stem, table(found), summary(found), sep="\n\n")
+    if "--write" in sys.argv:
+        PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    else:
+        for path in map(Path, sys.argv[1:] or SHIPPED):
+            print(path.stem, shown(path), sep="\n\n")

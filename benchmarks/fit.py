@@ -1,18 +1,24 @@
 """Fit the time model's constants to measured cells: multiplicative pattern search on the mean squared log error.
 
-Each stack is fitted by itself.  Constants start from the last calibration and are pulled weakly towards it, so that one
-which the cells say nothing about stays.
+All stacks are fitted together, as some constants are the GPU's, or a kernel's that several stacks call.  They start
+from the last calibration and are pulled weakly towards it, so that one which the cells say nothing about stays.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from operator import attrgetter
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
 from cells import Cell, gpu_of
 
 from sftrun.facts.calibration import Calibration, StackConstants
+from sftrun.facts.models import Gpu
 from sftrun.plan import memory, roofline
+from sftrun.plan.setup import Setup
+from sftrun.plan.workload import Batch
 
 FREE = (
     "matmul_efficiency",
@@ -29,44 +35,80 @@ FREE = (
 )
 # what a stack without compiled layers has nothing of
 COMPILED_ALONE = ("recompute_share", "graph_seconds_per_layer")
+# one value for all of these stacks: they call the same kernels
+SHARED = {
+    "matmul_efficiency": ("compiled", "fused", "eager"),
+    "attention_efficiency": ("compiled", "fused"),
+    "dequantize_traffic": ("compiled", "fused"),
+}
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
 LIMITS |= {"host_seconds_per_step": (0.0, 0.04), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
 LIMITS |= {"recompute_share": (0.3, 1.0), "graph_seconds_per_layer": (1e-5, 0.001)}
 PULL = 3e-4
 
 
-def fit(stack: str, cells: Sequence[Cell], start: Calibration) -> StackConstants:
-    """The constants of one stack."""
-    first = start.stacks[stack]
-    names = [name for name in FREE if stack == "compiled" or name not in COMPILED_ALONE]
-    values = {name: _within(name, getattr(first, name)) for name in names}
-    anchor = dict(values)
+class Constant(NamedTuple):
+    """One number to be found, and the stacks that it holds for."""
 
-    def loss(candidate: dict[str, float]) -> float:
-        return _loss(cells, start, stack, candidate, anchor)
+    name: str
+    stacks: tuple[str, ...]
 
-    values = _search(values, loss)
-    fitted = first.model_copy(update=values)
-    errors = [abs(error) for error in time_errors(cells, _with(start, stack, fitted))]
-    compiling = [cell.first_seconds for cell in cells if cell.first_seconds]
-    return fitted.model_copy(
+
+Values = dict[Constant, float]
+
+
+def fit(cells: Sequence[Cell], start: Calibration) -> Calibration:
+    """The constants of every stack that the cells know; the others stay."""
+    present = tuple(sorted({cell.stack for cell in cells}))
+    anchor = {constant: _first(constant, start) for constant in _constants(present)}
+
+    def loss(values: Values) -> float:
+        return _loss(cells, _with(start, values), values, anchor)
+
+    found = _with(start, _search(dict(anchor), loss))
+    return found.model_copy(update={"stacks": {**found.stacks, **{s: _judged(s, cells, found) for s in present}}})
+
+
+def _constants(stacks: Sequence[str]) -> list[Constant]:
+    found = dict.fromkeys(
+        Constant(name, tuple(s for s in SHARED.get(name, (stack,)) if s in stacks) or (stack,))
+        if stack in SHARED.get(name, ())
+        else Constant(name, (stack,))
+        for stack in stacks
+        for name in FREE
+        if stack == "compiled" or name not in COMPILED_ALONE
+    )
+    return list(found)
+
+
+def _first(constant: Constant, start: Calibration) -> float:
+    low, high = LIMITS.get(constant.name, (0.0, math.inf))
+    return min(max(getattr(start.stacks[constant.stacks[0]], constant.name), low), high)
+
+
+def _judged(stack: str, cells: Sequence[Cell], found: Calibration) -> StackConstants:
+    own = [cell for cell in cells if cell.stack == stack]
+    errors = [abs(error) for error in time_errors(own, found)]
+    # later cells of a group find its layers compiled
+    compiling = [next(group).first_seconds for _, group in groupby(own, attrgetter("group"))]
+    return found.stacks[stack].model_copy(
         update={
-            "cells": len(cells),
+            "cells": len(own),
             "median_error": round(median(errors), 4),
             "worst_error": round(max(errors), 4),
-            "compile_seconds": round(median(compiling), 1) if compiling else first.compile_seconds,
+            "compile_seconds": round(median(compiling), 1),
         }
     )
 
 
-def _within(name: str, value: float) -> float:
-    low, high = LIMITS.get(name, (0.0, math.inf))
-    return min(max(value, low), high)
-
-
 def seconds(cell: Cell, calibration: Calibration) -> float:
-    gpu = gpu_of(cell.gpu)
-    return roofline.step(cell.setup(), cell.measured_batch(), cell.accumulation, gpu, calibration).seconds
+    setup, batch, gpu = _inputs(cell)
+    return roofline.step(setup, batch, cell.accumulation, gpu, calibration).seconds
+
+
+@lru_cache
+def _inputs(cell: Cell) -> tuple[Setup, Batch, Gpu]:
+    return cell.setup(), cell.measured_batch(), gpu_of(cell.gpu)
 
 
 def time_errors(cells: Sequence[Cell], calibration: Calibration) -> list[float]:
@@ -75,35 +117,43 @@ def time_errors(cells: Sequence[Cell], calibration: Calibration) -> list[float]:
 
 def memory_errors(cells: Sequence[Cell]) -> list[float]:
     """Of the cells whose memory was measured."""
-    cells = [cell for cell in cells if cell.allocated_gb]
-    found = (memory.allocated_gb(memory.estimate(c.setup(), c.measured_batch(), gpu_of(c.gpu))) for c in cells)
-    return [gb / cell.allocated_gb - 1 for gb, cell in zip(found, cells, strict=True)]
+    return [allocated_gb(cell) / cell.allocated_gb - 1 for cell in cells if cell.allocated_gb]
 
 
-def _with(start: Calibration, stack: str, constants: StackConstants) -> Calibration:
-    return start.model_copy(update={"stacks": {**start.stacks, stack: constants}})
+def allocated_gb(cell: Cell) -> float:
+    """As estimated, with as many graphs as were recorded."""
+    setup, batch, gpu = _inputs(cell)
+    return memory.allocated_gb(memory.estimate(setup, batch, gpu, recorded=cell.recorded or None))
 
 
-def _loss(
-    cells: Sequence[Cell], start: Calibration, stack: str, values: dict[str, float], anchor: dict[str, float]
-) -> float:
-    if any(not low <= values[name] <= high for name, (low, high) in LIMITS.items() if name in values):
-        return math.inf
-    calibration = _with(start, stack, start.stacks[stack].model_copy(update=values))
-    errors = sum(math.log(seconds(cell, calibration) / cell.seconds) ** 2 for cell in cells)
-    pull = sum(math.log((values[name] + 1e-9) / (anchor[name] + 1e-9)) ** 2 for name in values)
+def _with(start: Calibration, values: Mapping[Constant, float]) -> Calibration:
+    changed: dict[str, dict[str, float]] = {}
+    for constant, value in values.items():
+        for stack in constant.stacks:
+            changed.setdefault(stack, {})[constant.name] = value
+    stacks = {stack: start.stacks[stack].model_copy(update=update) for stack, update in changed.items()}
+    return start.model_copy(update={"stacks": {**start.stacks, **stacks}})
+
+
+def _loss(cells: Sequence[Cell], candidate: Calibration, values: Values, anchor: Values) -> float:
+    for constant, value in values.items():
+        low, high = LIMITS.get(constant.name, (0.0, math.inf))
+        if not low <= value <= high:
+            return math.inf
+    errors = sum(math.log(seconds(cell, candidate) / cell.seconds) ** 2 for cell in cells)
+    pull = sum(math.log((values[each] + 1e-9) / (anchor[each] + 1e-9)) ** 2 for each in values)
     return errors / len(cells) + PULL * pull
 
 
-def _search(values: dict[str, float], loss: Callable[[dict[str, float]], float]) -> dict[str, float]:
+def _search(values: Values, loss: Callable[[Values], float]) -> Values:
     best, step = loss(values), 0.5
     while step > 0.002:
         improved = False
-        for name in values:
+        for constant in values:
             for factor in (1 + step, 1 / (1 + step)):
-                candidate: dict[str, Any] = {**values, name: values[name] * factor}
+                candidate = {**values, constant: values[constant] * factor}
                 found = loss(candidate)
                 if found < best * (1 - 1e-6):
                     values, best, improved = candidate, found, True
         step = step if improved else step / 2
-    return {name: float(f"{value:.4g}") for name, value in values.items()}
+    return {constant: float(f"{value:.4g}") for constant, value in values.items()}

@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from counting import Counted, CountingCollator, CountingTrainer  # noqa: E402
 from transformers import PrinterCallback  # noqa: E402
 from turns import Turn  # noqa: E402
 
+from sftrun.contract.graphs import BOUNDS_STEPS  # noqa: E402
 from sftrun.job import attention, graphs, head, plain_head, speed  # noqa: E402
 
 # steps before the clock: until packed sequences, or rows of many sizes, meet nothing new; or until most are recorded
@@ -51,6 +53,7 @@ def measure_group(wanted: Path, turn: Turn) -> None:
             continue
         finally:
             turn.over()
+            gc.collect()  # recorded graphs hold memory that the next cell would be charged for
         if found is not None:
             with wanted.with_suffix(".done").open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
@@ -87,7 +90,7 @@ def _model(cell: Cell) -> Any:
 def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | None:
     trainer = _trainer(cell, model)
     if cell.stack != "eager":
-        steps = graphs.STEPS if cell.graphs else ()
+        steps = BOUNDS_STEPS if cell.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
         speed.quicken(trainer)
     trainer.is_lean = head.install(trainer)
@@ -103,9 +106,11 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
         )
     backbone = model.get_base_model().base_model if cell.rank else model.base_model
     plain = backbone.forward
-    clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
-    if cell.graphs:
-        backbone.forward = graphed = graphs.GraphedBackbone(backbone, lambda: None)
+    graphed = graphs.GraphedBackbone(backbone, lambda: None) if cell.graphs else None
+    if graphed is None:
+        clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
+    else:
+        backbone.forward = graphed
         clock = Clock(turn, RECORDING, lambda: graphed.misses)
     trainer.add_callback(clock)
     trainer.remove_callback(PrinterCallback)
@@ -116,8 +121,8 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
         trainer.train()
     finally:
         backbone.forward = plain
-        gc.collect()  # recorded graphs hold memory that the next cell would be charged for
-    return _figures(cell, clock, trainer.seen)
+    found = _figures(cell, clock, trainer.seen)
+    return replace(found, recorded=len(graphed.graphs)) if found is not None and graphed is not None else found
 
 
 def _trainer(cell: Cell, model: Any) -> Any:
@@ -182,11 +187,19 @@ def _figures(cell: Cell, clock: Clock, seen: list[Counted]) -> Cell | None:
         largest_squares=largest.squares,
         seconds=round(seconds, 6),
         first_seconds=round(clock.first_seconds, 2),
-        allocated_gb=round(torch.cuda.max_memory_allocated() / 1e9, 3) if torch.cuda.is_available() else 0.0,
+        allocated_gb=_gb(torch.cuda.max_memory_allocated),
+        reserved_gb=_gb(torch.cuda.max_memory_reserved),
     )
     clean = f"{len(clock.windows)} clean windows, {clock.dropped} dropped, the middle ones within {spread:.1%}"
-    print(f"{cell.name}: {found.seconds:.4f} s, {found.allocated_gb:.2f} GB; {clean}; {taken}", flush=True)
+    print(
+        f"{cell.name}: {found.seconds:.4f} s, {found.allocated_gb:.2f} GB of {found.reserved_gb:.2f}; {clean}; {taken}",
+        flush=True,
+    )
     return found
+
+
+def _gb(read: Callable[[], int]) -> float:
+    return round(read() / 1e9, 3) if torch.cuda.is_available() else 0.0
 
 
 def _middle(windows: list[Window]) -> list[Window]:

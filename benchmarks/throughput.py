@@ -156,9 +156,10 @@ def measure(row: Row, device: str) -> dict[str, Any]:
 
 
 def _bounds(row: Row, inner: Any) -> Any:
-    from sftrun.job import attention, graphs
+    from sftrun.contract.graphs import BOUNDS_STEPS
+    from sftrun.job import attention
 
-    return attention.BoundsCollator(inner, *(graphs.STEPS if row.graphs else ()))
+    return attention.BoundsCollator(inner, *(BOUNDS_STEPS if row.graphs else ()))
 
 
 def _trainer(row: Row, model: Any) -> Any:

@@ -137,7 +137,10 @@ class DataFacts(Strict):
 
 
 class Gpu(Strict):
-    """One kind of GPU that Modal rents.  Rates are the vendor's dense figures unless `measured`."""
+    """One kind of GPU that Modal rents.  Rates are the vendor's dense figures unless `measured`.
+
+    `memory_gb`: 1e9 bytes that a job can take, with CUDA's context: not the vendor's GB, which are mostly GiB.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()

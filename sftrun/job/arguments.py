@@ -5,11 +5,11 @@ Rows reach TRL tokenised, labelled and cut (`tokens`), so that what is learnt is
 has its marker, so that `save_total_limit` never leaves the run without a whole one.
 """
 
+from sftrun.contract import graphs
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, TrainerSpec
 
 Arguments = dict[str, object]
 LOADERS = 2  # processes that collate
-PADDING_FREE_MULTIPLE = 256  # tokens
 # Fields of TrainerSpec that are SFTConfig's under the same name, with the same meaning.
 SAME = (
     "num_train_epochs",
@@ -128,7 +128,7 @@ def _loading(trainer: TrainerSpec) -> Arguments:
         # bins are all but full: filled up, each batch has the same size
         arguments["pad_to_multiple_of"] = trainer.per_device_train_batch_size * trainer.max_length
     elif trainer.compile_layers and trainer.padding_free:
-        arguments["pad_to_multiple_of"] = PADDING_FREE_MULTIPLE
+        arguments["pad_to_multiple_of"] = graphs.TOKENS
     return arguments
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from accelerate.utils import DistributedType
 
+from sftrun.contract.graphs import BOUNDS_STEPS
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import attention, graphs, head, speed
+from sftrun.job import attention, head, speed
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.model import has_gpu
@@ -32,7 +33,7 @@ def require_attention(spec: JobSpec, model: Any) -> None:
 def collator(spec: JobSpec, inner: Collate) -> Collate:
     """TRL's collator, with where rows begin and what is learnt.  Before any loader is made of it."""
     if spec.trainer.engine == "trl" and spec.model.attn_implementation == attention.NAME:
-        inner = attention.BoundsCollator(inner, *(graphs.STEPS if spec.trainer.record_graphs else ()))
+        inner = attention.BoundsCollator(inner, *(BOUNDS_STEPS if spec.trainer.record_graphs else ()))
     return head.LearntCollator(inner)
 
 

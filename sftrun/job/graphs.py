@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from sftrun.contract.graphs import LIMIT
 from sftrun.job.attention import bounds_known
 
-LIMIT = 32  # shapes recorded; further ones run as usual
-STEPS = (16, 1024)  # what bounds and longest rows are rounded up to, so that shapes are few
 WARM_UPS = 1
 
 

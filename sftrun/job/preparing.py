@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.preparing import WORTH_A_PROCESS_BYTES
 from sftrun.job.failures import JobFailure, translate
 from sftrun.job.process import SUPERVISOR, base_environment, guard
 
 if TYPE_CHECKING:
     from sftrun.job.prepared import Prepared
 
-WORTH_A_PROCESS_BYTES = 8_000_000  # some 17,000 rows: fewer are tokenised before another process has its imports
 MOST_PROCESSES = 16
 POLL_SECONDS = 0.05
 

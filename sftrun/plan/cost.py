@@ -7,6 +7,7 @@ multiplies all three.  Volumes cost beyond their free TiB only, so a run's own f
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, NamedTuple
 
+from sftrun.contract.preparing import CORES, MEMORY_MIB
 from sftrun.facts import catalog
 from sftrun.facts.models import Gpu, Prices
 from sftrun.plan.models import ComputePlan
@@ -57,10 +58,25 @@ def rates(gpu: Gpu | None, gpu_count: int, compute: ComputePlan, prices: Prices)
     )
 
 
+def preparing_rates(compute: ComputePlan, prices: Prices) -> Rates:
+    """What a second of the container costs that prepares the data, on one machine and without a GPU."""
+    times = catalog.region_multiplier(prices, compute.region)
+    return Rates(
+        gpu=Decimal(0),
+        cpu=Decimal(str(CORES)) * prices.cpu_core_usd_per_second * times,
+        memory=Decimal(MEMORY_MIB) / 1024 * prices.memory_gib_usd_per_second * times,
+    )
+
+
 def bill(held: Rates, seconds: float) -> Bill:
     """USD for so many seconds, to a hundredth of a cent."""
     length = Decimal(str(round(seconds, 3)))
     return Bill(*(_rounded(rate * length) for rate in (held.gpu, held.cpu, held.memory)))
+
+
+def together(one: Bill, other: Bill) -> Bill:
+    """Both, kind by kind."""
+    return Bill(*(mine + yours for mine, yours in zip(one, other, strict=True)))
 
 
 def storage(prices: Prices, gib: float, months: float) -> Decimal:

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from sftrun.contract import preparing
 from sftrun.facts import calibration as calibrations
 from sftrun.facts import catalog
 from sftrun.facts.calibration import Calibration, ReportedPace
 from sftrun.facts.models import DataFacts, Facts, Gpu
 from sftrun.plan import cost, lengths, memory, roofline, time, workload
+from sftrun.plan.cost import Bill, Rates
 from sftrun.plan.learning import Correction, Features, Observation, learn
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan, StageTime
 from sftrun.plan.setup import Setup, bits_of, stack_of
 from sftrun.plan.time import Pace
 from sftrun.plan.workload import Workload
 from sftrun.recipe.models import Source
+
+# of a row's file, a token of what it becomes (91 MB of the census' form are 40.7 million, docs/data.md)
+BYTES_A_TOKEN: Final = 2.3
 
 
 class Estimate(NamedTuple):
@@ -158,14 +163,13 @@ def _data_missing(plan: Plan) -> tuple[str, ...]:
 def _cost(
     plan: Plan, facts: Facts, known: Inputs, work: Workload, pace: Pace, correction: Correction, constants: Calibration
 ) -> CostEstimate:
-    is_modal = plan.compute.executor == "modal"
-    parts = time.stages(known.setup, work, pace, plan.samples, constants, has_image=is_modal)
+    parts = time.stages(known.setup, work, pace, plan.samples, constants, _place(plan, facts, known, work))
     tries = time.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
         parts = (*parts, time.again(parts, tries))
-    low, high = time.total(parts)
-    held = cost.rates(known.gpu, plan.compute.gpu_count, plan.compute, facts.catalog.prices)
-    middle = cost.bill(held, (low + high) / 2)
+    job = cost.rates(known.gpu, plan.compute.gpu_count, plan.compute, facts.catalog.prices)
+    before = cost.preparing_rates(plan.compute, facts.catalog.prices)
+    bills = [_bill(parts, weight, job, before) for weight in (0.0, 0.5, 1.0)]
     gpus = known.setup.gpus
     return CostEstimate(
         gpu=known.gpu.name,
@@ -175,17 +179,36 @@ def _cost(
         tokens_per_second=round(work.batch.real_tokens * work.accumulation * gpus / pace.seconds, 1),
         stages=tuple(_rounded(stage) for stage in parts),
         attempts=tries,
-        usd_per_second=held.total,
-        usd_gpu=middle.gpu,
-        usd_cpu=middle.cpu,
-        usd_memory=middle.memory,
-        usd_storage=middle.storage,
-        usd_low=cost.bill(held, low).total,
-        usd_high=cost.bill(held, high).total,
+        usd_per_second=job.total,
+        usd_gpu=bills[1].gpu,
+        usd_cpu=bills[1].cpu,
+        usd_memory=bills[1].memory,
+        usd_storage=bills[1].storage,
+        usd_low=bills[0].total,
+        usd_high=bills[2].total,
         basis=f"{pace.basis}; rows {work.source}",
         prices_date=facts.catalog.prices.date,
         correction=round(correction.factor, 4),
     )
+
+
+def _place(plan: Plan, facts: Facts, known: Inputs, work: Workload) -> time.Place:
+    """As `run.modal_ready` and `job.preparing` decide it of the files themselves."""
+    data = plan.dataset
+    is_of_hub = data.train.hub is not None or (data.eval is not None and data.eval.hub is not None)
+    size = work.epoch_tokens * BYTES_A_TOKEN
+    if plan.compute.executor == "local":
+        is_apart = is_of_hub or size > preparing.WORTH_A_PROCESS_BYTES
+        return time.Place(False, is_apart and plan.trainer.engine == "trl", facts.machine.cpu_cores)
+    is_apart = is_of_hub or known.setup.model.source != "folder" or size >= preparing.WORTH_A_CONTAINER_BYTES
+    return time.Place(True, is_apart, preparing.CORES if is_apart else plan.compute.cpu or 1.0)
+
+
+def _bill(parts: tuple[StageTime, ...], weight: float, job: Rates, before: Rates) -> Bill:
+    """At so much of the way from every stage's low end to its high one."""
+    seconds = {has_gpu: time.total(tuple(s for s in parts if s.has_gpu == has_gpu)) for has_gpu in (True, False)}
+    spans = {has_gpu: low + weight * (high - low) for has_gpu, (low, high) in seconds.items()}
+    return cost.together(cost.bill(job, spans[True]), cost.bill(before, spans[False]))
 
 
 def usd(found: CostEstimate) -> Decimal:

@@ -5,8 +5,10 @@ pass: Korthikanti et al. (arXiv 2205.05198), sec. 4, re-counted for RMSNorm, Swi
 and held against measured peaks (`docs/estimates.md`).  Sharding: ZeRO (arXiv 1910.02054), sec. 5.
 """
 
+import math
 from typing import Final
 
+from sftrun.contract import graphs
 from sftrun.facts.models import Gpu
 from sftrun.plan.models import MemoryEstimate, MemoryPart
 from sftrun.plan.setup import Setup, per_layer
@@ -16,11 +18,13 @@ GB: Final = 1e9
 # CUDA context, cuBLAS and NCCL workspaces: outside of torch's allocator
 CONTEXT_GB: Final = 0.6
 NCCL_GB: Final = 1.0
-# share of the activations that recorded graphs hold besides, in the pool that they share (measured, docs/estimates.md)
-GRAPHS: Final = 0.18
+# what recording takes once; each graph keeps gradients of its own besides (measured, docs/estimates.md)
+RECORDING_GB: Final = 0.7
+# how far from its mean, in standard deviations, a run's sum of row lengths comes on either side
+REACH: Final = 3.5
 # share of what comes and goes that torch's allocator holds but can't use
 SLACK: Final = 0.04
-OUTSIDE_ALLOCATOR: Final = ("CUDA context", "allocator slack")
+OUTSIDE_ALLOCATOR: Final = ("CUDA context", "allocator slack", "graphs' pool")
 
 # bytes of optimiser state a trained parameter; `p` means as wide as the parameter itself
 STATE_BYTES: Final[dict[str, tuple[float, float]]] = {
@@ -46,8 +50,19 @@ _MLP_INPUTS: Final = ("gate_proj", "up_proj", "gate_up_proj", "fc1", "dense_h_to
 MLP_OUTPUTS: Final = ("down_proj", "fc2", "dense_4h_to_h", "w2")
 
 
-def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False, basis: str = "") -> MemoryEstimate:
-    """The peak over a run whose largest micro-batch is `batch.largest_tokens`."""
+def estimate(
+    setup: Setup,
+    batch: Batch,
+    gpu: Gpu,
+    *,
+    full_logits: bool = False,
+    basis: str = "",
+    recorded: int | None = None,
+) -> MemoryEstimate:
+    """The peak over a run whose largest micro-batch is `batch.largest_tokens`.
+
+    `recorded`: CUDA graphs, where their number is known; else as many as a long run meets shapes.
+    """
     parts = (
         ("weights", weights_bytes(setup)),
         ("adapters", _adapter_bytes(setup)),
@@ -55,11 +70,13 @@ def estimate(setup: Setup, batch: Batch, gpu: Gpu, *, full_logits: bool = False,
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
-        ("CUDA graphs", GRAPHS * activation_bytes(setup, batch) if setup.trainer.record_graphs else 0.0),
+        ("CUDA graphs", graphs_bytes(setup, batch, recorded) if setup.trainer.record_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
-    rows = (*parts, ("CUDA context", context), ("allocator slack", SLACK * moving))
+    # a step that is not recorded (yet) finds no room in what the graphs compute in, even while they rest
+    pool = moving if setup.trainer.record_graphs else 0.0
+    rows = (*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool))
     total = sum(size for _, size in rows)
     return MemoryEstimate(
         peak_gb=round(total / GB, 2),
@@ -202,6 +219,21 @@ def working_bytes(setup: Setup, batch: Batch, full_logits: bool) -> float:
     if setup.is_quantized and not setup.trainer.dequantize:
         dense = max((x.in_features * x.out_features for x in setup.model.linears), default=0) * setup.activation_bytes
     return batch.largest_tokens * max(layer, head) + dense
+
+
+def graphs_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float:
+    """They share one pool; but each keeps the gradients that it wrote, its output and its output's gradient."""
+    each: float = setup.trainable_parameters * setup.trainable_bytes
+    each += 2 * batch.tokens * setup.model.hidden_size * setup.activation_bytes
+    return RECORDING_GB * GB + each * (shapes(setup, batch) if recorded is None else recorded)
+
+
+def shapes(setup: Setup, batch: Batch) -> int:
+    """Sums of row lengths rounded up, times longest rows rounded up, that a run meets."""
+    deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
+    sums = 1 + 2 * REACH * deviation / graphs.TOKENS
+    longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
+    return min(math.ceil(sums) * math.ceil(longest), graphs.LIMIT)
 
 
 def _sharded(setup: Setup, size: float) -> float:

@@ -38,12 +38,13 @@ class MemoryEstimate(Strict):
 
 
 class StageTime(Strict):
-    """Seconds of one stage, low and high."""
+    """Seconds of one stage, low and high.  Without `has_gpu` it comes before the job, in a container that has none."""
 
     name: str
     low: float
     high: float
     basis: str
+    has_gpu: bool = True
 
 
 class CostEstimate(Strict):
@@ -70,6 +71,18 @@ class CostEstimate(Strict):
     basis: str
     prices_date: str
     correction: float = 1.0
+
+    @property
+    def job_seconds(self) -> tuple[float, float]:
+        """Low and high of what the job itself takes, and is timed and stopped by."""
+        own = [stage for stage in self.stages if stage.has_gpu]
+        return sum(stage.low for stage in own), sum(stage.high for stage in own)
+
+    @property
+    def job_usd(self) -> tuple[Decimal, Decimal]:
+        """Low and high of what the job itself counts as spent: without the container before it."""
+        low, high = (self.usd_per_second * Decimal(str(round(seconds, 1))) for seconds in self.job_seconds)
+        return low, high
 
 
 class SourcePlan(Strict):

@@ -7,14 +7,14 @@ Three ways of laying rows out cost very differently: padded to the longest of th
 import math
 from typing import Literal, NamedTuple
 
+from sftrun.contract import graphs
 from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts.models import DataFacts
 from sftrun.plan import lengths
 from sftrun.plan.lengths import Lengths
 
 Layout = Literal["padded", "flat", "packed"]
-# compiled layers get padding-free batches filled up to a multiple of 256 tokens: half of it on average
-FILLING = 128
+FILLING = graphs.TOKENS / 2  # on average
 
 
 class Batch(NamedTuple):

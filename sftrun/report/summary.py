@@ -192,15 +192,15 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
         return ()
     found: list[Compared] = []
     if plan.cost is not None:
-        low, high = (sum(getattr(stage, end) for stage in plan.cost.stages) for end in ("low", "high"))
+        (low, high), usd = plan.cost.job_seconds, plan.cost.job_usd
         pace = plan.cost.seconds_per_step
         found += [
             Compared(what="seconds", low=low, high=high, actual=round(state.seconds, 3)),
             Compared(what="seconds_per_step", low=pace, high=pace, actual=round(state.seconds_per_step, 6)),
             Compared(
                 what="usd",
-                low=float(plan.cost.usd_low),
-                high=float(plan.cost.usd_high),
+                low=round(float(usd[0]), 4),
+                high=round(float(usd[1]), 4),
                 actual=float(state.spent_usd),
             ),
         ]

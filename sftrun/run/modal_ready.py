@@ -13,10 +13,9 @@ import modal
 
 from sftrun import __version__
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.preparing import WORTH_A_CONTAINER_BYTES
 from sftrun.plan.models import Plan, SourcePlan
 from sftrun.run import modal_call, modal_files
-
-WORTH_A_CONTAINER_BYTES = 4_000_000  # some 9,000 rows: fewer are tokenised before another container has started
 
 
 def missing(plan: Plan, job: JobSpec, cache: modal.Volume) -> tuple[str, ...]:

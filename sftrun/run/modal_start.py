@@ -16,6 +16,7 @@ import modal
 from sftrun import __version__
 from sftrun.contract.holder import user_name
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.preparing import CORES, MEMORY_MIB
 from sftrun.errors import RemoteError
 from sftrun.plan.budget import timeout_seconds
 from sftrun.plan.models import Plan
@@ -30,7 +31,7 @@ from sftrun.run.tail import Tail
 
 CACHE_VOLUME = "sftrun-cache"
 FILES = ("run.json", "recipe.yaml", "plan.json", "lock.json", "job.json")
-_PREPARE: dict[str, Any] = {"cpu": 4.0, "memory": 4096, "timeout": 4 * 3600, "retries": 2}
+_PREPARE: dict[str, Any] = {"cpu": CORES, "memory": MEMORY_MIB, "timeout": 4 * 3600, "retries": 2}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,17 @@ PER_HOUR = {
     "B300": "7.099",
 }
 
+# MiB that nvidia-smi shows of each on Modal: what a driver gives to jobs is a little less
+SHOWN_MIB = {
+    "T4": 15360,
+    "L4": 23034,
+    "A10": 23028,
+    "L40S": 46068,
+    "A100-40GB": 40960,
+    "A100-80GB": 81920,
+    "H100": 81559,
+}
+
 
 def usd_per_hour(found: catalog.Catalog, name: str) -> Decimal:
     gpu = catalog.find(found, name)
@@ -33,6 +44,13 @@ def usd_per_hour(found: catalog.Catalog, name: str) -> Decimal:
 @pytest.mark.parametrize(("name", "usd"), PER_HOUR.items())
 def test_the_shipped_prices_are_modal_s(name: str, usd: str) -> None:
     assert round(usd_per_hour(catalog.shipped(), name), 3) == pytest.approx(Decimal(usd), abs=Decimal("0.001"))
+
+
+@pytest.mark.parametrize(("name", "mib"), SHOWN_MIB.items())
+def test_memory_is_in_1e9_bytes_as_estimates_are_and_less_than_the_board_s(name: str, mib: int) -> None:
+    gpu = catalog.find(catalog.shipped(), name)
+    assert gpu is not None
+    assert 0.96 < gpu.memory_gb / (mib * 2**20 / 1e9) < 1
 
 
 @pytest.mark.parametrize(

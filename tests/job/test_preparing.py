@@ -9,7 +9,7 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import Failed, Stage
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec
-from sftrun.job import preparing
+from sftrun.contract.preparing import WORTH_A_PROCESS_BYTES
 from tests.job import tiny
 from tests.job.runs import Run, curve, record
 
@@ -20,7 +20,7 @@ ROWS = 40
 def job(folder: Path, model: Path, row: dict[str, str], cache: Path) -> JobSpec:
     """Few rows of many bytes."""
     folder.mkdir()
-    text = "the pods restart " * (preparing.WORTH_A_PROCESS_BYTES // ROWS // 17 + 1)
+    text = "the pods restart " * (WORTH_A_PROCESS_BYTES // ROWS // 17 + 1)
     rows = [{key: value.format(text=f"{index} {text}") for key, value in row.items()} for index in range(ROWS)]
     data = tiny.write_rows(folder.parent / "rows.jsonl", rows)
     dataset = DatasetSpec(train=DataSource(files=(str(data),)), cache_dir=str(cache))

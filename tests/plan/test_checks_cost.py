@@ -32,7 +32,7 @@ def test_a_run_that_fits_well_says_nothing_of_memory() -> None:
 
 
 def test_little_room_is_a_warning() -> None:
-    said = found(on("H200", per_device_train_batch_size=16))["G106"]
+    said = found(on("H200", per_device_train_batch_size=18))["G106"]
     assert said.severity == "warning"
 
 

@@ -8,10 +8,10 @@ import pytest
 from sftrun.cli.prepare import prepare
 from sftrun.facts import catalog
 from sftrun.facts.models import DataFacts, Facts, Machine
-from sftrun.plan import advice, estimate
+from sftrun.plan import advice, estimate, time
 from sftrun.plan.build import build
 from sftrun.plan.learning import Observation, learn
-from sftrun.plan.models import Plan
+from sftrun.plan.models import Plan, StageTime
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import recipe
 from tests.plan.shapes import SEVEN, deeper, phi3
@@ -217,3 +217,47 @@ def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
     change, times = best
     assert dict(change.keys) == {"trainer.packing": True}
     assert times > 2
+
+
+def test_on_modal_a_container_without_a_gpu_prepares_at_its_own_price() -> None:
+    found = estimate.estimate(plan_of(census()), facts()).cost
+    assert found is not None
+    before, *own = found.stages
+    assert (before.name, before.has_gpu) == ("prepare", False)
+    assert all(stage.has_gpu for stage in own)
+    data = next(stage for stage in own if stage.name == "data")
+    assert data.high < 10 < before.high
+    four_cores = 4 * Decimal("0.0000131") + 4 * Decimal("0.00000222")
+    seconds = sum(Decimal(str(stage.high)) for stage in own)
+    assert found.usd_high == pytest.approx(
+        seconds * found.usd_per_second + Decimal(str(before.high)) * four_cores, abs=Decimal("0.001")
+    )
+    assert found.job_usd[1] == pytest.approx(seconds * found.usd_per_second, abs=Decimal("0.001"))
+
+
+def test_a_timeout_is_none_of_the_preparing_container_s() -> None:
+    begins = tuple(StageTime(name=n, low=1, high=1, basis="") for n in ("start", "data", "model", "samples_before"))
+    train = StageTime(name="train", low=100, high=100, basis="")
+    before = StageTime(name="prepare", low=0, high=9000, basis="", has_gpu=False)
+    assert time.attempts((before, *begins, train), 600) == 1
+
+
+def test_a_few_rows_of_this_machine_are_tokenised_beside_the_gpu() -> None:
+    few = {"train": {"path": "/out/train.jsonl", "num_examples": 500, "mean_tokens": 180.0}}
+    known = facts(model=phi3().model_copy(update={"source": "folder"}))
+    found = estimate.estimate(plan_of(census(dataset=few)), known).cost
+    assert found is not None
+    assert [stage.name for stage in found.stages][:3] == ["start", "data", "model"]
+
+
+def test_on_this_machine_the_model_loads_while_rows_are_tokenised() -> None:
+    here = Machine(gpu_name="NVIDIA H100 80GB HBM3", gpu_count=1, gpu_memory_gb=85.0, cpu_cores=16)
+    known = facts(machine=here)
+    local = census(compute={"executor": "local"}, volumes={})
+    made = build(local, known, folders={"model.name_or_path": "/r"})
+    found = estimate.estimate(made, known).cost
+    assert found is not None
+    stages = {stage.name: stage for stage in found.stages}
+    assert "prepare" not in stages
+    assert "what is left" in stages["model"].basis
+    assert stages["data"].high > 10

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sftrun.plan import memory, workload
+from sftrun.plan.lengths import lognormal
 from sftrun.plan.setup import Setup
 from tests.plan.shapes import gpu, setup
 
@@ -67,6 +68,25 @@ def test_full_logits_are_counted_where_they_are_made() -> None:
     batch = workload.worst_batch(found.trainer)
     more = memory.working_bytes(found, batch, full_logits=True) - memory.working_bytes(found, batch, full_logits=False)
     assert more > 16384 * 32064 * 8
+
+
+def test_each_recorded_graph_keeps_gradients_of_its_own() -> None:
+    found = setup(record_graphs=True)
+    batch = workload.worst_batch(found.trainer)
+    ten = memory.graphs_bytes(found, batch, recorded=20) - memory.graphs_bytes(found, batch, recorded=10)
+    assert ten == 10 * (29_884_416 * 2 + 2 * batch.tokens * 3072 * 2)
+
+
+def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> None:
+    found = setup(record_graphs=True, packing=False, padding_free=True)
+    alike, spread, wild = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.4, 1.2))
+    assert memory.shapes(found, alike) < memory.shapes(found, spread) < memory.shapes(found, wild) == 32
+
+
+def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:
+    plain, recorded = setup(), setup(record_graphs=True)
+    moving = part(plain, "activations") + part(plain, "working space")
+    assert part(recorded, "graphs' pool") == pytest.approx(moving, abs=0.001)
 
 
 def test_fsdp_shares_out_weights_and_optimiser() -> None:
