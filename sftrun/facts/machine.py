@@ -28,13 +28,22 @@ def _gpus() -> list[tuple[str, float, float]]:
         return []
     import subprocess
 
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    rows = [line.split(", ") for line in answer.splitlines() if line.count(", ") == 2]
-    return [(name, float(mib) * 2**20 / 1e9, float(capability)) for name, mib, capability in rows]
+    rows = [line.split(", ") for line in answer.splitlines() if line.count(", ") == 4]
+    return [(name, float(mib) * 2**20 / 1e9, float(capability)) for _, _, name, mib, capability in _visible(rows)]
+
+
+def _visible(rows: list[list[str]]) -> list[list[str]]:
+    """nvidia-smi lists every GPU; the variable names some by index or by the beginning of their UUID."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return rows
+    names = [name.strip() for name in listed.split(",")]
+    return [row for name in names for row in rows if row[0] == name or (row[1].startswith(name) and len(name) > 4)]
 
 
 def _memory_gb() -> float:

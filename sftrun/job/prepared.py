@@ -27,7 +27,7 @@ from sftrun.job.failures import JobFailure
 from sftrun.job.shards import Counts, Crew
 from sftrun.strict import Strict
 
-VERSION = 1  # to be raised with whatever changes a token, its label or its place
+VERSION = 2  # to be raised with whatever changes a token, its label or its place
 MARKER = "prepared.json"
 FOLDER = "prepared"
 DROPPED_SHARE_WORTH_SAYING = 0.01
@@ -157,7 +157,7 @@ def _what_decides(spec: JobSpec, tokenizer: Any) -> dict[str, Any]:
         "tokenizer": _state(tokenizer),
         "learnt": (trainer.completion_only_loss, trainer.assistant_only_loss),
         "length": trainer.max_length,
-        "is_packed": packs(spec),
+        "packing": (packs(spec), dataset.shuffle),
         "extra": {name: trainer.extra[name] for name in TOKENISING if name in trainer.extra},
     }
 

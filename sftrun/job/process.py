@@ -113,14 +113,20 @@ def base_environment(spec: JobSpec) -> dict[str, str]:
     env[SUPERVISOR] = str(os.getpid())
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
-    if spec.gpu_count == 0:
-        env["CUDA_VISIBLE_DEVICES"] = ""
-        if not spec.trainer.compile_layers:
-            # bitsandbytes decorates with torch.compile: a second of imports, and a C++ compiler at the first step
-            env.setdefault("TORCHDYNAMO_DISABLE", "1")
+    env["CUDA_VISIBLE_DEVICES"] = _visible(spec.gpu_count)
+    if spec.gpu_count == 0 and not spec.trainer.compile_layers:
+        # bitsandbytes decorates with torch.compile: a second of imports, and a C++ compiler at the first step
+        env.setdefault("TORCHDYNAMO_DISABLE", "1")
     if not needs_hub(spec):
         env["HF_HUB_OFFLINE"] = "1"
     return env
+
+
+def _visible(count: int) -> str:
+    """The first GPUs of those that this process may use: transformers would split a batch over all that it sees."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = listed.split(",") if listed else [str(index) for index in range(count)]
+    return ",".join(names[:count])
 
 
 def needs_hub(spec: JobSpec) -> bool:

@@ -2,7 +2,7 @@
 
 A shard's file stands whole or not at all, with its counts inside, so that a killed preparation goes on where it was.
 Bytes are the same however many processes made them.  Processes are forked: rows are shared with them and not sent.
-Packing is TRL's own, which packs a thousand rows at a time: whole thousands are given to it, on any number of cores.
+Packing looks at 20,000 rows at a time, on any number of cores.
 """
 
 import os
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow  # type: ignore[import-untyped]
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import tokens
+from sftrun.job import bins, tokens
 from sftrun.job.data import Rows
 from sftrun.job.failures import JobFailure
 from sftrun.job.process import die_with_parent
@@ -26,7 +26,7 @@ from sftrun.job.tokens import Ids, Learnable
 from sftrun.strict import Strict
 
 ROWS = 2_000
-PACKED_ROWS = 20_000  # whole thousands, as TRL packs them
+PACKED_ROWS = 20_000
 _COUNTS = b"sftrun"
 _SCHEMA = pyarrow.schema({"input_ids": pyarrow.list_(pyarrow.int32()), "labels": pyarrow.list_(pyarrow.int32())})
 Result = TypeVar("Result")
@@ -100,19 +100,17 @@ def tokenise(rows: Rows, spec: JobSpec, tokenizer: Any, stem: Path, crew: Crew) 
 
 
 def pack(source: Path, spec: JobSpec, stem: Path, crew: Crew) -> list[Path]:
-    """The rows of a file in bins of `max_length`, as TRL packs all of them at once."""
+    """The rows of a file in bins of `max_length`."""
     from datasets import Dataset
-    from trl.data_utils import pack_dataset
 
-    rows = Dataset.from_file(str(source))
+    rows = Dataset.from_file(str(source)).data.table
     paths = _numbered(stem, len(rows), PACKED_ROWS)
 
     def part(index: int) -> None:
         if _schema(paths[index]) is None:
-            chosen = rows.select(range(index * PACKED_ROWS, min((index + 1) * PACKED_ROWS, len(rows))))
-            packed = pack_dataset(chosen, spec.trainer.max_length, "bfd", {"keep_in_memory": True})
-            table = packed.data.table
-            write(paths[index], table.schema.remove_metadata(), table.to_batches())
+            chosen = rows.slice(index * PACKED_ROWS, PACKED_ROWS)
+            seed = index if spec.dataset.shuffle else None
+            write(paths[index], bins.SCHEMA, [bins.pack(chosen, spec.trainer.max_length, seed)])
 
     for _ in crew.each(part, len(paths)):
         pass

@@ -43,7 +43,7 @@ class Workload(NamedTuple):
 
 
 def layout(trainer: TrainerSpec) -> Layout:
-    """How rows lie in a batch.  TRL packs 'bfd' and turns padding-free on by itself then."""
+    """How rows lie in a batch.  Packing turns padding-free on by itself."""
     if trainer.packing:
         return "packed"
     return "flat" if trainer.padding_free else "padded"

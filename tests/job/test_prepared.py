@@ -1,18 +1,20 @@
 """Prepared data: the same bytes however made, whole or not there, made once, gone on with after a kill."""
 
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import mean, pstdev
 from typing import Any
 
 import pytest
 from datasets import Dataset
-from trl.data_utils import pack_dataset
 
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec
-from sftrun.job import data, prepared, preparing, shards, tokens
+from sftrun.job import bins, data, prepared, preparing, shards, tokens
 from sftrun.job.failures import JobFailure
 from sftrun.job.model import load_tokenizer
 from sftrun.job.prepared import Prepared
@@ -59,15 +61,38 @@ def test_what_stands_is_what_was_tokenised_in_the_rows_order(model: Path, tokeni
     assert (counts.rows, counts.tokens, counts.learnt_tokens) == (len(whole), whole.tokens, whole.learnt_tokens)
 
 
-def test_packing_by_parts_is_trls_packing_of_all(model: Path, tokenizer: Any, tmp_path: Path) -> None:
+def test_bins_hold_each_row_once_and_whole_whoever_packs(model: Path, tokenizer: Any, tmp_path: Path) -> None:
     rows = tiny.make_rows(shards.PACKED_ROWS + 1_500)
-    packed = make(job(tmp_path / "packed", model, rows, packing=True), tokenizer, 2)
-    plain = make(job(tmp_path / "plain", model, rows), tokenizer, 2)
-    expected = pack_dataset(plain.train(), 256, "bfd", {"keep_in_memory": True})
+    packed = make(job(tmp_path / "packed", model, rows, packing=True, max_length=1000), tokenizer, 2)
+    alone = make(job(tmp_path / "alone", model, rows, packing=True, max_length=1000), tokenizer, 1)
+    plain = make(job(tmp_path / "plain", model, rows, max_length=1000), tokenizer, 2)
     assert packed.marker.is_packed
-    assert packed.train().features == expected.features
-    assert columns(packed.train()) == columns(expected)
+    assert (packed.folder / "train.arrow").read_bytes() == (alone.folder / "train.arrow").read_bytes()
+    found: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    for one in packed.train():
+        assert sum(one["seq_lengths"]) == len(one["input_ids"]) <= 1000
+        ends = list(accumulate(one["seq_lengths"], initial=0))
+        found += [tuple(tuple(one[name][a:b]) for name in ("input_ids", "labels")) for a, b in pairwise(ends)]
+    expected = columns(plain.train())
+    assert sorted(found) == sorted(
+        (tuple(ids), tuple(labels)) for ids, labels in zip(expected["input_ids"], expected["labels"], strict=True)
+    )
     assert packed.marker.train.counts == plain.marker.train.counts
+
+
+def test_bins_are_as_mixed_as_the_rows_and_all_but_full() -> None:
+    draw = random.Random(0)
+    lengths = sorted(min(int(draw.lognormvariate(4.8, 0.8)) + 8, 1900) for _ in range(20_000))
+    packed = bins.best_fit(lengths, 2048, 0)
+    assert sum(lengths) / (len(packed) * 2048) > 0.995
+    spread = mean(pstdev(lengths[row] for row in one) for one in packed)
+    assert spread > 0.85 * pstdev(lengths)
+    decreasing = bins.best_fit(lengths[::-1], 2048, None)
+    assert mean(pstdev(lengths[::-1][row] for row in one) for one in decreasing) < 0.5 * pstdev(lengths)
+
+
+def test_rows_that_are_not_to_be_shuffled_keep_near_their_order() -> None:
+    assert bins.best_fit([5, 5, 3, 7, 2, 4], 10, None) == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_dropped_and_cut_rows_are_said_each_time(model: Path, tokenizer: Any, tmp_path: Path) -> None:
