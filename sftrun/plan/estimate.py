@@ -143,6 +143,7 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
         layout=workload.layout(plan.trainer),
         checkpointing=plan.trainer.gradient_checkpointing,
         bits=bits_of(plan.quantization, plan.model),
+        batch=plan.trainer.per_device_train_batch_size,
     )
 
 
