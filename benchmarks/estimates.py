@@ -42,16 +42,22 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def summary(cells: Sequence[Cell]) -> str:
-    """Median and 90th percentile of the errors, of fitted and of held-out cells."""
-    constants = calibration.shipped()
-    lines = []
-    for held_out in (False, True):
-        some = [cell for cell in cells if cell.held_out == held_out]
-        if len(some) > 1:
-            name = "held out" if held_out else "fitted"
-            time = _spread(fit.time_errors(some, constants))
-            lines.append(f"{name}, {len(some)} cells: time {time}; memory {_spread(fit.memory_errors(some))}")
-    return "\n".join(lines)
+    """Median and 90th percentile of the errors: of fitted and held-out cells, and of these by what bounds them."""
+    held_out = [cell for cell in cells if cell.held_out]
+    launched = [cell for cell in held_out if fit.is_launch_bound(cell, calibration.shipped())]
+    sets = {
+        "fitted, {} cells": [cell for cell in cells if not cell.held_out],
+        "held out, {} cells": held_out,
+        "held out, {} of these that the GPU bounds": [cell for cell in held_out if cell not in launched],
+        "held out, {} of these that wait for launches": launched,
+    }
+    return "\n".join(f"{name.format(len(some))}: {_errors(some)}" for name, some in sets.items() if len(some) > 1)
+
+
+def _errors(cells: Sequence[Cell]) -> str:
+    time = _spread(fit.time_errors(cells, calibration.shipped()))
+    known = fit.memory_errors(cells)
+    return f"time {time}" + (f"; memory {_spread(known)}" if len(known) > 1 else "")
 
 
 def _spread(errors: Sequence[float]) -> str:

@@ -18,9 +18,10 @@ class StackConstants(Strict):
     """How well one way of running a step uses the GPU.
 
     Efficiencies are shares of the data sheet's rates; traffic counts how often the bytes in question are moved; host
-    seconds are what the CPU needs to launch a layer's forward and backward pass; graph seconds, the gaps between its
-    kernels where they were recorded.  The recompute share is what checkpointing repeats of a forward pass: a compiler
-    leaves out what the backward pass does not need.
+    seconds are what the CPU needs to launch a layer's forward and backward pass; kernels take a share of that at least,
+    however little they compute.  Wave outputs are what a product computes at once: its last wave is half empty on
+    average.  The recompute share is what checkpointing repeats of a forward pass: a compiler leaves out what the
+    backward pass does not need.
     """
 
     matmul_efficiency: float
@@ -33,7 +34,10 @@ class StackConstants(Strict):
     host_seconds_per_step: float
     host_recompute: float
     recompute_share: float = 1.0
-    graph_seconds_per_layer: float = 0.0
+    kernel_share: float = 0.0
+    wave_outputs: float = 0.0
+    head_traffic: float = 0.0
+    attention_traffic: float = 0.0
     compile_seconds: float
     gpus: tuple[str, ...]
     date: str

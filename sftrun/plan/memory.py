@@ -153,13 +153,13 @@ def activation_bytes(setup: Setup, batch: Batch) -> float:
 def layer_bytes_per_token(setup: Setup) -> float:
     """Bytes that one decoder layer keeps of one token for the backward pass.
 
-    Two norms keep their input (fp32 in eager code); attention its q, k, v, output and log-sum-exp; SwiGLU its gate and
+    Two norms keep their input (fp32 in plain code); attention its q, k, v, output and log-sum-exp; SwiGLU its gate and
     up, eager code also silu(gate); a trained linear layer its input, which siblings share.
     """
     model, a = setup.model, setup.activation_bytes
     hidden, inner = model.hidden_size, _inner_width(setup)
     queries, keys = model.attention_heads * model.head_dim, model.key_value_heads * model.head_dim
-    norms = 2 * hidden * (4 if setup.stack == "eager" else a)
+    norms = 2 * hidden * (4 if setup.stack in ("eager", "fused") else a)
     attention = (2 * queries + 2 * keys) * a + 4 * model.attention_heads
     mlp = (3 if setup.stack == "eager" else 2) * inner * a
     return norms + attention + mlp + _inputs_bytes(setup, inner)

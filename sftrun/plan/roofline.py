@@ -4,7 +4,8 @@ Work of the linear layers a token: 2 FLOP a weight forward and 2 for the gradien
 gradient of their own, so LoRA costs 4N where full fine-tuning costs 6N (Kaplan et al., arXiv 2001.08361, sec. 2.1);
 checkpointing repeats the forward pass, +2N.  Attention: 4 × Σ length² × width forward, half of it when causal kernels
 skip the rest, and 2.5 times that backward (FlashAttention-2, arXiv 2307.08691, sec. 4.1).  What is not a matrix
-product is bound by memory (Williams et al., 2009: the roofline).  A small step waits for the launches instead.
+product is bound by memory (Williams et al., 2009: the roofline).  A small step waits for the launches instead, or,
+where those are recorded, for kernels that take their time however little they do.
 """
 
 from typing import Final, NamedTuple
@@ -12,11 +13,13 @@ from typing import Final, NamedTuple
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
 from sftrun.plan import memory
-from sftrun.plan.setup import Setup
+from sftrun.plan.setup import Setup, used
 from sftrun.plan.workload import Batch
 
-# how sharply the larger of GPU and host time wins; at equality the step takes 1.19 times either
-SHARPNESS: Final = 4
+# how sharply the larger of GPU and host time wins; at equality the step takes 1.15 times either
+SHARPNESS: Final = 5
+# they ride in the products of their siblings where adapters are joined (`job.lora_linear`)
+JOINED: Final = ("k_proj", "v_proj", "up_proj")
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
@@ -52,16 +55,19 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
     flops, moved = gpu.bf16_tflops * 1e12, gpu.memory_gb_per_second * 1e9
     product = flops * constants.matmul_efficiency
     share = constants.recompute_share
-    gaps = setup.model.layers * constants.graph_seconds_per_layer if setup.trainer.record_graphs else 0.0
-    return {
+    layers = {
         "linear layers": linear_flops(setup, batch, share) / product,
-        "head": 6 * batch.tokens * setup.head_parameters / product,
-        "attention": attention_flops(setup, batch, share) / (flops * constants.attention_efficiency),
+        "last waves": constants.wave_outputs * wave_flops(setup, share) / product,
+        "attention": attention_flops(setup, batch, share) / (flops * constants.attention_efficiency)
+        + constants.attention_traffic * attention_bytes(setup, batch, share) / moved,
         "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
         "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
         "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
-        "gaps": gaps,
     }
+    busy, least = sum(layers.values()), constants.kernel_share * launch_seconds(setup, constants)
+    logits = batch.tokens * setup.model.vocab_size * setup.activation_bytes
+    head = 6 * batch.tokens * setup.head_parameters / product + constants.head_traffic * logits / moved
+    return {**layers, "short kernels": _soft_max(busy, least) - busy, "head": head}
 
 
 def passes(setup: Setup, recompute_share: float = 1.0) -> float:
@@ -75,6 +81,15 @@ def linear_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> fl
     return 2 * passes(setup, recompute_share) * setup.active_linear_parameters * batch.tokens
 
 
+def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
+    """Of a wave one output wide, for each product: a wave is half full on average when a product ends."""
+    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
+    joined = JOINED if setup.joins_adapters else ()
+    forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in joined)
+    backward = sum(x.out_features * used(setup.model, x) for x in setup.model.linears)
+    return (1 + again) * forward + backward
+
+
 def attention_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
     """By true row lengths where the kernel knows them; a mask makes it compute the whole square, of packed rows too."""
     width = setup.model.attention_heads * setup.model.head_dim
@@ -84,6 +99,13 @@ def attention_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) ->
     forward = (4 if masked else 2) * squares * width
     again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
     return setup.model.layers * forward * (3.5 + again)
+
+
+def attention_bytes(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
+    """One of q, k, v or the output, with what of the forward pass is repeated: short rows are bound by such."""
+    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
+    width = setup.model.attention_heads * setup.model.head_dim
+    return setup.model.layers * batch.tokens * width * setup.activation_bytes * (1 + again / 3.5)
 
 
 def layer_bytes(setup: Setup, batch: Batch) -> float:
@@ -106,9 +128,12 @@ def dequantized_bytes(setup: Setup) -> float:
 
 
 def host_seconds(setup: Setup, constants: StackConstants) -> float:
-    """What the CPU needs to launch one micro-batch, whatever its size; next to nothing where it is a recorded graph."""
-    if setup.trainer.record_graphs:
-        return 0.0
+    """What the CPU needs for one micro-batch, whatever its size: next to nothing where it is a recorded graph."""
+    return 0.0 if setup.trainer.record_graphs else launch_seconds(setup, constants)
+
+
+def launch_seconds(setup: Setup, constants: StackConstants) -> float:
+    """To launch the kernels of one micro-batch one by one."""
     layer = constants.host_seconds_per_layer
     if setup.is_quantized and not setup.trainer.dequantize:
         layer += constants.host_seconds_quantized

@@ -70,3 +70,32 @@ def test_an_older_gpu_is_slower() -> None:
 
 def test_accumulation_repeats_the_micro_batch() -> None:
     assert seconds(compiled(gradient_accumulation_steps=4)) == pytest.approx(4 * seconds(compiled()), rel=0.15)
+
+
+def parts(found: Setup, tokens_a_row: float) -> dict[str, float]:
+    rows = lognormal(tokens_a_row, 2048, 0.01)
+    batch = workload.batch(found.trainer, rows, 100)
+    return roofline.gpu_seconds(found, batch, gpu("H100"), calibration.shipped().stacks[found.stack])
+
+
+def test_short_rows_are_bound_by_what_attention_moves_and_long_ones_by_what_it_computes() -> None:
+    short, long = parts(compiled(), 180), parts(compiled(), 2000)
+    assert short["attention"] < long["attention"] < 4 * short["attention"]  # with eleven times the squares
+    assert long["attention"] < 0.5 * long["linear layers"]
+
+
+def test_the_last_wave_weighs_more_the_smaller_a_product_is() -> None:
+    small, large = (parts(compiled(per_device_train_batch_size=n), 180) for n in (1, 16))
+    assert small["last waves"] == large["last waves"]
+    assert small["last waves"] / small["linear layers"] == pytest.approx(
+        16 * large["last waves"] / large["linear layers"]
+    )
+
+
+def test_kernels_of_a_recorded_step_take_a_share_of_their_launching_at_least() -> None:
+    recorded = compiled(record_graphs=True, packing=False, padding_free=True, per_device_train_batch_size=1)
+    constants = calibration.shipped().stacks["compiled"]
+    batch = workload.batch(recorded.trainer, lognormal(30, 2048, 0.1), 100)
+    busy = sum(roofline.gpu_seconds(recorded, batch, gpu("H100"), constants).values())
+    assert busy > constants.kernel_share * roofline.launch_seconds(recorded, constants)
+    assert roofline.host_seconds(recorded, constants) == 0
