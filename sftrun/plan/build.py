@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import ModelSpec
 from sftrun.facts.models import DataFacts, Facts, Files
-from sftrun.plan import resolve, speed
+from sftrun.plan import lengths, resolve, speed, workload
 from sftrun.plan.decisions import Decisions, Room
 from sftrun.plan.estimate import data_facts
 from sftrun.plan.identity import identity
@@ -61,10 +61,11 @@ def _sequences(recipe: Recipe, train: DataFacts | None) -> int | None:
     if train is None:
         return None
     rows = train.rows * (1 - (recipe.dataset.eval_fraction or 0))
-    if not recipe.trainer.packing:
-        return round(rows)
-    tokens = train.tokens or (train.mean_tokens or 0) * train.rows
-    return math.ceil(tokens / train.rows * rows / recipe.trainer.max_length) if tokens else None
+    size = recipe.trainer.max_length
+    spread = lengths.of(train, size) if recipe.trainer.packing else None
+    if spread is None:
+        return None if recipe.trainer.packing else round(rows)
+    return workload.sequences(spread, rows, size)
 
 
 def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> ModelSpec:

@@ -23,6 +23,7 @@ class Features(NamedTuple):
     layout: str
     checkpointing: bool
     bits: int
+    batch: int
 
 
 class Observation(NamedTuple):
@@ -69,4 +70,5 @@ def alike(one: Features, other: Features) -> bool:
 
 
 def _is_same(one: Features, other: Features) -> bool:
-    return (one.identity, one.gpu, one.gpu_count) == (other.identity, other.gpu, other.gpu_count)
+    exact = ("identity", "gpu", "gpu_count", "batch")
+    return all(getattr(one, name) == getattr(other, name) for name in exact)

@@ -9,11 +9,13 @@ from functools import lru_cache
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
+from sftrun.contract.bins import best_fit
 from sftrun.facts.models import DataFacts
 
 # the standard deviation of log(length) of Alpaca-like rows: mean 177, 99.9 % below 1,100
 DECLARED_SIGMA: Final = 0.7
 BUCKETS: Final = 200
+PACKED_SAMPLE: Final = 4_000
 
 
 class Lengths(NamedTuple):
@@ -59,6 +61,19 @@ def of(facts: DataFacts, max_length: int) -> Lengths | None:
         return _counted(facts.length_counts, max_length)
     mean = facts.mean_tokens or (facts.tokens / facts.rows if facts.tokens and facts.rows else None)
     return None if mean is None else lognormal(mean, max_length)
+
+
+@lru_cache(maxsize=8)
+def packed_share(spread: Lengths, size: int, rows: int) -> float:
+    """How full bins of `size` are when so many rows are packed (thousands stand for more): packed here as there."""
+    count = min(max(rows, 1), PACKED_SAMPLE)
+    drawn, below, at = [], 0.0, 0
+    for length, share in spread.points:
+        below += share
+        upto = min(round(below * count), count)
+        drawn += [math.ceil(length)] * (upto - at)
+        at = max(at, upto)
+    return sum(drawn) / (len(best_fit(drawn, size, 0)) * size)
 
 
 @lru_cache(maxsize=8)

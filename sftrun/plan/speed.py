@@ -147,7 +147,7 @@ def _packed_step(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int 
         return (
             f"a step takes {sequences} sequences of {t.max_length} tokens with as many rows as fit, so steps are fewer"
         )
-    rows = t.max_length / spread.mean * sequences
+    rows = t.max_length * lengths.packed_share(spread, t.max_length, train.rows) / spread.mean * sequences
     words = f"a step takes {sequences} sequences, about {rows:.0f} rows of {spread.mean:.0f} tokens"
     if t.max_steps is not None or steps is None:
         return f"{words}, not {sequences} rows"

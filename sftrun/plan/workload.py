@@ -58,12 +58,12 @@ def workload(
         return None
     rows = train.rows * (1 - eval_fraction)
     eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
-    sequences = math.ceil(rows * spread.mean / trainer.max_length) if trainer.packing else round(rows)
-    steps = total_steps(trainer, sequences, gpus)
+    learnt = sequences(spread, rows, trainer.max_length) if trainer.packing else round(rows)
+    steps = total_steps(trainer, learnt, gpus)
     every = trainer.eval_steps
     rounds = 0 if not eval_rows else max(steps // every, 1) if every else 1
     return Workload(
-        batch=batch(trainer, spread, steps * trainer.gradient_accumulation_steps),
+        batch=batch(trainer, spread, steps * trainer.gradient_accumulation_steps, round(rows)),
         accumulation=trainer.gradient_accumulation_steps,
         steps=steps,
         rows=rows,
@@ -72,6 +72,11 @@ def workload(
         epoch_tokens=rows * spread.mean,
         source=train.source,
     )
+
+
+def sequences(spread: Lengths, rows: float, size: int) -> int:
+    """The bins of `size` tokens that so many rows are packed into."""
+    return math.ceil(rows * spread.mean / (size * lengths.packed_share(spread, size, round(rows))))
 
 
 def total_steps(trainer: TrainerSpec, sequences: int, gpus: int) -> int:
@@ -83,11 +88,12 @@ def total_steps(trainer: TrainerSpec, sequences: int, gpus: int) -> int:
     return math.ceil(an_epoch * trainer.num_train_epochs)
 
 
-def batch(trainer: TrainerSpec, spread: Lengths, batches: float) -> Batch:
-    """The mean and the largest micro-batch over that many."""
+def batch(trainer: TrainerSpec, spread: Lengths, batches: float, rows: int = lengths.PACKED_SAMPLE) -> Batch:
+    """The mean and the largest micro-batch over that many, of data of so many rows."""
     size = trainer.per_device_train_batch_size
     if trainer.packing:
-        return _packed(size * trainer.max_length, spread)
+        share = lengths.packed_share(spread, trainer.max_length, rows)
+        return _packed(size * trainer.max_length, spread, share)
     real = size * spread.mean
     if trainer.padding_free:
         largest = spread.largest_sum(size, batches)
@@ -98,10 +104,10 @@ def batch(trainer: TrainerSpec, spread: Lengths, batches: float) -> Batch:
     return Batch("padded", size, real, size * wide, size * wide * wide, size * widest, size * widest * widest)
 
 
-def _packed(tokens: int, spread: Lengths) -> Batch:
-    rows = tokens / spread.mean
+def _packed(tokens: int, spread: Lengths, share: float) -> Batch:
+    rows = tokens * share / spread.mean
     squares = rows * spread.mean_square
-    return Batch("packed", rows, tokens, tokens, squares, tokens, max(squares, tokens * spread.longest))
+    return Batch("packed", rows, tokens * share, tokens, squares, tokens, max(squares, tokens * spread.longest))
 
 
 def worst_batch(trainer: TrainerSpec) -> Batch:

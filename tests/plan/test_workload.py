@@ -27,10 +27,14 @@ def test_without_padding_only_real_tokens_are_computed() -> None:
     assert found.squares == pytest.approx(2 * TWO.mean_square)
 
 
-def test_packing_fills_every_sequence() -> None:
+def test_packing_fills_sequences_as_far_as_rows_fit() -> None:
     found = workload.batch(trainer(per_device_train_batch_size=4), TWO, 10)
     assert found.tokens == 4 * 2048
-    assert found.rows == pytest.approx(4 * 2048 / 200)
+    # rows of 100 and 300 make 2,000
+    assert found.real_tokens == pytest.approx(4 * 2000, rel=0.005)
+    assert found.rows == pytest.approx(4 * 2000 / 200, rel=0.005)
+    assert lengths.packed_share(Lengths(((1100.0, 1.0),)), 2048, 10) == pytest.approx(1100 / 2048)
+    assert lengths.packed_share(TWO, 2048, 1) == pytest.approx(300 / 2048, abs=0.1)
 
 
 def test_the_largest_batch_is_never_above_the_longest_row_each() -> None:
@@ -54,7 +58,7 @@ def test_without_lengths_there_is_no_workload() -> None:
     assert workload.workload(trainer(), data(), 1) is None
 
 
-@pytest.mark.parametrize(("settings", "steps"), [({}, 13), ({"max_steps": 60}, 60), ({"num_train_epochs": 3.0}, 39)])
+@pytest.mark.parametrize(("settings", "steps"), [({}, 14), ({"max_steps": 60}, 60), ({"num_train_epochs": 3.0}, 42)])
 def test_steps_are_counted_as_the_trainer_counts_them(settings: dict[str, object], steps: int) -> None:
     made = trainer(**settings)
     found = workload.workload(made, data(mean_tokens=204.8, length_counts=((204, 1), (206, 1))), 1)
