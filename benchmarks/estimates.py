@@ -51,7 +51,9 @@ def summary(cells: Sequence[Cell]) -> str:
         "held out, {} of these that the GPU bounds": [cell for cell in held_out if cell not in launched],
         "held out, {} of these that wait for launches": launched,
     }
-    return "\n".join(f"{name.format(len(some))}: {_errors(some)}" for name, some in sets.items() if len(some) > 1)
+    lines = [f"{name.format(len(some))}: {_errors(some)}" for name, some in sets.items() if len(some) > 1]
+    within = sum(fit.is_within(cell, calibration.shipped()) for cell in held_out)
+    return "\n".join([*lines, f"held out, within the range that is shown: {within} of {len(held_out)}"])
 
 
 def _errors(cells: Sequence[Cell]) -> str:

@@ -16,7 +16,8 @@ from cells import Cell, gpu_of
 
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
-from sftrun.plan import memory, roofline
+from sftrun.plan import memory, roofline, time
+from sftrun.plan.learning import Correction
 from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Batch
 
@@ -126,6 +127,14 @@ def seconds(cell: Cell, calibration: Calibration) -> float:
 def is_launch_bound(cell: Cell, calibration: Calibration) -> bool:
     setup, batch, gpu = _inputs(cell)
     return roofline.step(setup, batch, cell.accumulation, gpu, calibration).is_launch_bound
+
+
+def is_within(cell: Cell, calibration: Calibration) -> bool:
+    """Whether the measured step lies in the range that a plan would show."""
+    setup, batch, gpu = _inputs(cell)
+    found = roofline.step(setup, batch, cell.accumulation, gpu, calibration)
+    pace = time.pace(found, gpu, setup, calibration, Correction())
+    return pace.low <= cell.seconds <= pace.high
 
 
 @lru_cache
