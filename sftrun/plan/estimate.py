@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sftrun.contract import preparing
 from sftrun.facts import calibration as calibrations
@@ -51,7 +51,7 @@ def estimate(
         return Estimate(missing=known)
     fits, work = peak(known), _work(known)
     if work is None:
-        return Estimate(memory=fits, missing=_data_missing(plan))
+        return Estimate(memory=fits, missing=_data_missing(plan, known))
     correction = learn(observed, features(plan, known))
     constants = calibration or calibrations.shipped()
     step = roofline.step(known.setup, work.batch, work.accumulation, known.gpu, constants)
@@ -79,9 +79,7 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
             f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them"
         )
     if gpu is None and plan.compute.executor == "local":
-        missing.append(
-            "a GPU of this machine that is known: nothing is rented here; `--gpu` shows what Modal would take"
-        )
+        missing.append("a GPU: this machine has none that estimates know, and none is rented; `--gpu` shows Modal's")
     elif gpu is None:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
     if facts.model is None or gpu is None:
@@ -124,7 +122,9 @@ def data_facts(counted: DataFacts | None, source: Source) -> DataFacts | None:
     rows = counted.rows if counted is not None else source.num_examples
     if rows is None:
         return None
-    return DataFacts(source="declared", format=None, rows=rows, mean_tokens=source.mean_tokens)
+    is_counted = counted is not None and source.mean_tokens is None
+    kind: Literal["counted", "declared"] = "counted" if is_counted else "declared"
+    return DataFacts(source=kind, format=None, rows=rows, mean_tokens=source.mean_tokens)
 
 
 def features(plan: Plan, known: Inputs) -> Features:
@@ -154,7 +154,9 @@ def _work(known: Inputs) -> Workload | None:
     return workload.workload(trainer, known.train, gpus, known.evaluation, known.eval_fraction)
 
 
-def _data_missing(plan: Plan) -> tuple[str, ...]:
+def _data_missing(plan: Plan, known: Inputs) -> tuple[str, ...]:
+    if known.train is not None and known.train.source == "counted":
+        return ("the rows' tokens can't be counted without the tokenizer: give `mean_tokens` of `dataset.train`",)
     source = plan.recipe.dataset.train
     wanted = [name for name in ("num_examples", "mean_tokens") if getattr(source, name) is None]
     keys = " and ".join(f"`{name}`" for name in wanted)

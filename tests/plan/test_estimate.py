@@ -69,6 +69,11 @@ def test_without_data_it_asks_for_what_to_declare() -> None:
     assert found.missing == ("the data can't be read from here: give `mean_tokens` of `dataset.train`",)
     assert found.memory is not None
     assert "max_length" in found.memory.basis
+    rows = DataFacts(source="counted", format=None, rows=10)
+    counted = estimate.estimate(plan_of(census(dataset={"train": {"path": "/out/train.jsonl"}})), facts(train=rows))
+    assert counted.missing == (
+        "the rows' tokens can't be counted without the tokenizer: give `mean_tokens` of `dataset.train`",
+    )
 
 
 def test_counted_data_wins_over_declared() -> None:
