@@ -27,7 +27,8 @@ from sftrun.job.row_attention import row_attention
 NAME = "varlen"
 Kernel = Callable[[Sequence[Tensor], Tensor, int, float | None, int | None], Tensor]
 LARGEST_HEAD = 256  # what FlashAttention 2 holds in registers
-ROW_HEADS = (16, 32, 48, 64, 80, 96, 128)  # what our own kernels do: a power of two or the sum of two
+# what our own kernels do: a power of two or the sum of two (a masked piece came out wrong, by Triton 3.6)
+ROW_HEADS = (16, 32, 48, 64, 80, 96, 128)
 KERNEL_DTYPES = (torch.bfloat16, torch.float16)
 # Bounds are lengthened with empty rows, and the longest row is rounded up: fewer distinct shapes.  Not by much, since
 # the kernel starts a block for each row times each 128 tokens of the longest, and empty ones cost a microsecond each

@@ -31,7 +31,8 @@ class Tiling(NamedTuple):
     registers: int = 0  # at most so many a thread, or as many as the compiler takes
 
 
-# the fastest of `benchmarks/attention.py --sweep` on an H100
+# The fastest of `benchmarks/attention.py --sweep` on an H100.  Not one stage: where a head is two pieces, Triton 3.6
+# makes code of it that leaves its shared memory
 FORWARD = Tiling(64, 32, 4, 3, registers=128)
 BACKWARD_QUERY = BACKWARD_KEY = Tiling(64, 32, 4, 3)
 LOG2_E = 1.4426950408889634
