@@ -46,6 +46,8 @@ def begin(accelerator: Accelerator, model: Any) -> Any:
     """
     _send_buffers(model, accelerator.device)
     model = fsdp2_prepare_model(accelerator, model)
+    if accelerator.device.type == "cuda":
+        torch.cuda.empty_cache()  # whole weights were there, and NCCL takes its memory from outside of torch's
     register_fsdp_forward_method(model, "generate")
     plain: Callable[..., Any] = accelerator.prepare
 

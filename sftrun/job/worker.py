@@ -67,11 +67,11 @@ class Work:
         from sftrun.job import build, callbacks, fast_path
 
         trainer, watcher = build.trainer(spec, self.channel, tokenizer, data, weights)
-        callbacks.forget_peak_memory()
         total_steps = build.total_steps(trainer)
         total, trainable = model.count_parameters(trainer.model)
         if spec.trainer.fsdp:
             trainer.spread_weights()
+        callbacks.forget_peak_memory()
         self.channel.say(
             events.ModelReady(
                 parameters=total, trainable_parameters=trainable, total_steps=total_steps, first_step=self.step
