@@ -96,7 +96,7 @@ def _shrinking(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], 
         }
         yield halved, True
         yield {**less, **halved}, True
-    if not t.optim.endswith("8bit"):
+    if not t.optim.endswith("8bit") and not t.fsdp:
         yield {"trainer.optim": "adamw_8bit"}, False
     yield from _shorter(t.max_length, less)
     if plan.quantization is None and plan.lora is not None:
