@@ -17,7 +17,8 @@ from accelerate.utils.fsdp_utils import fsdp2_prepare_model
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from sftrun.job.failures import JobFailure
 
@@ -139,8 +140,11 @@ def _share(value: Any, weight: Tensor) -> Any:
     """Of what has the weight's shape, the part that this process holds of the weight."""
     if not isinstance(weight, DTensor) or not isinstance(value, Tensor) or value.shape != weight.shape:
         return value
-    whole = value.to(weight.device)
-    return distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None)
+    mesh, placements = weight.device_mesh, weight.placements
+    sizes, begins = compute_local_shape_and_global_offset(weight.shape, mesh, placements)
+    mine = value[tuple(slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))]
+    mine = mine.to(weight.device, copy=True)  # a view would keep the whole
+    return DTensor.from_local(mine, mesh, placements, run_check=False, shape=weight.shape, stride=weight.stride())
 
 
 def _saved_names(model: Any, trained: Mapping[str, Tensor]) -> dict[str, tuple[str, Tensor]]:
