@@ -159,7 +159,7 @@ def _cost(
     plan: Plan, facts: Facts, known: Inputs, work: Workload, pace: Pace, correction: Correction, constants: Calibration
 ) -> CostEstimate:
     is_modal = plan.compute.executor == "modal"
-    parts = time.stages(known.setup, work, pace, plan.samples, constants, has_image=is_modal)
+    parts = time.stages(known.setup, work, pace, plan.samples, constants, known.gpu, has_image=is_modal)
     tries = time.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
         parts = (*parts, time.again(parts, tries))

@@ -70,3 +70,17 @@ def test_an_older_gpu_is_slower() -> None:
 
 def test_accumulation_repeats_the_micro_batch() -> None:
     assert seconds(compiled(gradient_accumulation_steps=4)) == pytest.approx(4 * seconds(compiled()), rel=0.15)
+
+
+def test_spread_weights_are_fetched_in_each_pass_of_each_micro_batch() -> None:
+    shared, whole = (setup(nf4=False, gpus=4, fsdp=is_spread) for is_spread in (True, False))
+    once = roofline.fetch_seconds(shared, gpu())
+    assert once == pytest.approx(0.75 * 3_623_878_656 * 2 / roofline.NVLINK_BYTES)
+    assert roofline.fetch_seconds(whole, gpu()) == 0.0
+
+    def more(found: Setup) -> float:
+        batch = workload.worst_batch(found.trainer)
+        one, two = (roofline.step(found, batch, n, gpu(), calibration.shipped()).seconds for n in (1, 2))
+        return two - one
+
+    assert more(shared) - more(whole) == pytest.approx(2 * once, rel=1e-6)
