@@ -53,9 +53,12 @@ def begin(accelerator: Accelerator, model: Any) -> Any:
     plain: Callable[..., Any] = accelerator.prepare
 
     def prepare(*given: Any, **options: Any) -> Any:
-        if given[0] is model:
-            return given if len(given) > 1 else model
-        return plain(*given, **options)
+        if given[0] is not model:
+            return plain(*given, **options)
+        if len(given) == 1:
+            return model
+        accelerator._models, accelerator._optimizers = [model], list(given[1:])  # a training begins by forgetting them
+        return given
 
     accelerator.prepare = prepare
     return model
