@@ -22,8 +22,6 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 from sftrun.job.failures import JobFailure
 
-INDEX = "*.safetensors.index.json"
-
 
 def set_up(accelerator: Accelerator, options: dict[str, Any]) -> None:
     """Make it FSDP on a CPU too, and add up gradients in 32 bits; `options`: the plugin's."""
