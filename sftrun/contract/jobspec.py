@@ -99,6 +99,7 @@ class TrainerSpec(Strict):
     compile_layers: bool = False
     dequantize: bool = False
     record_graphs: bool = False
+    fsdp: bool = False
     bf16: bool = True
     fp16: bool = False
     assistant_only_loss: bool | None = None

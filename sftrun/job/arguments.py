@@ -6,7 +6,7 @@ has its marker, so that `save_total_limit` never leaves the run without a whole 
 """
 
 from sftrun.contract import graphs
-from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, TrainerSpec
+from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, Scalar, TrainerSpec
 
 Arguments = dict[str, object]
 LOADERS = 2  # processes that collate
@@ -41,6 +41,7 @@ ELSEWHERE = {
     "compile_layers": "fast_path",
     "dequantize": "fast_path",
     "record_graphs": "fast_path",
+    "fsdp": "here",
     "assistant_only_loss": "tokens",
     "completion_only_loss": "tokens",
     "eval_steps": "here",
@@ -57,6 +58,8 @@ TOKENISING = (
     "pad_token",
     "dataset_num_proc",
 )
+# Fields of `trainer.extra` that are merged with ours.
+ELSEWHERE_IN_EXTRA = (*TOKENISING, "fsdp_config")
 
 
 def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool = False) -> Arguments:
@@ -88,10 +91,12 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool 
     arguments |= _evaluation(trainer, has_eval)
     if has_gpu and trainer.engine == "trl":
         arguments |= _loading(trainer)
+    if trainer.fsdp:
+        arguments |= _spreading(spec)
     if trainer.use_liger_kernel:
         # TRL's own fused head computes the loss; Liger's would replace the forward it lives in
         arguments["liger_kernel_config"] = {"fused_linear_cross_entropy": False}
-    return arguments | {key: value for key, value in trainer.extra.items() if key not in TOKENISING}
+    return arguments | {key: value for key, value in trainer.extra.items() if key not in ELSEWHERE_IN_EXTRA}
 
 
 def lora_config(lora: LoraSpec) -> Arguments:
@@ -110,11 +115,19 @@ def lora_config(lora: LoraSpec) -> Arguments:
     }
 
 
-def bnb_config(quantization: QuantizationSpec) -> Arguments:
-    """Keyword arguments of transformers' BitsAndBytesConfig; types go by name."""
+def bnb_config(quantization: QuantizationSpec, trainer: TrainerSpec | None = None) -> Arguments:
+    """Keyword arguments of transformers' BitsAndBytesConfig; types go by name.
+
+    FSDP spreads what is of a floating type, and casts it to the type of the step: 4-bit weights lie in that one, as the
+    bits that they are.
+    """
     if quantization.load_in_8bit:
         return {"load_in_8bit": True}
-    return quantization.model_dump(exclude={"load_in_8bit"})
+    arguments = quantization.model_dump(exclude={"load_in_8bit"})
+    if trainer is not None and trainer.fsdp:
+        step = "bfloat16" if trainer.bf16 else "float16" if trainer.fp16 else quantization.bnb_4bit_compute_dtype
+        arguments["bnb_4bit_quant_storage"] = step
+    return arguments
 
 
 def _loading(trainer: TrainerSpec) -> Arguments:
@@ -130,6 +143,15 @@ def _loading(trainer: TrainerSpec) -> Arguments:
     elif trainer.compile_layers and trainer.padding_free:
         arguments["pad_to_multiple_of"] = graphs.TOKENS
     return arguments
+
+
+def _spreading(spec: JobSpec) -> Arguments:
+    """FSDP2.  Unquantised weights are read by the first process alone and sent out by shares."""
+    given = spec.trainer.extra.get("fsdp_config")
+    options: dict[str, Scalar] = {"version": 2, "cpu_ram_efficient_loading": spec.quantization is None}
+    for key, value in given.items() if isinstance(given, dict) else ():
+        options[key.removeprefix("fsdp_")] = value
+    return {"fsdp": True, "fsdp_config": options}
 
 
 def _evaluation(trainer: TrainerSpec, has_eval: bool) -> Arguments:

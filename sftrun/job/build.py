@@ -87,6 +87,6 @@ def _model(spec: JobSpec) -> Loaded:
         from sftrun.job import unsloth_engine
 
         return unsloth_engine.load(spec), None
-    base = model.load_model(spec.model, spec.quantization)
+    base = model.load_model(spec.model, spec.quantization, spec.trainer)
     fast_path.require_attention(spec, base)
     return base, None if spec.lora is None else model.lora_config(spec.lora)

@@ -84,7 +84,7 @@ def plain_because(spec: JobSpec) -> str | None:
         "`use_dora` scales each output": lora.use_dora,
         "`bias` trains the frozen layers' biases": lora.bias != "none",
         "8-bit weights are bitsandbytes' own": quantization is not None and quantization.load_in_8bit,
-        "the weights are spread over GPUs": bool(wanted.extra.get("fsdp")),
+        "the weights are spread over GPUs": wanted.fsdp,
         f"the weights compute in {weights}, the step in {step}": weights != step,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -5,7 +5,7 @@ accuracy), and the GPU stands still from each answer to the next launch.  All of
 says which positions are learnt (`LearntCollator`), and the head reads those.  What is computed is TRL's: the same
 kernel, the same mean over the step's tokens.  Entropy and accuracy, which only TRL's log shows, are left out.
 
-`install` says where that can't be: logits that are capped or scaled, losses other than `nll`, weights spread over GPUs.
+`install` says where that can't be: logits that are capped or scaled, losses other than `nll`.
 """
 
 import types
@@ -42,7 +42,7 @@ def install(trainer: Any) -> bool:
     config, args = model.config.get_text_config(), trainer.args
     scaled = any(getattr(config, name, None) is not None for name in SCALES)
     other = args.loss_type != "nll" or trainer.label_smoother is not None or trainer.compute_loss_func is not None
-    if scaled or other or trainer.aux_loss_enabled or trainer.is_fsdp_enabled:
+    if scaled or other or trainer.aux_loss_enabled:
         return False
     plain = model.forward
 

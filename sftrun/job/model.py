@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sftrun import builtin
-from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec
+from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.job import arguments
 from sftrun.job.failures import DENIED, JobFailure, translate
 
@@ -61,8 +61,8 @@ def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any
     return tokenizer
 
 
-def load_model(model: ModelSpec, quantization: QuantizationSpec | None) -> Any:
-    """The base model on its device, quantised if asked."""
+def load_model(model: ModelSpec, quantization: QuantizationSpec | None, trainer: TrainerSpec | None = None) -> Any:
+    """The base model on its device, quantised if asked; where `trainer` spreads it, as `spread` wants to have it."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     name = locate(model)
@@ -77,10 +77,10 @@ def load_model(model: ModelSpec, quantization: QuantizationSpec | None) -> Any:
         "attn_implementation": model.attn_implementation,
         "trust_remote_code": model.trust_remote_code,
         "use_safetensors": model.use_safetensors or None,
-        "device_map": _device_map(quantization),
+        "device_map": _device_map(quantization, trainer is not None and trainer.fsdp),
     }
     if quantization is not None:
-        options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization))
+        options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization, trainer))
     loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
     _keep_trainable(loaded)
     return loaded
@@ -134,7 +134,9 @@ def _keep_trainable(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _device_map(quantization: QuantizationSpec | None) -> dict[str, Any] | None:
+def _device_map(quantization: QuantizationSpec | None, is_spread: bool) -> dict[str, Any] | None:
+    if is_spread and quantization is None:  # the first process reads the weights, the others get their shares
+        return {"": "cpu" if os.environ.get("LOCAL_RANK", "0") == "0" else "meta"}
     if has_gpu():
         return {"": int(os.environ.get("LOCAL_RANK", "0"))}
     return {"": "cpu"} if quantization is not None else None

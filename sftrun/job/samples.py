@@ -28,9 +28,13 @@ def generate(
     max_new_tokens: int,
     temperature: float = 0.0,
     has_special_tokens: bool = False,
+    is_spread: bool = False,
     between: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
-    """The answers, in order.  Leaves the model's mode and the random states as they were."""
+    """The answers, in order.  Leaves the model's mode and the random states as they were.
+
+    `is_spread`: each process has a part of the weights, and all go on until the last one's answers are complete.
+    """
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature:
         sampling = {"do_sample": True, "temperature": temperature}
@@ -39,7 +43,12 @@ def generate(
         with _resting(model):
             batch = _encode(tokenizer, prompts[begin : begin + BATCH], has_special_tokens).to(model.device)
             output = model.generate(
-                **batch, **sampling, max_new_tokens=max_new_tokens, pad_token_id=tokenizer.pad_token_id, use_cache=True
+                **batch,
+                **sampling,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                use_cache=True,
+                synced_gpus=is_spread,
             )
         answers = output[:, batch["input_ids"].shape[1] :]
         yield from (text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))

@@ -32,13 +32,18 @@ CODE_MODEL = """from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained("PATH")"""
 
 
-def save(spec: JobSpec, model: Any, tokenizer: Any, marker: OutputMarker) -> str | None:
-    """Write adapter (or model), tokenizer, card and marker; returns where what stood there was moved, if foreign."""
+def save(
+    spec: JobSpec, model: Any, tokenizer: Any, marker: OutputMarker, weights: dict[str, Any] | None = None
+) -> str | None:
+    """Write adapter (or model), tokenizer, card and marker; returns where what stood there was moved, if foreign.
+
+    `weights`: those that were trained, where the model holds but a share of each.
+    """
     output = Path(spec.output_dir)
     partial = output.with_name(f"{output.name}.partial-{spec.run_id}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(str(partial))
+    model.save_pretrained(str(partial), state_dict=weights)
     tokenizer.save_pretrained(str(partial))
     (partial / "README.md").write_text(card(marker))
     (partial / MARKER).write_text(json.dumps(marker, indent=1) + "\n")

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import checkpoints, head
+from sftrun.job import checkpoints, head, spread
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.tokens import IGNORED
@@ -32,6 +33,8 @@ __all__ = ["STATE", "JobTrainer", "SFTConfig"]
 class JobTrainer(SFTTrainer):
     """`seconds_paused` and `seconds_waiting` are for the callbacks' rates: evaluation and saving, and data."""
 
+    model: Any
+
     def __init__(self, spec: JobSpec, channel: Channel, **options: Any) -> None:
         self.spec, self.channel = spec, channel
         self.seconds_paused = 0.0
@@ -41,6 +44,18 @@ class JobTrainer(SFTTrainer):
         self.has_lean_head = spec.trainer.engine == "trl" and head.install(self)
         self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp:
+            spread.set_up(self.accelerator, self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
+
+    def spread_weights(self) -> None:
+        """Share the weights out among the processes; an evaluation and all else then find them so."""
+        self.model = self.model_wrapped = spread.begin(self.accelerator, self.model)
+        self.optimizer = self.accelerator.prepare_optimizer(self.create_optimizer())
+        self.channel.note(spread.summary(self.model))
 
     def get_batch_samples(self, *arguments: Any, **options: Any) -> Any:
         begin = time.perf_counter()
@@ -54,6 +69,8 @@ class JobTrainer(SFTTrainer):
     ) -> Any:
         """The loss of `head` where it is TRL's, else TRL's own; counts the tokens that somebody wrote."""
         tokens = inputs.pop(head.TOKENS, 0)
+        if self.is_fsdp_enabled:
+            spread.fetch_head(self.model)
         if self.has_lean_head and not return_outputs:
             processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
             loss = head.loss(model, inputs, num_items_in_batch, processes)
@@ -116,6 +133,42 @@ class JobTrainer(SFTTrainer):
         self.seconds_paused += seconds
         self.channel.say(events.Checkpoint(step=self.state.global_step, path=str(path), seconds=round(seconds, 3)))
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As one process would save it."""
+        if not self.is_fsdp_enabled:
+            return super().save_model(output_dir, _internal_call)
+        weights = spread.gather(self.model, self.args.should_save)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=weights)
+        return None
+
+    def trained_weights(self) -> dict[str, torch.Tensor] | None:
+        """Whole, in the type that they were loaded in; None where the model has them.  All processes must ask."""
+        if not self.is_fsdp_enabled:
+            return None
+        weights = spread.gather(self.model, self.is_world_process_zero())
+        return {name: weight.to(self.adapter_dtypes[name]) for name, weight in weights.items()}
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            return super()._save_optimizer_and_scheduler(output_dir)
+        state = spread.gather_state(self.optimizer.state_dict(), self.args.should_save)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+        return None
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.is_fsdp_enabled or checkpoint is None:
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        state, schedule = (
+            torch.load(Path(checkpoint) / name, map_location="cpu", mmap=True, weights_only=True)
+            for name in (OPTIMIZER_NAME, SCHEDULER_NAME)
+        )
+        spread.restore_state(self.optimizer, state)
+        self.lr_scheduler.load_state_dict(schedule)
+        return None
+
     def _log_state(self, window_loss: float) -> dict[str, float]:
         return {
             "window_loss": window_loss,
@@ -143,13 +196,17 @@ class JobTrainer(SFTTrainer):
         state = json.loads((Path(checkpoint) / STATE).read_text())
         return (state["total_loss"] + state["window_loss"]) / max(1, self.state.global_step)
 
-    def _load_from_checkpoint(self, *arguments: Any, **options: Any) -> None:
-        super()._load_from_checkpoint(*arguments, **options)
-        self._restore_dtypes()
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.is_fsdp_enabled:
+            return spread.restore(self.model, resume_from_checkpoint)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        return self._restore_dtypes()
 
     def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled:
+            return spread.restore(self.model, self.state.best_model_checkpoint)
         super()._load_best_model()
-        self._restore_dtypes()
+        return self._restore_dtypes()
 
     def _save_rng_state(self, output_dir: str) -> None:
         """transformers', with the files of other machines brought to the first one, whose disk is kept."""

@@ -67,9 +67,11 @@ class Work:
         from sftrun.job import build, callbacks, fast_path
 
         trainer, watcher = build.trainer(spec, self.channel, tokenizer, data, weights)
-        callbacks.forget_peak_memory()
         total_steps = build.total_steps(trainer)
         total, trainable = model.count_parameters(trainer.model)
+        if spec.trainer.fsdp:
+            trainer.spread_weights()
+        callbacks.forget_peak_memory()
         self.channel.say(
             events.ModelReady(
                 parameters=total, trainable_parameters=trainable, total_steps=total_steps, first_step=self.step
@@ -153,8 +155,8 @@ class Work:
             raise JobStopped
 
     def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: DataFormat) -> None:
-        wanted = self.spec.samples
-        if not wanted.prompts or self.channel.rank != 0:
+        wanted, is_spread = self.spec.samples, self.spec.trainer.fsdp
+        if not wanted.prompts or (self.channel.rank != 0 and not is_spread):
             return
         from sftrun.job import samples
 
@@ -168,6 +170,7 @@ class Work:
             max_new_tokens=wanted.max_new_tokens,
             temperature=wanted.temperature,
             has_special_tokens=form == "messages",
+            is_spread=is_spread,
             between=self._check_stop,
         )
         for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
@@ -176,8 +179,9 @@ class Work:
     def _save(self, trainer: Any, tokenizer: Any, form: DataFormat, end: events.Finished) -> None:
         from sftrun.job import save
 
+        weights = trainer.trained_weights()
         if trainer.is_world_process_zero():
-            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, form, end))
+            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, form, end), weights)
             if moved is not None:
                 self.channel.note(
                     f"no run's files stood in the output folder: they are in {moved} now", is_warning=True

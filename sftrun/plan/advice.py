@@ -145,7 +145,7 @@ def _smaller(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
         yield {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}, True
-    if not t.optim.endswith("8bit"):
+    if not t.optim.endswith("8bit") and not t.fsdp:
         yield {"trainer.optim": "adamw_8bit"}, False
     while length > SHORTEST_ROWS:
         length //= 2

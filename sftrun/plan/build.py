@@ -9,18 +9,25 @@ from pathlib import Path, PurePosixPath
 from sftrun.contract.jobspec import ModelSpec
 from sftrun.facts.models import DataFacts, Facts, Files
 from sftrun.plan import lengths, resolve, speed, workload
-from sftrun.plan.decisions import Decisions, Room
+from sftrun.plan.decisions import Chosen, Decisions, Room
 from sftrun.plan.estimate import data_facts
 from sftrun.plan.identity import identity
 from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
-from sftrun.plan.room import room
+from sftrun.plan.room import fsdp, may_spread, room
 from sftrun.recipe.models import Recipe, Source
 
 
 def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
     """Decide everything.  `folders` holds the folder that each relative path of the recipe is relative to."""
     plan = _build(recipe, facts, folders, Room())
-    return _build(recipe, facts, folders, room(plan, facts)) if plan.compute.gpu_count else plan
+    if not plan.compute.gpu_count:
+        return plan
+    spread = None
+    if may_spread(plan):
+        other = _build(recipe, facts, folders, Room(fsdp=Chosen(True, "")))
+        spread = fsdp(plan, other, facts)
+        plan = plan if spread is None else other
+    return _build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread))
 
 
 def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room) -> Plan:

@@ -29,6 +29,7 @@ class Room(NamedTuple):
     dequantize: Chosen | None = None
     at_once: Chosen | None = None
     record_graphs: Chosen | None = None
+    fsdp: Chosen | None = None
 
 
 class Device(NamedTuple):

@@ -166,7 +166,8 @@ def _data_missing(plan: Plan, known: Inputs) -> tuple[str, ...]:
 def _cost(
     plan: Plan, facts: Facts, known: Inputs, work: Workload, pace: Pace, correction: Correction, constants: Calibration
 ) -> CostEstimate:
-    parts = time.stages(known.setup, work, pace, plan.samples, constants, _place(plan, facts, known, work))
+    place = _place(plan, facts, known, work)
+    parts = time.stages(known.setup, work, pace, plan.samples, constants, known.gpu, place)
     tries = time.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
         parts = (*parts, time.again(parts, tries))

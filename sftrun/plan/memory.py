@@ -24,7 +24,8 @@ RECORDING_GB: Final = 0.7
 REACH: Final = 3.5
 # share of what comes and goes that torch's allocator holds but can't use
 SLACK: Final = 0.04
-OUTSIDE_ALLOCATOR: Final = ("CUDA context", "allocator slack", "graphs' pool")
+# besides what comes before training
+OUTSIDE_ALLOCATOR: Final = ("CUDA context", "allocator slack", "graphs' pool", "loading")
 
 # bytes of optimiser state a trained parameter; `p` means as wide as the parameter itself
 STATE_BYTES: Final[dict[str, tuple[float, float]]] = {
@@ -76,8 +77,13 @@ def estimate(
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
     # a step that is not recorded (yet) finds no room in what the graphs compute in, even while they rest
     pool = moving if setup.trainer.record_graphs else 0.0
-    rows = (*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool))
+    rows = [*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool)]
+    if setup.sharding == "fsdp":
+        rows.insert(1, ("layers fetched", _fetched_bytes(setup)))
     total = sum(size for _, size in rows)
+    if (loading := loading_bytes(setup) + context) > total:
+        rows.append(("loading", loading - total))
+        total = loading
     return MemoryEstimate(
         peak_gb=round(total / GB, 2),
         capacity_gb=gpu.memory_gb,
@@ -93,13 +99,23 @@ def allocated_gb(found: MemoryEstimate) -> float:
 
 def weights_bytes(setup: Setup) -> float:
     """Linear layers as quantised, all else in the model's dtype; a copy in 16 bits where they are dequantised once."""
+    if setup.sharding == "fsdp":
+        return _spread_bytes(setup)
     rest = (setup.model.parameters - setup.linear_parameters) * setup.weight_bytes
     stored = setup.linear_parameters * quantized_bytes(setup) + rest
     if setup.is_quantized and setup.trainer.dequantize:
         stored += copies_bytes(setup)
     elif setup.bits == 4 and setup.joins_adapters:
         stored += setup.linear_parameters * 4 / 64  # the scales once more, in fp32, for one kernel to unpack
-    return _sharded(setup, stored) + _gathered(setup)
+    return stored
+
+
+def loading_bytes(setup: Setup) -> float:
+    """FSDP's 4-bit weights are quantised whole on each GPU and shared out then; others come by shares."""
+    if setup.sharding != "fsdp" or setup.bits != 4:
+        return 0.0
+    rest = (setup.model.parameters - setup.linear_parameters) * setup.weight_bytes
+    return setup.linear_parameters * quantized_bytes(setup) + rest
 
 
 def copies_bytes(setup: Setup) -> float:
@@ -240,8 +256,18 @@ def _sharded(setup: Setup, size: float) -> float:
     return size / setup.gpus if setup.sharding == "fsdp" else size
 
 
-def _gathered(setup: Setup) -> float:
-    """FSDP holds the layer at work whole, and the next one that it fetches."""
-    if setup.sharding != "fsdp":
-        return 0.0
-    return 2 * setup.linear_parameters / max(setup.model.layers, 1) * quantized_bytes(setup)
+def _spread_bytes(setup: Setup) -> float:
+    """A share of all weights; 4-bit weights' scales stay whole."""
+    width = setup.weight_bytes if setup.lora is not None else setup.trainable_bytes
+    rest = (setup.model.parameters - setup.linear_parameters) * width
+    linear = setup.linear_parameters * (0.5 if setup.bits == 4 else width)
+    scales = setup.linear_parameters * (quantized_bytes(setup) - 0.5) if setup.bits == 4 else 0.0
+    return _sharded(setup, linear + rest) + scales
+
+
+def _fetched_bytes(setup: Setup) -> float:
+    """FSDP holds whole the layer at work, the next one and the head; where they are trained, gradients of one each."""
+    moved = 0.5 if setup.bits == 4 else setup.activation_bytes
+    layer = setup.linear_parameters / max(setup.model.layers, 1) * moved
+    head = setup.head_parameters * setup.activation_bytes
+    return 2 * layer + head + (layer + head if setup.lora is None else 0.0)

@@ -15,6 +15,8 @@ from sftrun.plan.decisions import Decisions, Device, Room
 from sftrun.plan.models import ComputePlan
 from sftrun.recipe.models import Recipe
 
+FSDP_KEYS = ("fsdp", "fsdp_config")  # of `trainer.extra`: on one GPU transformers refuses them
+
 
 def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
     """Where it runs, and on what."""
@@ -113,7 +115,8 @@ def trainer(
     """
     t = recipe.trainer
     bf16, fp16 = _precision(recipe, device, said)
-    compiled = speed.compile_layers(recipe, device, kernel, steps, said)
+    is_spread = speed.fsdp(recipe, device, room, said)
+    compiled = speed.compile_layers(recipe, device, kernel, steps, is_spread, said)
     rows, accumulation = speed.micro_batches(recipe, room, said)
     return TrainerSpec(
         engine=t.engine,
@@ -136,6 +139,7 @@ def trainer(
         compile_layers=compiled,
         dequantize=speed.dequantize(room, said),
         record_graphs=speed.record_graphs(room, said),
+        fsdp=is_spread,
         bf16=bf16,
         fp16=fp16,
         assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
@@ -147,12 +151,13 @@ def trainer(
         load_best_model_at_end=t.load_best_model_at_end,
         seed=t.seed,
         report_to=() if t.report_to == "none" else t.report_to,
-        extra=_thawed(t.extra),
+        extra=_thawed(t.extra, () if is_spread else FSDP_KEYS),
     )
 
 
-def _thawed(extra: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in extra.items()}
+def _thawed(extra: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    kept = {key: value for key, value in extra.items() if key not in left_out}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 
 def _epochs(recipe: Recipe, said: Decisions) -> float:

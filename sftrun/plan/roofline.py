@@ -46,7 +46,7 @@ def step(setup: Setup, batch: Batch, accumulation: int, gpu: Gpu, calibration: C
     parts = gpu_seconds(setup, batch, gpu, constants)
     host = host_seconds(setup, constants)
     total = _soft_max(accumulation * sum(parts.values()), accumulation * host + constants.host_seconds_per_step)
-    total += optimizer_seconds(setup, gpu) + _exchange(setup, gpu)
+    total += optimizer_seconds(setup, gpu) + _exchange(setup, gpu, accumulation)
     return StepTime(total, parts, host)
 
 
@@ -148,22 +148,35 @@ def optimizer_seconds(setup: Setup, gpu: Gpu) -> float:
     return moved / (gpu.memory_gb_per_second * 1e9)
 
 
-def _exchange(setup: Setup, gpu: Gpu) -> float:
-    """Gradients round the ring (DDP), or weights twice and gradients once (FSDP); overlap is not counted on.
+def fetch_seconds(setup: Setup, gpu: Gpu) -> float:
+    """What FSDP needs to fetch every layer once; 0 where each GPU has them whole."""
+    if setup.sharding != "fsdp":
+        return 0.0
+    share = (setup.gpus - 1) / setup.gpus
+    return share * setup.linear_parameters * memory.quantized_bytes(setup) / _link(setup, gpu)
+
+
+def _exchange(setup: Setup, gpu: Gpu, accumulation: int) -> float:
+    """Gradients round the ring (DDP), or once and the weights in each pass (FSDP); overlap is not counted on.
 
     A ring moves 2 (n − 1) / n of the gradients through each GPU (Patarasuk & Yuan, 2009), as fast as its slowest link.
     """
     if setup.sharding == "one":
         return 0.0
-    speed = NVLINK_BYTES if gpu.memory_gb_per_second > 1500 and gpu.compute_capability[0] != 12 else PCIE_BYTES
-    if setup.nodes > 1:
-        speed = min(speed, RDMA_BYTES if setup.wants_rdma else NETWORK_BYTES)
     share = (setup.gpus - 1) / setup.gpus
-    gradients = setup.trainable_parameters * setup.trainable_bytes
+    gradients = share * setup.trainable_parameters * setup.trainable_bytes / _link(setup, gpu)
     if setup.sharding == "ddp":
-        return 2 * share * gradients / speed
-    weights = setup.linear_parameters * memory.quantized_bytes(setup)
-    return share * (gradients + passes(setup) * weights) / speed
+        return 2 * gradients
+    times = 3 if setup.trainer.gradient_checkpointing else 2
+    return gradients + accumulation * times * fetch_seconds(setup, gpu)
+
+
+def _link(setup: Setup, gpu: Gpu) -> float:
+    """Bytes a second from one GPU to another, by the slowest link."""
+    speed = NVLINK_BYTES if gpu.memory_gb_per_second > 1500 and gpu.compute_capability[0] != 12 else PCIE_BYTES
+    if setup.nodes == 1:
+        return speed
+    return min(speed, RDMA_BYTES if setup.wants_rdma else NETWORK_BYTES)
 
 
 def _soft_max(one: float, other: float) -> float:

@@ -12,6 +12,7 @@ from sftrun.plan.decisions import Chosen, Room
 from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
 from sftrun.plan.setup import Setup
+from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
 SMALL_TOKENS = 4096  # a step of fewer waits for its launches
@@ -39,6 +40,33 @@ def room(plan: Plan, facts: Facts) -> Room:
         at_once=at_once,
         record_graphs=_recorded(merged),
     )
+
+
+def may_spread(plan: Plan) -> bool:
+    """Whether FSDP is to be thought of: several GPUs of one machine, and nothing that it can't do or that says no."""
+    trainer, written = plan.trainer, plan.recipe.trainer.extra
+    if plan.compute.gpu_count < 2 or plan.compute.nodes > 1 or trainer.engine != "trl" or trainer.fp16:
+        return False
+    in_8bit = plan.quantization is not None and plan.quantization.load_in_8bit
+    return not in_8bit and trainer.optim in SPREAD_OPTIMIZERS and not {"fsdp", "deepspeed"} & set(written)
+
+
+def fsdp(plan: Plan, other: Plan, facts: Facts) -> Chosen | None:
+    """Where the weights are to be spread: `plan`, with all of them on each GPU, does not fit, and `other` does."""
+    whole, shared = _least(plan, facts), _least(other, facts)
+    if whole is None or shared is None or whole.fits or not shared.fits:
+        return None
+    words = f"{shared.peak_gb:.0f} GB a GPU, not {whole.peak_gb:.0f} GB as with all weights on each; a GPU has "
+    return Chosen(True, f"{words}{shared.capacity_gb:.0f} GB")
+
+
+def _least(plan: Plan, facts: Facts) -> MemoryEstimate | None:
+    """The peak by the choices that need least."""
+    known = inputs(plan, facts)
+    if not isinstance(known, Inputs):
+        return None
+    again = plan.trainer.gradient_checkpointing or plan.recipe.trainer.gradient_checkpointing == "auto"
+    return peak(_with(known, gradient_checkpointing=again, dequantize=False))
 
 
 def is_copyable(setup: Setup) -> bool:

@@ -32,7 +32,7 @@ class Setup(NamedTuple):
     def sharding(self) -> Sharding:
         if self.gpus <= 1:
             return "one"
-        return "fsdp" if self.trainer.extra.get("fsdp") else "ddp"
+        return "fsdp" if self.trainer.fsdp else "ddp"
 
     @property
     def wants_rdma(self) -> bool:
@@ -42,6 +42,8 @@ class Setup(NamedTuple):
     def joins_adapters(self) -> bool:
         """Whether LoRA's products ride in the frozen weights' (`job.lora_linear`): plain LoRA beside our attention."""
         if self.lora is None or self.trainer.engine != "trl" or self.spec.attn_implementation != "varlen":
+            return False
+        if self.sharding == "fsdp":
             return False
         return not self.lora.lora_dropout and not self.lora.use_dora and self.lora.bias == "none"
 
@@ -114,8 +116,10 @@ class Setup(NamedTuple):
 
     @property
     def trainable_bytes(self) -> int:
-        """Of one trained parameter."""
-        return self.weight_bytes if self.lora is None else self.adapter_bytes
+        """Of one trained parameter; FSDP keeps weights that are computed in 16 bits in 32."""
+        if self.lora is not None:
+            return self.adapter_bytes
+        return 4 if self.sharding == "fsdp" and self.activation_bytes == 2 else self.weight_bytes
 
     def trains(self, names: tuple[str, ...]) -> bool:
         """Whether any linear layer of these names needs its input for a gradient."""
@@ -125,13 +129,15 @@ class Setup(NamedTuple):
 
 
 def stack_of(trainer: TrainerSpec, spec: ModelSpec) -> Stack:
-    """The code that runs a step under these settings: `fused` has LoRA's products joined, but layers not compiled."""
+    """The code that runs a step: `fused` has LoRA's products joined, which FSDP leaves PEFT's, but plain layers."""
     if trainer.engine == "unsloth":
         return "unsloth"
     if trainer.compile_layers:
         return "compiled"
     if trainer.use_liger_kernel:
         return "liger"
+    if trainer.fsdp:
+        return "eager"
     return "fused" if spec.attn_implementation == "varlen" or trainer.dequantize else "eager"
 
 

@@ -25,7 +25,20 @@ def attention(recipe: Recipe, device: Device, model: ModelFacts | None, said: De
     return value
 
 
-def compile_layers(recipe: Recipe, device: Device, kernel: Attention, steps: int | None, said: Decisions) -> bool:
+def fsdp(recipe: Recipe, device: Device, room: Room, said: Decisions) -> bool:
+    """Whether the GPUs share the weights out among them: as written, else where one has no room for all."""
+    written = recipe.trainer.extra.get("fsdp")
+    if device.gpus < 2 or written is not None:
+        return device.gpus > 1 and bool(written)
+    if room.fsdp is None:
+        return False
+    said.say("trainer.fsdp", room.fsdp.value, room.fsdp.reason)
+    return room.fsdp.value
+
+
+def compile_layers(
+    recipe: Recipe, device: Device, kernel: Attention, steps: int | None, is_spread: bool, said: Decisions
+) -> bool:
     """Whether each decoder layer is compiled; said where variable-length attention makes it possible."""
     t, quantization = recipe.trainer, recipe.quantization
     if kernel != "varlen" or not device.has_varlen:
@@ -34,7 +47,7 @@ def compile_layers(recipe: Recipe, device: Device, kernel: Attention, steps: int
         "Unsloth compiles by itself": t.engine != "trl",
         "Liger's kernels, which you asked for, fail under the compiler": t.use_liger_kernel is True,
         "not measured with 8-bit weights": quantization is not None and quantization.load_in_8bit,
-        "not measured with weights spread over GPUs": bool(t.extra.get("fsdp")),
+        "not measured with weights spread over GPUs": is_spread,
         f"{steps} steps don't earn back the compiling": steps is not None and steps < STEPS_WORTH_COMPILING,
     }
     obstacle = next((words for words, stands in obstacles.items() if stands), None)

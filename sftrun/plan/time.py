@@ -14,7 +14,7 @@ from sftrun.facts.models import Gpu
 from sftrun.plan import memory
 from sftrun.plan.learning import Correction
 from sftrun.plan.models import StageTime
-from sftrun.plan.roofline import StepTime, passes
+from sftrun.plan.roofline import StepTime, fetch_seconds, passes
 from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Workload
 
@@ -82,15 +82,21 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
 
 
 def stages(
-    setup: Setup, work: Workload, step: Pace, samples: SampleSpec, calibration: Calibration, place: Place
+    setup: Setup,
+    work: Workload,
+    step: Pace,
+    samples: SampleSpec,
+    calibration: Calibration,
+    gpu: Gpu,
+    place: Place,
 ) -> tuple[StageTime, ...]:
     """Every stage in its order, under the names of the job's events and of the waits before it."""
     return (
         *_begin(setup, work, place),
-        _samples("samples_before", setup, samples),
+        _samples("samples_before", setup, samples, gpu),
         _train(setup, work, step, calibration),
         _eval(setup, work, step),
-        _samples("samples_after", setup, samples),
+        _samples("samples_after", setup, samples, gpu),
         _save(setup, work),
     )
 
@@ -167,9 +173,10 @@ def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
     return StageTime(name="eval", low=seconds[0] * 0.7, high=seconds[1] * 1.3, basis=words)
 
 
-def _samples(name: str, setup: Setup, samples: SampleSpec) -> StageTime:
-    tokens = len(samples.prompts) * samples.max_new_tokens * setup.model.layers
-    low, high = (tokens * seconds for seconds in DECODE_SECONDS_PER_LAYER)
+def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTime:
+    """Each token asks for every layer, and spread weights are fetched for it."""
+    tokens, fetched = len(samples.prompts) * samples.max_new_tokens, fetch_seconds(setup, gpu)
+    low, high = (tokens * (setup.model.layers * seconds + fetched) for seconds in DECODE_SECONDS_PER_LAYER)
     return StageTime(name=name, low=low * 0.3, high=high, basis=f"{len(samples.prompts)} prompts; answers may be short")
 
 

@@ -102,6 +102,29 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
     yield Diagnostic("R217", message, at=at, help=help)
 
 
+def spreading(recipe: Recipe) -> Iterator[Diagnostic]:
+    """What FSDP, asked for in `trainer.extra`, can't do here."""
+    trainer, quantization = recipe.trainer, recipe.quantization
+    written, options = trainer.extra.get("fsdp"), trainer.extra.get("fsdp_config")
+    if not written:
+        return
+    given = {key.removeprefix("fsdp_"): value for key, value in options.items()} if isinstance(options, dict) else {}
+    at: Path = ("trainer", "extra", "fsdp")
+    if quantization is not None and quantization.load_in_8bit:
+        message, help = "8-bit weights can't be spread over GPUs (`fsdp`)", "write `load_in_4bit: true` instead"
+        yield Diagnostic("R218", message, at=("quantization", "load_in_8bit"), also=((at, "here"),), help=help)
+    if trainer.optim not in known.SPREAD_OPTIMIZERS:
+        message = f"`{trainer.optim}` can't update weights that are spread over GPUs (`fsdp`)"
+        at_optim: Path = ("trainer", "optim")
+        yield Diagnostic("R218", message, at=at_optim, also=((at, "here"),), help="write `optim: adamw_torch_fused`")
+    if given.get("version", 2) != 2:
+        message, help = f"FSDP {given['version']} is not supported, FSDP2 is", "write `version: 2`"
+        yield Diagnostic("R218", message, at=("trainer", "extra", "fsdp_config"), also=((at, "here"),), help=help)
+    if "offload" in str(written) or given.get("cpu_offload"):
+        message = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
+        yield Diagnostic("R218", message, at=at, help="write `fsdp: true`, and no `cpu_offload`")
+
+
 def timeout(recipe: Recipe) -> Iterator[Diagnostic]:
     value, at = recipe.compute.timeout, ("compute", "timeout")
     match = known.DURATION.fullmatch(str(value).strip())
@@ -124,4 +147,4 @@ def memory(recipe: Recipe) -> Iterator[Diagnostic]:
         yield Diagnostic("R120", message, at=("compute", "memory"), help="write `16GiB`, or MiB as a number")
 
 
-COMPUTE = (gpus, machines, timeout, memory)
+COMPUTE = (gpus, machines, spreading, timeout, memory)

@@ -453,6 +453,14 @@ _TOGETHER = (
         "compute: {nodes: 2, gpu: H100:8}",
     ),
     _error(
+        "R218",
+        "what FSDP can't do",
+        "`trainer.extra.fsdp` (FSDP2) does not go with 8-bit weights, with optimisers other than `adamw_torch_fused`, "
+        "`adamw_torch` and `sgd`, with FSDP 1, or with `cpu_offload`.",
+        "trainer: {optim: adamw_8bit, extra: {fsdp: true}}",
+        "trainer: {optim: adamw_torch_fused, extra: {fsdp: true}}",
+    ),
+    _error(
         "R219",
         "sampling without prompts",
         "`samples.max_new_tokens` and `samples.temperature` change nothing without `samples.prompts`.",

@@ -75,3 +75,5 @@ def sft_config() -> dict[str, dict[str, list[str]]]:
 # the short list that almost every recipe is done with, without reading the table
 USUAL_SCHEDULES = frozenset({"linear", "cosine", "constant", "constant_with_warmup"})
 USUAL_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adamw_bnb_8bit"})
+# which update weights that FSDP has spread: bitsandbytes' and Adafactor end in an error (torch 2.13, 2026-11-26)
+SPREAD_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "sgd"})

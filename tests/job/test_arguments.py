@@ -53,6 +53,28 @@ def test_rows_come_cut_so_max_length_is_for_packing_alone() -> None:
     assert config(job(max_length=512, packing=True))["max_length"] == 512
 
 
+def test_weights_are_spread_by_fsdp2_and_read_once_where_they_are_not_quantised() -> None:
+    made = config(job(fsdp=True, extra={"fsdp_config": {"fsdp_reshard_after_forward": False}}))
+    assert made["fsdp"] is True
+    options = {"version": 2, "cpu_ram_efficient_loading": True, "reshard_after_forward": False}
+    assert made["fsdp_config"] == options
+    assert "fsdp" not in config(job())
+
+
+@pytest.mark.parametrize(
+    ("trainer", "storage"),
+    [
+        ({"fsdp": True}, "bfloat16"),
+        ({"fsdp": True, "bf16": False, "fp16": True}, "float16"),
+        ({"fsdp": True, "bf16": False}, "float32"),
+        ({}, None),
+    ],
+)
+def test_spread_4_bit_weights_lie_in_the_type_of_the_step(trainer: dict[str, Any], storage: str | None) -> None:
+    made = bnb_config(QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32"), TrainerSpec(**trainer))
+    assert made.get("bnb_4bit_quant_storage") == storage
+
+
 def test_extra_has_the_last_word() -> None:
     made = config(job(learning_rate=1e-4, extra={"adam_beta2": 0.95, "learning_rate": 5e-5, "eos_token": "x"}))
     assert (made["adam_beta2"], made["learning_rate"]) == (0.95, 5e-5)

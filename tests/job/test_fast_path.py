@@ -149,7 +149,7 @@ def spec(**changes: Any) -> JobSpec:
         ({"lora": PLAIN_LORA.model_copy(update={"use_dora": True})}, "`use_dora` scales each output"),
         ({"lora": PLAIN_LORA.model_copy(update={"bias": "all"})}, "`bias` trains the frozen layers' biases"),
         ({"quantization": QuantizationSpec(load_in_8bit=True)}, "8-bit weights are bitsandbytes' own"),
-        ({"trainer": TrainerSpec(extra={"fsdp": "full_shard"})}, "the weights are spread over GPUs"),
+        ({"trainer": TrainerSpec(fsdp=True)}, "the weights are spread over GPUs"),
         (
             {"trainer": TrainerSpec(bf16=False, fp16=True)},
             "the weights compute in bfloat16, the step in float16",

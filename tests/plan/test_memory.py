@@ -91,9 +91,21 @@ def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None
 
 def test_fsdp_shares_out_weights_and_optimiser() -> None:
     whole = setup(nf4=False, rank=None)
-    shared = setup(nf4=False, rank=None, gpus=8, extra={"fsdp": "full_shard"})
-    assert part(shared, "optimiser") == pytest.approx(part(whole, "optimiser") / 8, rel=0.01)
-    assert part(shared, "weights") < part(whole, "weights") / 4
+    shared = setup(nf4=False, rank=None, gpus=8, fsdp=True)
+    # in 32 bits, where one GPU has them in the weights' own 16
+    assert part(shared, "optimiser") == pytest.approx(2 * part(whole, "optimiser") / 8, rel=0.01)
+    assert part(shared, "weights") == pytest.approx(2 * part(whole, "weights") / 8, rel=0.01)
+    layer, head = 3_623_878_656 / 32 * 2e-9, 32064 * 3072 * 2e-9
+    assert part(shared, "layers fetched") == pytest.approx(3 * layer + 2 * head, rel=0.01)
+
+
+def test_4_bit_weights_are_whole_on_each_gpu_while_fsdp_loads_them() -> None:
+    short = {"max_length": 128, "per_device_train_batch_size": 1, "gradient_checkpointing": True}
+    whole, shared = setup(gpus=8, **short), setup(gpus=8, fsdp=True, **short)
+    assert part(shared, "weights") < part(whole, "weights") / 2
+    found = memory.estimate(shared, workload.worst_batch(shared.trainer), gpu())
+    assert found.peak_gb == pytest.approx(part(whole, "weights") + part(whole, "CUDA context"), abs=0.02)
+    assert memory.allocated_gb(found) < part(whole, "weights")
 
 
 def test_ddp_keeps_buckets_beside_the_gradients() -> None:

@@ -99,3 +99,17 @@ def test_kernels_of_a_recorded_step_take_a_share_of_their_launching_at_least() -
     busy = sum(roofline.gpu_seconds(recorded, batch, gpu("H100"), constants).values())
     assert busy > constants.kernel_share * roofline.launch_seconds(recorded, constants)
     assert roofline.host_seconds(recorded, constants) == 0
+
+
+def test_spread_weights_are_fetched_in_each_pass_of_each_micro_batch() -> None:
+    shared, whole = (setup(nf4=False, gpus=4, fsdp=is_spread) for is_spread in (True, False))
+    once = roofline.fetch_seconds(shared, gpu())
+    assert once == pytest.approx(0.75 * 3_623_878_656 * 2 / roofline.NVLINK_BYTES)
+    assert roofline.fetch_seconds(whole, gpu()) == 0.0
+
+    def more(found: Setup) -> float:
+        batch = workload.worst_batch(found.trainer)
+        one, two = (roofline.step(found, batch, n, gpu(), calibration.shipped()).seconds for n in (1, 2))
+        return two - one
+
+    assert more(shared) - more(whole) == pytest.approx(2 * once, rel=1e-6)

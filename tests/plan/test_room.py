@@ -1,0 +1,70 @@
+"""Weights are spread over GPUs where one has no room for all of them, and only there."""
+
+from typing import Any
+
+import pytest
+
+from sftrun.facts.models import Catalog
+from sftrun.plan import advice, estimate
+from sftrun.plan.build import build
+from sftrun.plan.models import Plan
+from sftrun.recipe.models import Recipe
+from tests.plan.samples import H200, PRICES, facts, recipe
+from tests.plan.shapes import phi3
+
+
+def written(gpu: str = "H200:4", **sections: Any) -> Recipe:
+    """Full fine-tuning of 3.8 B weights by the shortest step."""
+    base: dict[str, Any] = {"lora": None, "compute": {"executor": "modal", "gpu": gpu}}
+    base["trainer"] = {"max_steps": 1000, "max_length": 512, "per_device_train_batch_size": 1}
+    base["trainer"] |= sections.pop("trainer", {})
+    return recipe(**(base | sections))
+
+
+def plan(memory_gb: float, made: Recipe) -> Plan:
+    catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": memory_gb}),), prices=PRICES)
+    known = facts(model=phi3(), catalog=catalog)
+    return estimate.priced(build(made, known, folders={}), known)
+
+
+def test_weights_that_fit_no_gpu_whole_are_spread_and_the_reason_says_so() -> None:
+    made = plan(32, written())
+    assert made.trainer.fsdp
+    assert (made.trainer.compile_layers, made.trainer.dequantize) == (False, False)
+    (reason,) = (decision.reason for decision in made.decisions if decision.at == "trainer.fsdp")
+    assert reason == "18 GB a GPU, not 40 GB as with all weights on each; a GPU has 32 GB"
+    assert made.memory is not None
+    assert made.memory.fits
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "sections"),
+    [
+        (141, {}),  # they fit
+        (16, {}),  # spread they don't fit either
+        (32, {"gpu": "H200"}),
+        (32, {"trainer": {"extra": {"fsdp": False}}}),
+        (32, {"trainer": {"optim": "adafactor"}}),
+        (32, {"trainer": {"fp16": True}}),
+        (32, {"compute": {"executor": "modal", "gpu": "H200:8", "nodes": 2}}),
+    ],
+)
+def test_weights_are_whole_on_each_gpu_otherwise(memory_gb: float, sections: dict[str, Any]) -> None:
+    made = plan(memory_gb, written(**sections))
+    assert not made.trainer.fsdp
+    assert not [decision for decision in made.decisions if decision.at == "trainer.fsdp"]
+
+
+def test_weights_are_spread_where_the_recipe_says_so_and_there_are_several_gpus() -> None:
+    extra = {"fsdp": True, "fsdp_config": {"reshard_after_forward": False}}
+    several, one = (plan(141, written(gpu, trainer={"extra": extra})) for gpu in ("H200:4", "H200"))
+    assert (several.trainer.fsdp, several.trainer.extra) == (True, extra)
+    assert (one.trainer.fsdp, one.trainer.extra) == (False, {})
+
+
+def test_no_optimiser_is_advised_that_cannot_update_spread_weights() -> None:
+    catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": 16}),), prices=PRICES)
+    known = facts(model=phi3(), catalog=catalog)
+    made = written(trainer={"extra": {"fsdp": True}, "max_length": 4096})
+    ways = advice.to_fit(made, known, lambda changed: build(changed, known, folders={}), most=99)
+    assert not [way for way in ways if "optim" in way.words]
