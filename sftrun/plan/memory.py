@@ -101,8 +101,7 @@ def weights_bytes(setup: Setup) -> float:
     """Linear layers as quantised, all else in the model's dtype; a copy in 16 bits where they are dequantised once."""
     if setup.sharding == "fsdp":
         return _spread_bytes(setup)
-    rest = (setup.model.parameters - setup.linear_parameters) * setup.weight_bytes
-    stored = setup.linear_parameters * quantized_bytes(setup) + rest
+    stored = _whole_bytes(setup)
     if setup.is_quantized and setup.trainer.dequantize:
         stored += copies_bytes(setup)
     elif setup.bits == 4 and setup.joins_adapters:
@@ -114,6 +113,10 @@ def loading_bytes(setup: Setup) -> float:
     """FSDP's 4-bit weights are quantised whole on each GPU and shared out then; others come by shares."""
     if setup.sharding != "fsdp" or setup.bits != 4:
         return 0.0
+    return _whole_bytes(setup)
+
+
+def _whole_bytes(setup: Setup) -> float:
     rest = (setup.model.parameters - setup.linear_parameters) * setup.weight_bytes
     return setup.linear_parameters * quantized_bytes(setup) + rest
 
