@@ -1,7 +1,8 @@
-"""One GPU against several, by the product's own worker: `python benchmarks/scaling.py [--gpus 2]`.
+"""One GPU against several, by the product's own worker: `python benchmarks/scaling.py [--ways one ddp fsdp]`.
 
-The same recipe's job (Phi-3-mini's shape with random weights, NF4, LoRA r 16, packed) on one GPU and on all of them;
-tokens/s are the median of the steps after compilation.  `--shape tiny` tries it without a GPU, over gloo.
+The same recipe's job (Phi-3-mini's shape with random weights, NF4 or `--bits 16`, LoRA r 16, packed) on one GPU and on
+all of them, with whole weights on each (`ddp`) or spread (`fsdp`, plain layers, as the plan has it); tokens/s are the
+median of the steps after compilation.  `--shape tiny` tries it without a GPU, over gloo.
 """
 
 import argparse
@@ -51,7 +52,8 @@ def make(folder: Path, shape: str, rows: int) -> None:
             file.write(json.dumps({"text": "".join(draw.choices("abcdefgh ", k=max(length - 1, 1)))}) + "\n")
 
 
-def job(folder: Path, gpus: int, name: str, batch: int, steps: int, is_fast: bool) -> JobSpec:
+def job(folder: Path, way: str, gpus: int, bits: int, batch: int, steps: int, *, is_fast: bool) -> JobSpec:
+    name, is_fast = f"{way}-on-{gpus}", is_fast and way != "fsdp"
     return JobSpec(
         run_id=name,
         name=name,
@@ -59,7 +61,7 @@ def job(folder: Path, gpus: int, name: str, batch: int, steps: int, is_fast: boo
         output_dir=str(folder / name / "out"),
         checkpoints_dir=str(folder / name / "checkpoints"),
         model=ModelSpec(name_or_path=str(folder / "model"), dtype="bfloat16", attn_implementation="varlen"),
-        quantization=QuantizationSpec(load_in_4bit=True),
+        quantization=QuantizationSpec(load_in_4bit=True) if bits == 4 else None,
         lora=LoraSpec(r=16, lora_alpha=16, target_modules=TARGETS),
         dataset=DatasetSpec(train=DataSource(files=(str(folder / "rows.jsonl"),)), format="text"),
         trainer=TrainerSpec(
@@ -71,7 +73,8 @@ def job(folder: Path, gpus: int, name: str, batch: int, steps: int, is_fast: boo
             logging_steps=1,
             save_steps=10_000,
             compile_layers=is_fast,
-            dequantize=is_fast,
+            dequantize=is_fast and bits == 4,
+            fsdp=way == "fsdp",
             optim="adamw_torch_fused",
         ),
         gpu_count=gpus,
@@ -103,7 +106,9 @@ def run(folder: Path, spec: JobSpec, visible: str | None = None) -> dict[str, An
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", type=int, default=2)
+    parser.add_argument("--ways", nargs="+", choices=("ddp", "fsdp", "one"), default=["ddp", "one"])
     parser.add_argument("--shape", default="phi3-mini")
+    parser.add_argument("--bits", type=int, choices=(4, 16), default=4)
     parser.add_argument("--batch", type=int, default=8, help="sequences of 2048 tokens a GPU and step")
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--json", type=Path)
@@ -115,12 +120,14 @@ def main() -> None:
         folder = Path(name)
         make(folder, options.shape, 13 * options.batch * options.steps * options.gpus)
         found = {}
-        for gpus in (options.gpus, 1):
-            spec = job(folder, gpus, f"on-{gpus}", options.batch, options.steps, is_fast)
-            found[gpus] = run(folder, spec, "0" if gpus == 1 else None)
-            print(f"{gpus} GPU: {found[gpus]}", flush=True)
-        ratio = found[options.gpus]["tokens_per_second"] / found[1]["tokens_per_second"]
-        print(f"{options.gpus} against 1: {ratio:.2f} times the tokens a second")
+        for way in options.ways:
+            gpus = 1 if way == "one" else options.gpus
+            spec = job(folder, way, gpus, options.bits, options.batch, options.steps, is_fast=is_fast)
+            found[way] = run(folder, spec, "0" if gpus == 1 else None)
+            print(f"{spec.name}: {found[way]}", flush=True)
+        for way in found.keys() - {"one"} if "one" in found else ():
+            ratio = found[way]["tokens_per_second"] / found["one"]["tokens_per_second"]
+            print(f"{way} on {options.gpus} against 1: {ratio:.2f} times the tokens a second")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 
