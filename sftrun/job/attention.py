@@ -72,11 +72,18 @@ def check(config: PretrainedConfig) -> None:
     softcap = getattr(text, "attn_logit_softcapping", None)
     if softcap is not None:
         raise UnsupportedAttention(_refusal(f"{text.model_type} caps attention logits (softcap {softcap})", "eager"))
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    head = _head(text)
     if head > LARGEST_HEAD or head % 8:
         raise UnsupportedAttention(
             _refusal(f"{text.model_type} has heads of {head}: a multiple of 8 up to {LARGEST_HEAD} is needed", "sdpa")
         )
+
+
+def is_by_rows(config: PretrainedConfig) -> bool:
+    """Whether our own kernels train this model.  They read a gradient however it lies; torch's SDPA, on an H100 with a
+    mask, reads one with gaps between its rows wrongly (torch 2.11).
+    """
+    return config._attn_implementation == NAME and has_row_kernels() and _head(config.get_text_config()) in ROW_HEADS
 
 
 def batch_bounds(position_ids: Tensor, row_step: int = ROW_STEP, length_step: int = LENGTH_STEP) -> tuple[Tensor, int]:
@@ -234,6 +241,11 @@ def _kernel_dtype(query: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled("cuda"):
         return torch.get_autocast_dtype("cuda")
     raise UnsupportedAttention(_refusal(f"the model computes in {query.dtype}", "sdpa"))
+
+
+def _head(text: PretrainedConfig) -> int:
+    size: int = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return size
 
 
 def _refuse_extras(kwargs: Mapping[str, Any]) -> None:

@@ -26,8 +26,9 @@ SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 class LoraGroup:
     """Projections of one module that read the same input, computed together on the first one's call."""
 
-    def __init__(self, members: Sequence[nn.Module], dense: bool) -> None:
+    def __init__(self, members: Sequence[nn.Module], dense: bool, whole: bool) -> None:
         self.members = tuple(members)
+        self.whole = whole
         self.adapter: str = members[0].active_adapters[0]
         bases = [member.base_layer for member in members]
         self.sizes = tuple(base.out_features for base in bases)
@@ -65,7 +66,7 @@ class LoraGroup:
         else:
             assert self.frozen is not None
             weights = (*self.frozen.parts(), self._tail().detach().to(self.dtype))
-        outs = _GroupProduct.apply(flat, down, self, (weights, flat.requires_grad), *self.b)
+        outs = _GroupProduct.apply(flat, down, self, flat.requires_grad, *self.b, *weights)
         return tuple(out.view(*x.shape[:-1], out.shape[-1]) for out in outs)
 
     def _tail(self) -> Tensor:
@@ -86,20 +87,20 @@ class LoraGroup:
 class _GroupProduct(torch.autograd.Function):
     """yᵢ = x̂ Ŵᵢᵀ (+ bias) for all siblings, with gradients for x, for the A (one below the other) and for each B.
 
-    `frozen` is (Ŵ,), or what `nf4` makes it of, and whether x has a gradient: the first layer's has none.
+    `rest` is each B, then Ŵ or what `nf4` makes it of: one by one, as torch 2.11's compiler loses a tuple of them.
+    `is_inner`: whether x has a gradient; the first layer's has none.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, frozen: tuple[tuple[Tensor, ...], bool], *b: Tensor
-    ) -> Any:
-        weights, ctx.is_inner = frozen
+    def forward(ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, is_inner: bool, *rest: Tensor) -> Any:
+        count = len(group.ranks)
+        weights = rest[count:]
         wide_x = F.pad(x, (0, group.columns - group.inputs))
         project_into(wide_x, a, group.scale)
         linear: Any = F.linear if len(weights) == 1 else nf4.linear
         ctx.save_for_backward(wide_x, a, *weights)
-        ctx.inputs, ctx.ranks, ctx.scale = group.inputs, group.ranks, group.scale
-        ctx.b_dtype = b[0].dtype
+        ctx.inputs, ctx.ranks, ctx.scale, ctx.whole = group.inputs, group.ranks, group.scale, group.whole
+        ctx.b_dtype, ctx.is_inner, ctx.frozen = rest[0].dtype, is_inner, len(weights)
         return linear(wide_x, *weights, group.bias).split(group.sizes, dim=-1)
 
     @staticmethod
@@ -109,10 +110,12 @@ class _GroupProduct(torch.autograd.Function):
         grad_wide = product(list(grads), *weights, a, ctx.scale, ctx.is_inner)
         grad_down = grad_wide[:, -a.shape[0] :]
         grad_x = grad_wide[:, : ctx.inputs] if ctx.is_inner else None
+        if grad_x is not None and ctx.whole:
+            grad_x = grad_x.contiguous()
         grad_a = grad_down.t() @ wide_x[:, : ctx.inputs]
         lows = wide_x[:, ctx.inputs : ctx.inputs + sum(ctx.ranks)].split(ctx.ranks, dim=1)
         grad_b = [(grad.t() @ low).to(ctx.b_dtype) for grad, low in zip(grads, lows, strict=True)]
-        return grad_x, grad_a, None, None, *grad_b
+        return grad_x, grad_a, None, None, *grad_b, *[None] * ctx.frozen
 
 
 @torch.library.custom_op("sftrun::project_into", mutates_args=("wide_x",))
@@ -137,14 +140,14 @@ def _(grads: list[Tensor], wide: Tensor, a: Tensor, scale: float, is_inner: bool
     return grads[0].new_empty(grads[0].shape[0], wide.shape[1] if is_inner else a.shape[0])
 
 
-def install(layer: nn.Module, dense: bool) -> list[LoraGroup]:
+def install(layer: nn.Module, dense: bool, whole: bool = True) -> list[LoraGroup]:
     """Replace the forward of a decoder layer's LoRA projections; returns the groups made.  Names and weights stay
-    PEFT's.
+    PEFT's.  `whole`: hand on gradients of x without gaps between their rows, which is a copy unless it is compiled.
     """
     groups = []
     for parent in list(layer.modules()):
         for members in _families(parent):
-            group = LoraGroup(members, dense)
+            group = LoraGroup(members, dense, whole)
             for index, member in enumerate(members):
                 member.forward = _member_forward(group, index, member)
             groups.append(group)

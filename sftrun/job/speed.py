@@ -65,8 +65,9 @@ def decoder_layers(model: Any) -> Iterator[nn.Module]:
 
 
 def _fuse(prepared: Prepared, base: Any, dequantize: bool) -> None:
+    whole = not attention.is_by_rows(base.config)
     for layer in prepared.layers:
-        prepared.groups += lora_linear.install(layer, dense=dequantize)
+        prepared.groups += lora_linear.install(layer, dequantize, whole)
     kind = "dequantised once" if dequantize else "dequantised for each product"
     count = sum(len(group.members) for group in prepared.groups)
     prepared.notes.append(f"{count} LoRA projections in {len(prepared.groups)} products, frozen weights {kind}")

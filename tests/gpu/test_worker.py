@@ -57,9 +57,10 @@ def test_a_fast_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert {event.step: event.tokens for event in steps(found)} == {e.step: e.tokens for e in steps(expected)}
 
 
-def test_a_recorded_run_learns_what_a_plain_one_learns(tmp_path: Path) -> None:
-    rows = {"per_device_train_batch_size": 4, "max_steps": 18, "bf16": True, "optim": "adamw_torch_fused"}
-    fast = FAST | rows | {"padding_free": True, "dequantize": True, "record_graphs": True}
+@pytest.mark.parametrize(("layout", "size"), [("padding_free", 4), ("packing", 12)])
+def test_a_recorded_run_learns_what_a_plain_one_learns(layout: str, size: int, tmp_path: Path) -> None:
+    rows = {"per_device_train_batch_size": size, "max_steps": 18, "bf16": True, "optim": "adamw_torch_fused"}
+    fast = FAST | rows | {layout: True, "dequantize": True, "record_graphs": True}
     expected = finish(on_gpu(tmp_path / "plain", "sdpa", rows), tmp_path / "plain")
     found = finish(on_gpu(tmp_path / "fast", "varlen", fast), tmp_path / "fast")
     for one, other in zip(steps(found), steps(expected), strict=True):
