@@ -14,14 +14,15 @@ PACK8 = Cell("", batch=8)
 PADDED = Cell("", layout="padded", batch=4, accumulation=2, optim="adamw_8bit")
 PADDED16 = Cell("", layout="padded", batch=16)
 SMALL_ROWS = 16  # as many rows of the census' lengths are a step that `plan.room` records
+SMALL = ("0.1b", "0.5b")  # so are packed ones of such models, and those of few tokens
 
 
 def _group(
     shape: str, *batches: Cell, held_out: bool = False, stack: str = "compiled", **settings: bool
 ) -> Iterator[Cell]:
     for batch in batches:
-        small = batch.layout == "flat" and batch.batch <= SMALL_ROWS and stack == "compiled"
-        graphs = small and not settings.get("checkpointing", False)
+        small = batch.batch <= SMALL_ROWS if batch.layout == "flat" else batch is PACK2 or shape in SMALL
+        graphs = small and stack == "compiled" and not settings.get("checkpointing", False)
         yield replace(batch, shape=shape, held_out=held_out, stack=stack, graphs=graphs, **settings)
 
 

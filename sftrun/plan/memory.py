@@ -248,9 +248,13 @@ def graphs_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> flo
 
 
 def shapes(setup: Setup, batch: Batch) -> int:
-    """Sums of row lengths rounded up, times longest rows rounded up, that a run meets."""
+    """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
     deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
-    sums = 1 + 2 * REACH * deviation / graphs.TOKENS
+    if batch.layout == "packed":
+        mean = batch.real_tokens / batch.rows
+        sums = 1 + 2 * REACH * deviation / mean / graphs.BOUNDS_STEPS[0]
+    else:
+        sums = 1 + 2 * REACH * deviation / graphs.TOKENS
     longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
     return min(math.ceil(sums) * math.ceil(longest), graphs.LIMIT)
 

@@ -6,16 +6,18 @@ small steps as CUDA graphs.
 """
 
 from sftrun.contract.jobspec import TrainerSpec
+from sftrun.facts import calibration
 from sftrun.facts.models import Facts
-from sftrun.plan import lengths, memory, workload
+from sftrun.plan import lengths, memory, roofline, workload
 from sftrun.plan.decisions import Chosen, Room
 from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
 from sftrun.plan.setup import Setup
+from sftrun.plan.workload import Batch
 from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
-SMALL_TOKENS = 4096  # a step of fewer waits for its launches
+SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches; sizes of larger ones vary too much
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -81,9 +83,9 @@ def is_copyable(setup: Setup) -> bool:
 def _at_once(known: Inputs) -> Chosen | None:
     """Whether a step's micro-batches go through together; None where there is but one, or nothing to gain."""
     trainer = known.setup.trainer
-    times, tokens = trainer.gradient_accumulation_steps, _tokens(_merged(known))
+    times, batch = trainer.gradient_accumulation_steps, _batch(_merged(known))
     has_rows_alone = trainer.compile_layers and (trainer.packing or trainer.padding_free)
-    if times == 1 or not has_rows_alone or tokens is None or tokens > LARGE_TOKENS:
+    if times == 1 or not has_rows_alone or batch is None or batch.real_tokens > LARGE_TOKENS:
         return None
     needs = peak(_merged(known))
     if not _fits(needs):
@@ -95,23 +97,30 @@ def _at_once(known: Inputs) -> Chosen | None:
 
 def _recorded(known: Inputs) -> Chosen | None:
     """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
-    setup, tokens = known.setup, _tokens(known)
-    can = setup.trainer.compile_layers and setup.trainer.padding_free and setup.joins_adapters and setup.gpus == 1
+    setup, batch = known.setup, _batch(known)
+    can = setup.trainer.compile_layers and setup.joins_adapters and setup.gpus == 1
     # gradients of a second micro-batch would be added to a graph's own buffers
     can = can and not setup.trainer.gradient_checkpointing and setup.trainer.gradient_accumulation_steps == 1
-    if not can or tokens is None or tokens > SMALL_TOKENS:
+    if not can or batch is None or not _waits_for_launches(known, batch):
         return None
     needs = peak(_with(known, record_graphs=True))
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
-    return Chosen(True, f"a step has about {tokens:.0f} tokens: launching its kernels would take longer than they do")
+    words = f"a step has about {batch.real_tokens:.0f} tokens: launching its kernels would take longer than they do"
+    return Chosen(True, words)
 
 
-def _tokens(known: Inputs) -> float | None:
-    """Tokens of a mean micro-batch."""
+def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
+    if batch.layout == "packed":  # always as many tokens: few shapes, however large
+        return roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped()).is_launch_bound
+    return batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS
+
+
+def _batch(known: Inputs) -> Batch | None:
+    """The mean micro-batch."""
     trainer = known.setup.trainer
     spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
-    return None if spread is None else workload.batch(trainer, spread, 1).real_tokens
+    return None if spread is None else workload.batch(trainer, spread, 1)
 
 
 def _with(known: Inputs, **changes: object) -> Inputs:
