@@ -83,6 +83,13 @@ def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> No
     assert memory.shapes(found, alike) < memory.shapes(found, spread) < memory.shapes(found, wild) == 32
 
 
+def test_packed_steps_differ_in_their_number_of_rows_alone() -> None:
+    found = setup(record_graphs=True)
+    assert found.trainer.packing
+    few, many = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
+    assert memory.shapes(found, few) < memory.shapes(found, many) < 32
+
+
 def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:
     plain, recorded = setup(), setup(record_graphs=True)
     moving = part(plain, "activations") + part(plain, "working space")
