@@ -61,6 +61,8 @@ class GraphedBackbone:
         samples = tuple(kwargs[name].clone() for name in ("input_ids", "position_ids", "cu_seq_lens_q"))
         stack = _Stack(self._plainly, [p for p in self.backbone.parameters() if p.requires_grad], longest)
         self.pool = self.pool or torch.cuda.graph_pool_handle()
+        # recording warms up on a stream of its own, which finds no room in what other streams have cached
+        torch.cuda.empty_cache()
         enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         with torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False):
             graphed: Callable[..., Tensor] = torch.cuda.make_graphed_callables(
