@@ -1,7 +1,7 @@
 """Measure the grid on this machine's GPU and fit the time model's constants to it.
 
     python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--limit 540] [--part 0/2]
-    python benchmarks/calibrate.py fit cells.json … --out sftrun/facts/catalog/calibration.json
+    python benchmarks/calibrate.py fit cells.json … [--stacks compiled …] --out sftrun/facts/catalog/calibration.json
 
 A group of cells shares a model, and so a process, its imports and its compiled layers (`measuring`).  Three processes
 are under way at once where the GPU's memory has room for them, so that they import, compile and warm up together; while
@@ -115,12 +115,11 @@ def fit_all(cells: list[Cell], out: Path) -> None:
 
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
     found, today = fit(used, calibration.shipped()), datetime.datetime.now(datetime.UTC).date().isoformat()
+    gpus = {stack: tuple(sorted({cell.gpu for cell in used if cell.stack == stack})) for stack in found.stacks}
     dated = {
-        stack: constants.model_copy(
-            update={"date": today, "gpus": tuple(dict.fromkeys((used[0].gpu, *constants.gpus)))}
-        )
+        stack: constants.model_copy(update={"date": today, "gpus": gpus[stack]})
         for stack, constants in found.stacks.items()
-        if stack in {cell.stack for cell in used}
+        if gpus[stack]
     }
     for stack, constants in dated.items():
         print(stack, constants)
@@ -140,6 +139,7 @@ def main() -> int:
     fitting = commands.add_parser("fit")
     fitting.add_argument("cells", type=Path, nargs="+")
     fitting.add_argument("--out", type=Path, required=True)
+    fitting.add_argument("--stacks", nargs="+", help="cells of these alone")
     options = parser.parse_args()
     if options.command == "measure":
         wanted = [replace(cell, gpu=options.gpu) for cell in GRID if re.search(options.only, cell.name)]
@@ -147,7 +147,8 @@ def main() -> int:
         groups = [list(found) for _, found in groupby(wanted, attrgetter("group"))][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)
     else:
-        fit_all([cell for path in options.cells for cell in read(path)], options.out)
+        cells = [cell for path in options.cells for cell in read(path)]
+        fit_all([cell for cell in cells if cell.stack in (options.stacks or [cell.stack])], options.out)
     return 0
 
 

@@ -35,7 +35,7 @@ FREE = (
     "kernel_share",
     "wave_outputs",
     "head_traffic",
-    "attention_traffic",
+    "attention_keys",
 )
 # what a stack without compiled layers has nothing of
 COMPILED_ALONE = ("recompute_share", "kernel_share")
@@ -46,14 +46,14 @@ SHARED = {
     "matmul_efficiency": ("compiled", "fused", "eager"),
     "wave_outputs": ("compiled", "fused", "eager"),
     "head_traffic": ("compiled", "fused", "eager"),
-    "attention_traffic": VARLEN,
+    "attention_keys": VARLEN,
     "dequantize_traffic": VARLEN,
     "layer_traffic": ("fused", "eager"),
 }
 LIMITS = {"matmul_efficiency": (0.3, 0.80), "attention_efficiency": (0.02, 0.7), "host_recompute": (1.0, 3.0)}
 LIMITS |= {"host_seconds_per_step": (0.0, 0.04), "dequantize_traffic": (0.5, 3.0), "layer_traffic": (0.5, 30.0)}
 LIMITS |= {"recompute_share": (0.3, 1.0), "kernel_share": (0.05, 0.6), "wave_outputs": (1e4, 1e7)}
-LIMITS |= {"head_traffic": (0.5, 8.0), "attention_traffic": (5.0, 100.0)}
+LIMITS |= {"head_traffic": (0.5, 8.0), "attention_keys": (100.0, 2000.0)}
 PULL = 1e-3
 # errors beyond this count by their size and no more by its square: what else a machine did only adds time
 NEAR = 0.03
@@ -96,7 +96,7 @@ def _constants(stacks: Sequence[str]) -> list[Constant]:
 def _is_free(name: str, stack: str) -> bool:
     if name in COMPILED_ALONE:
         return stack == "compiled"
-    return {"attention_efficiency": stack not in VARLEN, "attention_traffic": stack in VARLEN}.get(name, True)
+    return {"attention_efficiency": stack not in VARLEN, "attention_keys": stack in VARLEN}.get(name, True)
 
 
 def _first(constant: Constant, start: Calibration) -> float:
@@ -107,13 +107,16 @@ def _first(constant: Constant, start: Calibration) -> float:
 def _judged(stack: str, cells: Sequence[Cell], found: Calibration) -> StackConstants:
     own = [cell for cell in cells if cell.stack == stack]
     errors = [abs(error) for error in time_errors(own, found)]
+    # what waits for launches has a wider range of its own
+    bounded = [error for error, cell in zip(errors, own, strict=True) if not is_launch_bound(cell, found)]
     # later cells of a group find its layers compiled
-    compiling = [next(group).first_seconds for _, group in groupby(own, attrgetter("group"))]
+    first = [next(group).first_seconds for _, group in groupby(own, attrgetter("group"))]
+    compiling = [took for took in first if took] or [found.stacks[stack].compile_seconds]
     return found.stacks[stack].model_copy(
         update={
             "cells": len(own),
             "median_error": round(median(errors), 4),
-            "worst_error": round(max(errors), 4),
+            "worst_error": round(max(bounded or errors), 4),
             "compile_seconds": round(median(compiling), 1),
         }
     )

@@ -20,8 +20,8 @@ class StackConstants(Strict):
     Efficiencies are shares of the data sheet's rates; traffic counts how often the bytes in question are moved; host
     seconds are what the CPU needs to launch a layer's forward and backward pass; kernels take a share of that at least,
     however little they compute.  Wave outputs are what a product computes at once: its last wave is half empty on
-    average.  The recompute share is what checkpointing repeats of a forward pass: a compiler leaves out what the
-    backward pass does not need.
+    average.  Attention's keys are what a query costs beside those of its row.  The recompute share is what
+    checkpointing repeats of a forward pass: a compiler leaves out what the backward pass does not need.
     """
 
     matmul_efficiency: float
@@ -37,7 +37,7 @@ class StackConstants(Strict):
     kernel_share: float = 0.0
     wave_outputs: float = 0.0
     head_traffic: float = 0.0
-    attention_traffic: float = 0.0
+    attention_keys: float = 0.0
     compile_seconds: float
     gpus: tuple[str, ...]
     date: str
@@ -47,9 +47,7 @@ class StackConstants(Strict):
 
 
 class Calibration(Strict):
-    """Constants by stack (eager, fused, liger, compiled, unsloth), each fitted to `cells` runs on the first of its
-    `gpus`, and held against runs on the others.
-    """
+    """Constants by stack (eager, fused, liger, compiled, unsloth), each fitted to `cells` runs on its `gpus`."""
 
     source: str
     stacks: dict[str, StackConstants]

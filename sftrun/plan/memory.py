@@ -196,8 +196,9 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     per_token = [(x, n) for x, n in per_layer(setup) if x in targets]
     if setup.joins_adapters:
         inputs += _joined(setup, hidden * (attention + mlp), inner)
-    elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger"):
-        # PEFT casts x to the adapter's fp32 and autocast back: every adapter keeps a copy of its own
+    elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger") and setup.sharding != "fsdp":
+        # PEFT casts x to the adapter's fp32 and autocast back: every adapter keeps a copy of its own; FSDP casts the
+        # adapter
         inputs = sum(x.in_features * n for x, n in per_token)
     elif setup.adapter_bytes == 4 and setup.stack == "compiled":
         inputs += hidden

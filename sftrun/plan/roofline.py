@@ -18,8 +18,10 @@ from sftrun.plan.workload import Batch
 
 # how sharply the larger of GPU and host time wins; at equality the step takes 1.15 times either
 SHARPNESS: Final = 5
-# they ride in the products of their siblings where adapters are joined (`job.lora_linear`)
-JOINED: Final = ("k_proj", "v_proj", "up_proj")
+# where adapters are joined (`job.lora_linear`), these share one product, whose columns are a multiple of 64
+SIBLINGS: Final = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+JOINED: Final = tuple(name for _, *names in SIBLINGS for name in names)
+COLUMN_STEP: Final = 64
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
@@ -58,8 +60,7 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
     layers = {
         "linear layers": linear_flops(setup, batch, share) / product,
         "last waves": constants.wave_outputs * wave_flops(setup, share) / product,
-        "attention": attention_flops(setup, batch, share) / (flops * constants.attention_efficiency)
-        + constants.attention_traffic * attention_bytes(setup, batch, share) / moved,
+        "attention": attention_flops(setup, batch, constants, share) / (flops * constants.attention_efficiency),
         "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
         "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
         "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
@@ -77,8 +78,22 @@ def passes(setup: Setup, recompute_share: float = 1.0) -> float:
 
 
 def linear_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
-    """2 FLOP a weight, token and pass."""
-    return 2 * passes(setup, recompute_share) * setup.active_linear_parameters * batch.tokens
+    """2 FLOP a weight, token and pass; joined adapters ride in further columns of the same products."""
+    weights = setup.active_linear_parameters + joined_weights(setup)
+    return 2 * passes(setup, recompute_share) * weights * batch.tokens
+
+
+def joined_weights(setup: Setup) -> float:
+    """Of the columns that joined products have beside the frozen ones: siblings' ranks, up to a multiple of 64."""
+    if setup.lora is None or not setup.joins_adapters:
+        return 0.0
+    total, targets = 0.0, {x.name: x for x in setup.targets}
+    for target in targets.values():
+        siblings = next((names for names in SIBLINGS if target.name in names), (target.name,))
+        rank = setup.lora.r * sum(name in targets for name in siblings)
+        columns = -(-(target.in_features + rank) // COLUMN_STEP) * COLUMN_STEP - target.in_features
+        total += columns * target.out_features * used(setup.model, target)
+    return total
 
 
 def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
@@ -90,22 +105,19 @@ def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
     return (1 + again) * forward + backward
 
 
-def attention_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
-    """By true row lengths where the kernel knows them; a mask makes it compute the whole square, of packed rows too."""
+def attention_flops(setup: Setup, batch: Batch, constants: StackConstants, recompute_share: float = 1.0) -> float:
+    """By true row lengths where the kernel knows them; a mask makes it compute the whole square, of packed rows too.
+
+    Beside a row's own keys a query costs as much as some hundred more: tiles that are not full, and what begins and
+    ends one.  Of short rows that is most, and no faster where only the memory is.
+    """
     width = setup.model.attention_heads * setup.model.head_dim
     squares, masked = batch.squares, batch.layout == "padded"
     if batch.layout != "padded" and setup.spec.attn_implementation in ("sdpa", "eager"):
         squares, masked = max(squares, batch.tokens * setup.trainer.max_length), True
-    forward = (4 if masked else 2) * squares * width
+    forward = ((4 if masked else 2) * squares + 2 * constants.attention_keys * batch.tokens) * width
     again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
     return setup.model.layers * forward * (3.5 + again)
-
-
-def attention_bytes(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
-    """One of q, k, v or the output, with what of the forward pass is repeated: short rows are bound by such."""
-    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
-    width = setup.model.attention_heads * setup.model.head_dim
-    return setup.model.layers * batch.tokens * width * setup.activation_bytes * (1 + again / 3.5)
 
 
 def layer_bytes(setup: Setup, batch: Batch) -> float:

@@ -63,13 +63,12 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     constants = calibration.stacks[setup.stack]
     if correction.kind == "same":
         return Pace(seconds, seconds * SEEN[0], seconds * SEEN[1], correction.words)
-    measured, *_ = constants.gpus
+    measured = " and an ".join(constants.gpus)
     here = gpu.name in constants.gpus and setup.gpus == 1 and constants.cells > 0
     low, high = (FEW if constants.cells < FEW_CELLS else CALIBRATED) if here else EXTRAPOLATED
     if here:
         low, high = min(low, 1 - constants.worst_error), max(high, 1 + constants.worst_error)
         words = f"calibrated on {constants.cells} runs on an {measured}, {constants.date}"
-        words += "" if gpu.name == measured else f", and held against some on an {gpu.name}"
     elif not constants.cells:
         words = f"extrapolated: {setup.stack} code was not calibrated, the constants are those of its nearest"
     else:
