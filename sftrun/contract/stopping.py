@@ -33,5 +33,5 @@ def requested(record_dir: str | Path) -> StopReason | None:
 
 
 def clear(record_dir: str | Path) -> None:
-    """Forget a stop that an earlier attempt obeyed."""
+    """Forget a stop that an earlier attempt obeyed; before anybody can ask the next one for another."""
     (Path(record_dir) / STOP).unlink(missing_ok=True)

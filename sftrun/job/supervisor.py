@@ -80,7 +80,6 @@ class Supervisor:
         return EXIT_CODES[self.last.kind]
 
     def _greet(self) -> None:
-        stopping.clear(self.spec.record_dir)
         if torn := self.record.past.torn_bytes:
             self._keep(Note(level="warning", message=f"the last line of events.jsonl was torn: {torn} bytes cut away"))
         self._keep(Stage(name="start", detail="loading the libraries"))

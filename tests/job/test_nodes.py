@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from tests.job import tiny
@@ -102,6 +102,7 @@ def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data:
     pair.first.until(at_step(2))
     pair.first.stop()
     assert pair.first.rest()[0] == 4
+    stopping.clear(pair.spec.record_dir)
     assert pair.second_says() is None
     assert not pair.second_disk.exists()
     shutil.copytree(pair.spec.checkpoints_dir, pair.second_disk)
