@@ -4,6 +4,8 @@ import os
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -179,6 +181,21 @@ def test_the_first_reason_to_stop_stands(tmp_path: Path) -> None:
     assert stopping.requested(tmp_path) == "user"
     stopping.clear(tmp_path)
     assert stopping.requested(tmp_path) is None
+
+
+def test_several_may_ask_for_a_stop_at_once(tmp_path: Path) -> None:
+    barrier = threading.Barrier(8)
+
+    def ask(folder: Path) -> None:
+        barrier.wait()
+        stopping.request(folder, "user")
+
+    with ThreadPoolExecutor(8) as askers:
+        for number in range(100):
+            (folder := tmp_path / str(number)).mkdir()
+            for asked in [askers.submit(ask, folder) for _ in range(8)]:
+                asked.result()
+            assert [path.name for path in folder.iterdir()] == [STOP]
 
 
 @pytest.mark.parametrize(
