@@ -89,6 +89,19 @@ def test_a_stop_that_was_asked_for_before_the_supervisor_began_is_obeyed(
     assert (last.reason, last.step) == ("user", 0)
 
 
+@pytest.mark.slow
+def test_a_stop_after_the_last_step_names_that_step_and_its_checkpoint(model: Path, data: Path, tmp_path: Path) -> None:
+    samples = SampleSpec(prompts=tuple(f"Add 1 and {i}." for i in range(100)), max_new_tokens=32)
+    spec = tiny.make_job(tmp_path, model, data, samples=samples, trainer={"max_steps": 4})
+    run = Run(spec, tmp_path)
+    run.until(lambda event: isinstance(event, Stage) and event.name == "samples_after")
+    run.stop()
+    code, last = run.rest()
+    assert code == 4
+    assert isinstance(last, Stopped)
+    assert (last.reason, last.step, Path(str(last.checkpoint)).name) == ("user", 4, "checkpoint-4")
+
+
 def test_a_job_that_is_no_job_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{}")
     for name in ("job.json", "none.json"):
