@@ -31,6 +31,25 @@ failed = attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), lambda: F
 print(events.dump(failed) if failed else "", end="")
 """
 
+TAKEN = """
+import sys
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job.mate import attend
+
+tries = []
+
+def is_over():
+    print("watching", flush=True)
+    return len(tries) > 1
+
+def taken():
+    tries.append(1)
+    if len(tries) == 1:
+        raise ConnectionError("nobody answers")
+
+print(attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), is_over, taken), len(tries))
+"""
+
 
 class Pair:
     """A job on two machines that share nothing: the second one has a folder of its own for its checkpoints."""
@@ -91,6 +110,19 @@ def test_two_machines_learn_what_one_process_does_with_their_batch(model: Path, 
     assert all(
         np.allclose(kept[name], found, atol=2e-5) for name, found in weights(Path(alone.spec.output_dir)).items()
     )
+
+
+def test_a_machine_that_is_taken_away_says_so_again_where_nobody_answered(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    place = ClusterSpec(rank=1, address="::1", port=free_port())
+    file = tmp_path / "second.json"
+    file.write_text(job(tmp_path, model, data, 2).model_copy(update={"nodes": 2, "cluster": place}).model_dump_json())
+    with subprocess.Popen([sys.executable, "-c", TAKEN, str(file)], stdout=subprocess.PIPE, text=True) as second:
+        assert second.stdout is not None
+        assert second.stdout.readline() == "watching\n"
+        second.send_signal(signal.SIGINT)
+        assert second.communicate(timeout=120)[0].splitlines()[-1] == "None 2"
 
 
 def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:
