@@ -246,6 +246,19 @@ def test_a_cluster_gives_each_node_its_rank_and_returns_that_of_rank_0(spawn: Sp
     assert sorted(path.name for path in tmp_path.glob("rank-*")) == ["rank-0", "rank-1"]
 
 
+def test_a_cluster_starts_again_also_when_the_one_that_has_answered_is_the_last_to_end(
+    plane: Plane, spawn: Spawn, tmp_path: Path
+) -> None:
+    call = spawn(modal.clustered(size=2)(jobs.leave), str(tmp_path), gpu="H100:8", volumes={})
+    holds(plane, 2)
+    assert plane.preempt(rank=1, grace_seconds=60.0) == 1
+    first, second = sorted(plane.tasks, key=lambda task: task.rank)
+    plane.wait_until(lambda: second.has_answered)
+    os.kill(first.pid, signal.SIGINT)
+    assert call.get(timeout=WAIT) == "again"
+    assert first.finished_at < second.finished_at
+
+
 def test_a_part_of_a_volume_is_mounted_read_only(plane: Plane, client: modal.Client, spawn: Spawn) -> None:
     (plane.volume("checkpoints") / "sub").mkdir()
     (plane.volume("checkpoints") / "sub/in.txt").write_text("in")

@@ -4,6 +4,7 @@ every step, ends with a checkpoint and says so.  A file, because the CLI, anothe
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import get_args
 
@@ -12,10 +13,10 @@ from sftrun.contract.record import STOP
 
 
 def request(record_dir: str | Path, reason: StopReason) -> None:
-    """Ask for a stop at the next step; the first reason stands."""
+    """Ask for a stop at the next step; the first reason stands.  A supervisor's threads may ask at the same moment."""
     path = Path(record_dir) / STOP
     if not path.exists():
-        beside = path.with_name(f"{STOP}.{os.getpid()}")
+        beside = path.with_name(f"{STOP}.{os.getpid()}.{threading.get_ident()}")
         beside.write_text(json.dumps({"reason": reason}))
         beside.replace(path)
 
@@ -33,5 +34,5 @@ def requested(record_dir: str | Path) -> StopReason | None:
 
 
 def clear(record_dir: str | Path) -> None:
-    """Forget a stop that an earlier attempt obeyed."""
+    """Forget a stop that an earlier attempt obeyed; before anybody can ask the next one for another."""
     (Path(record_dir) / STOP).unlink(missing_ok=True)

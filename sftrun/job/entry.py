@@ -36,7 +36,8 @@ def supervise(
 
     `emit` gets each event's line after it stands in `events.jsonl`; `commit` is called after each checkpoint and at the
     end.  `stop_reason` is what a SIGINT or SIGTERM means here, `mates` how another machine failed, asked with the
-    seconds that may be waited for it.  Raises RunBusy if another process is at this run.
+    seconds that may be waited for it.  A stop that was asked for before this began is obeyed: who starts an attempt has
+    to forget that of the one before (`stopping.clear`).  Raises RunBusy if another process is at this run.
     """
     record_dir = Path(spec.record_dir)
     try:

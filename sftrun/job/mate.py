@@ -50,8 +50,9 @@ def _watch(worker: Worker, signalled: threading.Event, is_over: Callable[[], boo
             worker.process.wait(TICK_SECONDS)
             return
         if signalled.is_set() and not has_told:
-            taken()
-            has_told = True
+            with contextlib.suppress(Exception):  # nobody heard it: said again at the next tick
+                taken()
+                has_told = True
 
 
 def _failure(spec: JobSpec, worker: Worker) -> Failed | None:

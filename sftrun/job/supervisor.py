@@ -80,7 +80,6 @@ class Supervisor:
         return EXIT_CODES[self.last.kind]
 
     def _greet(self) -> None:
-        stopping.clear(self.spec.record_dir)
         if torn := self.record.past.torn_bytes:
             self._keep(Note(level="warning", message=f"the last line of events.jsonl was torn: {torn} bytes cut away"))
         self._keep(Stage(name="start", detail="loading the libraries"))
@@ -211,11 +210,14 @@ class Supervisor:
             stopping.request(self.spec.record_dir, self.stop_reason)
         elif reason := self.limits.due(elapsed, self.pace.reserve_seconds):
             stopping.request(self.spec.record_dir, reason)
-        self.killed_for = (
-            self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed, 2 * max(lap, TICK_SECONDS))
-        )
+        # stands once it is there: after a shorter lap the worker, not dead yet, would not be overdue any more
+        self.killed_for = self.killed_for or self._is_too_late(elapsed, lap)
         if self.killed_for:
             worker.kill()
+
+    def _is_too_late(self, elapsed: float, lap: float) -> StopReason | None:
+        """Why the worker has to end at once."""
+        return self.stop_reason if self.signals > 1 else self.limits.overdue(elapsed, 2 * max(lap, TICK_SECONDS))
 
     def _is_stalled(self) -> bool:
         self.silent_for = self.clock() - self.heard_at

@@ -91,10 +91,10 @@ class Work:
         else:
             watcher.resumed_from = None if self.checkpoint is None else str(self.checkpoint)
             train_loss = trainer.train(resume_from_checkpoint=watcher.resumed_from).training_loss
-        step = trainer.state.global_step
+        self.step = step = trainer.state.global_step
+        self.checkpoint = checkpoints.find(spec.checkpoints_dir, spec.run_id).newest
         if watcher.stop_reason is not None:
-            found = checkpoints.find(spec.checkpoints_dir, spec.run_id)
-            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(found.newest))
+            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(self.checkpoint))
         fast_path.undo(fast)
 
         if data.eval_rows and watcher.evaluated_step != step:

@@ -87,8 +87,8 @@ def seq_of(line: str) -> int:
 class Board:
     """The job's side: lines go up about once a second, from a thread of its own, so that training never waits for it.
 
-    `on_stop` is called once when somebody asks for a stop.  A store that does not answer is tried again at the next
-    tick; the record on the disk has everything meanwhile.
+    `on_stop` is called when somebody asks for a stop, until it has once gone well.  A store that does not answer is
+    tried again at the next tick; the record on the disk has everything meanwhile.
     """
 
     def __init__(self, store: Store, run_id: str, on_stop: Callable[[], None]) -> None:
@@ -115,8 +115,8 @@ class Board:
             with suppress(Exception):
                 self._flush()
                 if not asked and self._store.get(stop_key(self._run_id)):
-                    asked = True
                     self._on_stop()
+                    asked = True
         for _ in range(3):
             with suppress(Exception):
                 return self._flush()

@@ -85,7 +85,7 @@ def follow(job: JobSpec, cluster: Cluster, reload: Callable[[], None]) -> int:
 
 
 class Lead:
-    """The first machine's ear for the others.  `on_taken` is called once, when one of them is to go."""
+    """The first machine's ear for the others.  `on_taken` is called when one is to go, until it has once gone well."""
 
     def __init__(self, cluster: Cluster, on_taken: Callable[[], None]) -> None:
         self._cluster, self._on_taken = cluster, on_taken
@@ -108,12 +108,13 @@ class Lead:
     def _listen(self) -> None:
         while not self._done.wait(POLL_SECONDS):
             for rank in range(1, self._cluster.size):
-                self._take(self._cluster.heard(rank))
+                with suppress(Exception):  # the word stands, and is read again
+                    self._take(self._cluster.heard(rank))
 
     def _take(self, word: str | None) -> None:
         if word == TAKEN and not self._taken:
-            self._taken = True
             self._on_taken()
+            self._taken = True
         elif word and word != TAKEN and self._failure is None:
             event = events.parse(word)
             self._failure = event if isinstance(event, Failed) else None

@@ -126,13 +126,15 @@ class Modal:
                 modal_call.board().put(board.stop_key(folder.id), "user")
 
     def kill(self, folder: RunFolder) -> None:
+        """The word on the board is for a call that is not known here: the one that fetched may just have started it."""
         known = modal_call.read(folder)
         if known is None:
             return
         with translated():
             modal.FunctionCall.from_id(known.call_id).cancel(terminate_containers=True)
+            modal_call.board().put(board.stop_key(folder.id), "user")
             moved = modal_call.followed(folder, known)
-            if moved is not known:  # the call that fetched had just started the one that trains
+            if moved is not known:
                 modal.FunctionCall.from_id(moved.call_id).cancel(terminate_containers=True)
         self.watches.pop(folder.id, None)
         self._watch(folder).look()  # so that what stands here is true at once

@@ -86,6 +86,7 @@ def execute(text: str) -> int:
 def _execute(order: Order, began: float, machines: cluster.Cluster | None) -> int:
     record, store = Path(order.job.record_dir), _dict(order)
     record.mkdir(parents=True, exist_ok=True)
+    stopping.clear(record)  # before the board is read, which hears of a new one but once
     lost = recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
     _describe(order, record)
     forget_unrecorded(order.job, _events(record))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import lock
@@ -37,6 +37,7 @@ def attempt(spec: JobSpec, clock: Clock, heard: Callable[[AnyEvent], None]) -> l
 
     folder = Path(spec.record_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    stopping.clear(folder)
     held, record = lock.acquire(folder), Record(folder / "events.jsonl")
     try:
         Supervisor(spec, record, held, emit, lambda: None, "user", clock=clock).run()

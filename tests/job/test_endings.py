@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sftrun.contract import stopping
 from sftrun.contract.events import Checkpoint, DataReady, Failed, ModelReady, Note, Sample, Stage, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec, SampleSpec
 from sftrun.job import checkpoints, worker
@@ -74,6 +75,31 @@ def test_a_budget_that_is_used_up_starts_nothing(model: Path, data: Path, tmp_pa
     assert code == 4
     assert isinstance(last, Stopped)
     assert (last.reason, last.step, last.spent_usd >= Decimal("9.5")) == ("budget", 0, True)
+
+
+def test_a_stop_that_was_asked_for_before_the_supervisor_began_is_obeyed(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    spec = tiny.make_job(tmp_path, model, data)
+    Path(spec.record_dir).mkdir(parents=True)
+    stopping.request(spec.record_dir, "user")
+    code, last = Run(spec, tmp_path).rest()
+    assert code == 4
+    assert isinstance(last, Stopped)
+    assert (last.reason, last.step) == ("user", 0)
+
+
+@pytest.mark.slow
+def test_a_stop_after_the_last_step_names_that_step_and_its_checkpoint(model: Path, data: Path, tmp_path: Path) -> None:
+    samples = SampleSpec(prompts=tuple(f"Add 1 and {i}." for i in range(100)), max_new_tokens=32)
+    spec = tiny.make_job(tmp_path, model, data, samples=samples, trainer={"max_steps": 4})
+    run = Run(spec, tmp_path)
+    run.until(lambda event: isinstance(event, Stage) and event.name == "samples_after")
+    run.stop()
+    code, last = run.rest()
+    assert code == 4
+    assert isinstance(last, Stopped)
+    assert (last.reason, last.step, Path(str(last.checkpoint)).name) == ("user", 4, "checkpoint-4")
 
 
 def test_a_job_that_is_no_job_is_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from tests.job import tiny
@@ -29,6 +29,25 @@ from sftrun.job.mate import attend
 
 failed = attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), lambda: False)
 print(events.dump(failed) if failed else "", end="")
+"""
+
+TAKEN = """
+import sys
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job.mate import attend
+
+tries = []
+
+def is_over():
+    print("watching", flush=True)
+    return len(tries) > 1
+
+def taken():
+    tries.append(1)
+    if len(tries) == 1:
+        raise ConnectionError("nobody answers")
+
+print(attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), is_over, taken), len(tries))
 """
 
 
@@ -93,6 +112,19 @@ def test_two_machines_learn_what_one_process_does_with_their_batch(model: Path, 
     )
 
 
+def test_a_machine_that_is_taken_away_says_so_again_where_nobody_answered(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    place = ClusterSpec(rank=1, address="::1", port=free_port())
+    file = tmp_path / "second.json"
+    file.write_text(job(tmp_path, model, data, 2).model_copy(update={"nodes": 2, "cluster": place}).model_dump_json())
+    with subprocess.Popen([sys.executable, "-c", TAKEN, str(file)], stdout=subprocess.PIPE, text=True) as second:
+        assert second.stdout is not None
+        assert second.stdout.readline() == "watching\n"
+        second.send_signal(signal.SIGINT)
+        assert second.communicate(timeout=120)[0].splitlines()[-1] == "None 2"
+
+
 def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:
     random = {"lora": tiny.LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1)}
     whole = Pair(job(tmp_path / "whole", model, data, 2, **random), tmp_path / "whole")
@@ -102,6 +134,7 @@ def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data:
     pair.first.until(at_step(2))
     pair.first.stop()
     assert pair.first.rest()[0] == 4
+    stopping.clear(pair.spec.record_dir)
     assert pair.second_says() is None
     assert not pair.second_disk.exists()
     shutil.copytree(pair.spec.checkpoints_dir, pair.second_disk)

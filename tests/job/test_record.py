@@ -2,8 +2,11 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from sftrun.errors import RunBusy
 from sftrun.job import death, failures, lock
 from sftrun.job.limits import Limits
 from sftrun.job.pace import Pace
+from sftrun.job.process import Worker
 from sftrun.job.record import Record, spent
+from sftrun.job.supervisor import Supervisor
 
 START = events.Stage(name="start")
 BEGUN = events.Started(run_id="r", attempt=1, host="h", pid=1, device="cpu", gpu_count=0)
@@ -146,6 +151,18 @@ def test_the_last_look_before_the_limit_ends_the_worker(tmp_path: Path) -> None:
     assert [limits.overdue(seconds, 60.0) for seconds in (94.0, 95.0)] == [None, "budget"]
 
 
+def test_why_a_worker_was_ended_stands_however_long_it_takes_to_die(tmp_path: Path) -> None:
+    money = MoneySpec(usd_per_second=Decimal("0.01"), max_usd=Decimal("1.00"), reserve_seconds=40.0)
+    moments, record = iter((0.0, 85.0, 85.5)), Record(tmp_path / "events.jsonl")
+    supervisor = Supervisor(job(tmp_path, money), record, -1, print, lambda: None, "user", clock=lambda: next(moments))
+    sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    for _ in range(2):  # the first look comes after a long pause, and does not wait for another one
+        supervisor._look_at_the_clock(Worker(sleeper, -1, tmp_path / "worker.log", 0))
+        assert supervisor.killed_for == "budget"
+    assert sleeper.wait() == -signal.SIGKILL
+    record.close()
+
+
 def test_a_pace_is_that_of_the_slowest(tmp_path: Path) -> None:
     pace = Pace()
     assert (pace.reserve_seconds, pace.silence_seconds("train"), pace.silence_seconds("save")) == (0.0, 600.0, 7200.0)
@@ -179,6 +196,21 @@ def test_the_first_reason_to_stop_stands(tmp_path: Path) -> None:
     assert stopping.requested(tmp_path) == "user"
     stopping.clear(tmp_path)
     assert stopping.requested(tmp_path) is None
+
+
+def test_several_may_ask_for_a_stop_at_once(tmp_path: Path) -> None:
+    barrier = threading.Barrier(8)
+
+    def ask(folder: Path) -> None:
+        barrier.wait()
+        stopping.request(folder, "user")
+
+    with ThreadPoolExecutor(8) as askers:
+        for number in range(100):
+            (folder := tmp_path / str(number)).mkdir()
+            for asked in [askers.submit(ask, folder) for _ in range(8)]:
+                asked.result()
+            assert [path.name for path in folder.iterdir()] == [STOP]
 
 
 @pytest.mark.parametrize(

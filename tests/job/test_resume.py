@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.contract import events
+from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Finished, Note, Stage, Started, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
 from tests.job import tiny
@@ -71,6 +71,7 @@ def _stop(spec: JobSpec, folder: Path) -> None:
     assert isinstance(last, Stopped)
     assert (last.reason, last.checkpoint is not None) == ("user", True)
     assert Path(str(last.checkpoint)).name == f"checkpoint-{last.step}"
+    stopping.clear(spec.record_dir)
 
 
 def _kill_worker(spec: JobSpec, folder: Path) -> None:

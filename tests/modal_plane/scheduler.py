@@ -180,15 +180,20 @@ class Scheduler:
             task.exit_code = 127
         task.finished_at = time.time()
         entry = task.holding
-        if entry and not entry.is_done and task in entry.tasks and not task.has_answered:
-            self._lost(entry, task)
+        if entry and not entry.is_done and task in entry.tasks:
+            self._left(entry, task)
         self.stop_app_if_done(task.app)
         self.world.bell.ring()
 
-    def _lost(self, entry: Input, task: Task) -> None:
-        """A container ended under its input.  Of a cluster all must have ended before it means anything."""
-        if task.ending != "mate lost":
+    def _left(self, entry: Input, task: Task) -> None:
+        """A container ended under its input.  Of a cluster all must have ended before the loss of one means anything.
+
+        One that has answered is no loss, yet it may be the last to end.
+        """
+        if not task.has_answered:
             entry.loss = entry.loss or (task.ending, task.exit_code or 0)
+        if entry.loss is None:
+            return
         mates = [each for each in entry.tasks if each.is_alive]
         for mate in mates:
             self.end(mate, "mate lost")

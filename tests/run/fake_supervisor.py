@@ -40,7 +40,6 @@ def main() -> int:
     who = {"pid": os.getpid(), "host": socket.gethostname(), "user": getpass.getuser(), "since": time.time()}
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps(who).encode(), 0)
-    (record / "stop").unlink(missing_ok=True)
     return attempt()
 
 

@@ -85,6 +85,22 @@ def test_a_stop_asked_for_is_heard_once() -> None:
     assert calls == [1]
 
 
+def test_a_stop_that_could_not_be_noted_is_heard_again() -> None:
+    store = Memory({stop_key("r"): "user"})
+    heard, calls = threading.Event(), []
+
+    def on_stop() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("the disk is full")
+        heard.set()
+
+    board = Board(store, "r", on_stop)
+    assert heard.wait(10)
+    board.close()
+    assert calls == [1, 1]
+
+
 def test_the_last_word_for_a_silent_attempt_is_said_once_and_only_at_its_end() -> None:
     store = Memory()
     posted(store, 1, 3)

@@ -81,6 +81,25 @@ def test_the_first_machine_hears_once_that_another_is_taken_away(monkeypatch: py
     assert times == [1]
 
 
+def test_the_first_machine_listens_on_when_it_could_not_pass_on_what_it_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "POLL_SECONDS", 0.01)
+    store, times, heard = Memory(), [], threading.Event()
+
+    def taken() -> None:
+        times.append(1)
+        if len(times) == 1:
+            raise OSError("the disk is full")
+        heard.set()
+
+    machine(1, store).say(TAKEN)
+    lead = Lead(machine(0, store), taken)
+    assert heard.wait(30.0)
+    lead.close()
+    assert times == [1, 1]
+
+
 def test_words_of_an_earlier_attempt_are_not_heard() -> None:
     store = Memory()
     machine(0, store, "cu-1").say(OVER)

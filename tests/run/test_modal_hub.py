@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.modal_plane.faults import Fault
 from tests.run.hub_for_tests import COMMIT, Hub, serve
 from tests.run.modal_desk import ROOT, WAIT, Desk, recorded
 
@@ -53,3 +54,21 @@ def test_a_gated_model_is_one_clear_sentence_and_no_gpu(desk: Desk, hub: Hub) ->
     assert client.returncode == 3, said
     assert f"the model `{NAME}` is gated: accept its terms at huggingface.co/{NAME}" in said
     assert functions(desk) == ["prepare"]
+
+
+def test_what_the_cheap_container_had_started_unseen_does_not_outlive_a_cancel(desk: Desk, hub: Hub) -> None:
+    desk.plane.inject("gpu_queued")
+    desk.plane.faults.append(Fault("FunctionMap", side="container", after=True, times=None))
+    client = apply(desk, hub, "compute.gpu=L4", "trainer.max_steps=50")
+    desk.plane.wait_until(lambda: _spawned(desk), WAIT, "the call that trains")
+    desk.run("cancel", "remote", "--now")
+    _, said = client.communicate(timeout=WAIT)
+    assert client.returncode == 4, said
+    desk.plane.settings.gpu_delay_seconds.clear()
+    desk.plane.wait_until(lambda: "execute" in functions(desk) and not desk.plane.world.running_tasks(), WAIT, "an end")
+    seen = recorded(desk)
+    assert (seen[-1]["kind"], seen[-1]["reason"], seen[-1]["step"]) == ("stopped", "user", 0)
+
+
+def _spawned(desk: Desk) -> bool:
+    return any(call.name == "FunctionMap" and call.task_id for call in list(desk.plane.calls))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.job.runs import worker_below
 from tests.modal_plane.state import Task
-from tests.run.modal_desk import Desk, losses, opened, recorded, started
+from tests.run.modal_desk import WAIT, Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow
 # few enough that nothing is compiled
@@ -53,9 +53,6 @@ def test_what_a_machine_says_of_its_end_is_the_attempt_s(desk: Desk, alone: dict
     assert losses(seen) == pytest.approx(alone, abs=2e-5)
 
 
-@pytest.mark.xfail(
-    raises=TimeoutError, strict=False, reason="on a busy machine the loopback plane may start no second attempt"
-)
 def test_one_machine_that_is_taken_away_takes_the_other_along_with_a_checkpoint(desk: Desk) -> None:
     desk.run("apply", "recipe.yaml", *sets((*TWO, "trainer.max_steps=190", "trainer.save_steps=10")), "--detach")
     desk.wait_for('"kind":"checkpoint"')
@@ -65,6 +62,18 @@ def test_one_machine_that_is_taken_away_takes_the_other_along_with_a_checkpoint(
     stopped = next(event for event in recorded(desk) if event["kind"] == "stopped")
     assert stopped["reason"] == "preempted"
     assert started(recorded(desk)) == [(1, None), (2, stopped["step"])]
+
+
+def test_a_stop_that_is_asked_for_while_an_attempt_begins_is_obeyed(desk: Desk) -> None:
+    desk.run("apply", "recipe.yaml", *sets(TWO), "--detach")
+    desk.wait_for('"kind":"checkpoint"')
+    desk.plane.settings.commit_delay_seconds = 3.0  # longer than the board takes to hear of it
+    assert desk.plane.kill_containers() == 2
+    desk.run("cancel", "remote")
+    attached = desk.start("attach", "remote")
+    _, said = attached.communicate(timeout=WAIT)
+    assert attached.returncode == 4, said
+    assert (recorded(desk)[-1]["kind"], recorded(desk)[-1]["reason"]) == ("stopped", "user")
 
 
 def test_a_cluster_is_asked_for_and_paid_for_by_all_its_gpus(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Functions for containers of the plane's own tests.  Only the standard library and modal, as in a bare image."""
 
+import atexit
 import json
 import os
 import signal
@@ -151,3 +152,19 @@ def cluster(path: str) -> list[object]:
     while len(list(Path(path).glob("rank-*"))) < len(ips) and time.monotonic() < deadline:
         time.sleep(0.01)
     return [rank, len(ips)]
+
+
+def leave(path: str) -> str:
+    """Interrupted, rank 0 goes without a word; the others answer at once and are long in ending.  Not the next time."""
+    rank = modal.Cluster.from_context().container_rank()
+    mark = Path(path, f"left-{rank}")
+    if mark.exists():
+        return "again"
+    mark.touch()
+    try:
+        hold()
+    except KeyboardInterrupt:
+        if rank == 0:
+            raise
+        atexit.register(signal.pause)
+    return "left"
