@@ -117,6 +117,13 @@ def count_parameters(model: Any) -> tuple[int, int]:
     return total, trainable
 
 
+def widen_trained(model: Any) -> None:
+    """In 32 bits what is trained: fp16's loss scaler takes no gradients in 16, and TRL makes QLoRA's adapters bf16."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def require_optimizer(spec: JobSpec) -> None:
     """Paged optimisers live in CUDA's unified memory."""
     if "paged" in spec.trainer.optim and not has_gpu():

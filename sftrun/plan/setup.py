@@ -68,9 +68,9 @@ class Setup(NamedTuple):
     def adapter_bytes(self) -> int:
         """PEFT makes adapters fp32 (autocast_adapter_dtype); TRL casts them to bf16 over quantised weights.
 
-        Unsloth keeps them fp32.
+        Unsloth keeps them fp32, and the loss scaler of fp16 needs them so.
         """
-        return 2 if self.is_quantized and self.trainer.engine == "trl" else 4
+        return 2 if self.is_quantized and self.trainer.engine == "trl" and not self.trainer.fp16 else 4
 
     @property
     def linear_parameters(self) -> int:

@@ -126,3 +126,9 @@ MEASURED: list[tuple[str, float, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "peak_gb", "settings"), MEASURED, ids=[name for name, _, _ in MEASURED])
 def test_a_measured_peak_is_met_within_ten_per_cent(name: str, peak_gb: float, settings: dict[str, Any]) -> None:
     assert allocated(setup(**settings)) == pytest.approx(peak_gb, rel=0.10)
+
+
+def test_adapters_under_a_loss_scaler_are_in_32_bits() -> None:
+    narrow, wide = setup(), setup(bf16=False, fp16=True)
+    assert (narrow.trainable_bytes, wide.trainable_bytes) == (2, 4)
+    assert memory.gradient_bytes(wide) == 2 * memory.gradient_bytes(narrow)
