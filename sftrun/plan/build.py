@@ -33,17 +33,18 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
     kernel = speed.attention(recipe, device, facts.model, said)
+    step = resolve.step_dtype(recipe, device, said)
     train = data_facts(facts.train, recipe.dataset.train)
     held_out = recipe.dataset.eval_fraction or 0.0
     steps = workload.total_steps(recipe.trainer, train, compute.gpu_count * compute.nodes, held_out)
     return Plan(
         recipe=recipe,
         identity=identity(recipe, facts, compute),
-        model=_model_at(resolve.model(recipe, kernel), facts, folders),
-        quantization=resolve.quantization(recipe),
+        model=_model_at(resolve.model(recipe, kernel, step, said), facts, folders),
+        quantization=resolve.quantization(recipe, step, said),
         lora=resolve.lora(recipe),
         dataset=_dataset(recipe, facts, said),
-        trainer=resolve.trainer(recipe, train, device, kernel, steps, room, said),
+        trainer=resolve.trainer(recipe, train, device, kernel, step, steps, room, said),
         samples=resolve.samples(recipe),
         compute=compute,
         lock=facts.lock,

@@ -91,7 +91,10 @@ def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> 
     for gpu in facts.catalog.gpus:
         if gpu.name == found.gpu or not plan.compute.gpus:
             continue
-        other = estimate.estimate(plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name, **alone})), facts)
+        moved = plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name, **alone}))
+        if not estimate.can_compute(moved, gpu):
+            continue
+        other = estimate.estimate(moved, facts)
         if other.cost is None or other.memory is None or other.memory.peak_gb > TIGHT * gpu.memory_gb:
             continue
         if best is None or estimate.usd(other.cost) < best[1]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import hints, known
+from sftrun.recipe.checks_training import trained_in_float16
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.names import nearest
 
@@ -54,17 +55,8 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
 
 def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
     kernel = recipe.model.attn_implementation
-    if name in known.NO_BF16 and recipe.trainer.bf16:
-        yield Diagnostic(
-            "G104",
-            f"{name} has no bfloat16",
-            at=("trainer", "bf16"),
-            also=((at, f"{name} here"),),
-            help="write `fp16: true` instead, and `dtype: float16` in `model`",
-        )
-    elif name in known.NO_BF16 and recipe.model.dtype == "bfloat16":
-        message = f"{name} has no bfloat16, the type of the model's weights"
-        yield Diagnostic("G104", message, at=at, help="write `dtype: float16` in `model`")
+    if name in known.NO_BF16:
+        yield from without_bf16(name, recipe, also=((at, f"{name} here"),))
     needs_hopper = kernel == "flash_attention_3" and name not in known.HOPPER
     needs_ampere = kernel in ("flash_attention_2", "varlen") and name in known.NO_BF16
     if needs_hopper or needs_ampere:
@@ -75,6 +67,27 @@ def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
             also=((at, f"{name} here"),),
             help="write `attn_implementation: auto`",
         )
+
+
+def without_bf16(name: str, recipe: Recipe, also: tuple[tuple[Path, str], ...] = ()) -> Iterator[Diagnostic]:
+    """What asks for bfloat16 in so many words, for a GPU that has none; what does not is resolved to float16."""
+    model, quantization, trainer = recipe.model, recipe.quantization, recipe.trainer
+    if trainer.bf16 is None and trainer.fp16 is None:
+        yield from trained_in_float16(recipe, also)
+    weights = "float32" if recipe.lora is None else "float16"
+    if trainer.bf16:
+        help = "write `fp16: true` instead, or take it out"
+        yield Diagnostic("G104", f"{name} has no bfloat16", at=("trainer", "bf16"), also=also, help=help)
+    if model.dtype == "bfloat16" and "dtype" in model.model_fields_set:
+        message, help = f"{name} has no bfloat16, the type of the weights", f"write `dtype: {weights}`, or take it out"
+        yield Diagnostic("G104", message, at=("model", "dtype"), also=also, help=help)
+    key = "bnb_4bit_compute_dtype"
+    if quantization is None or not quantization.load_in_4bit or key not in quantization.model_fields_set:
+        return
+    if quantization.bnb_4bit_compute_dtype == "bfloat16":
+        message = f"{name} has no bfloat16, the type of products with 4-bit weights"
+        help = f"write `{key}: float16`, or take it out"
+        yield Diagnostic("G104", message, at=("quantization", key), also=also, help=help)
 
 
 def machines(recipe: Recipe) -> Iterator[Diagnostic]:

@@ -470,7 +470,8 @@ _TOGETHER = (
     _error(
         "R220",
         "precision that the weights don't have",
-        "Mixed precision in fp16 with bfloat16 weights (or the reverse) trains in neither.",
+        "Mixed precision in fp16 with bfloat16 weights (or the reverse) trains in neither; the loss scaler of fp16 "
+        "wants what is trained in 32 bits. A `dtype` that is not written follows the steps.",
         "model: {dtype: bfloat16}\ntrainer: {fp16: true}",
         "model: {dtype: float16}\ntrainer: {fp16: true}",
     ),
@@ -747,9 +748,10 @@ _GPU = (
     _error(
         "G104",
         "bf16 on a GPU that has none",
-        "T4 has no bfloat16, neither for the steps nor for the weights; use fp16 there, and float16.",
+        "T4 has no bfloat16, for the steps, the weights, or products with 4-bit weights; what is not written is "
+        "float16 there.",
         "trainer: {bf16: true}\ncompute: {gpu: T4}",
-        "model: {dtype: float16}\ntrainer: {fp16: true}\ncompute: {gpu: T4}",
+        "trainer: {fp16: true}\ncompute: {gpu: T4}",
     ),
     _error(
         "G105",
