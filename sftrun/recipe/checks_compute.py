@@ -117,25 +117,46 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def spreading(recipe: Recipe) -> Iterator[Diagnostic]:
     """What FSDP, asked for in `trainer.extra`, can't do here."""
-    trainer, quantization = recipe.trainer, recipe.quantization
-    written, options = trainer.extra.get("fsdp"), trainer.extra.get("fsdp_config")
+    extra, quantization, optim = recipe.trainer.extra, recipe.quantization, recipe.trainer.optim
+    yield from _options(extra.get("fsdp_config"), ("trainer", "extra", "fsdp_config"))
+    written, at = extra.get("fsdp"), ("trainer", "extra", "fsdp")
     if not written:
         return
-    given = {key.removeprefix("fsdp_"): value for key, value in options.items()} if isinstance(options, dict) else {}
-    at: Path = ("trainer", "extra", "fsdp")
     if quantization is not None and quantization.load_in_8bit:
         message, help = "8-bit weights can't be spread over GPUs (`fsdp`)", "write `load_in_4bit: true` instead"
         yield Diagnostic("R218", message, at=("quantization", "load_in_8bit"), also=((at, "here"),), help=help)
-    if trainer.optim not in known.SPREAD_OPTIMIZERS:
-        message = f"`{trainer.optim}` can't update weights that are spread over GPUs (`fsdp`)"
+    if optim not in known.SPREAD_OPTIMIZERS:
+        message = f"`{optim}` can't update weights that are spread over GPUs (`fsdp`)"
         at_optim: Path = ("trainer", "optim")
         yield Diagnostic("R218", message, at=at_optim, also=((at, "here"),), help="write `optim: adamw_torch_fused`")
-    if given.get("version", 2) != 2:
-        message, help = f"FSDP {given['version']} is not supported, FSDP2 is", "write `version: 2`"
-        yield Diagnostic("R218", message, at=("trainer", "extra", "fsdp_config"), also=((at, "here"),), help=help)
-    if "offload" in str(written) or given.get("cpu_offload"):
-        message = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
-        yield Diagnostic("R218", message, at=at, help="write `fsdp: true`, and no `cpu_offload`")
+    words = written.split() if isinstance(written, str) else ()
+    if "offload" in words:
+        yield Diagnostic("R218", _OFFLOADED, at=at, help="write `fsdp: true`")
+    elif strange := [word for word in words if word not in known.FSDP_WORDS]:
+        yield Diagnostic("R218", f"FSDP2 has no `{strange[0][:40]}`", at=at, help="write `fsdp: true`")
+
+
+def _options(given: object, at: Path) -> Iterator[Diagnostic]:
+    """Of `fsdp_config`, with or without the libraries' prefix."""
+    if isinstance(given, str):
+        help = "write `fsdp_config: {reshard_after_forward: false}`"
+        yield Diagnostic("R218", "a file of options is not read where the job runs", at=at, help=help)
+    for key, value in given.items() if isinstance(given, dict) else ():
+        name, here = key.removeprefix("fsdp_"), (*at, key)
+        if name == "version" and str(value) != "2":
+            yield Diagnostic("R218", f"FSDP {value} is not supported, FSDP2 is", at=here, help="write `version: 2`")
+        elif name == "cpu_offload" and value:
+            yield Diagnostic("R218", _OFFLOADED, at=here, on_key=True, help="take it out")
+        elif name == "activation_checkpointing":
+            help = "write `trainer.gradient_checkpointing` instead"
+            yield Diagnostic("R218", f"`{key}` has a place of its own in a recipe", at=here, on_key=True, help=help)
+        elif name not in known.FSDP_OPTIONS:
+            near = nearest(name, known.FSDP_OPTIONS)
+            help = f"did you mean `{near}`?" if near else f"one of {', '.join(known.FSDP_OPTIONS)}"
+            yield Diagnostic("R218", f"`{key}` is no option that is obeyed here", at=here, on_key=True, help=help)
+
+
+_OFFLOADED = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
 
 
 def timeout(recipe: Recipe) -> Iterator[Diagnostic]:

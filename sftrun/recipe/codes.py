@@ -456,7 +456,7 @@ _TOGETHER = (
         "R218",
         "what FSDP can't do",
         "`trainer.extra.fsdp` (FSDP2) does not go with 8-bit weights, with optimisers other than `adamw_torch_fused`, "
-        "`adamw_torch` and `sgd`, with FSDP 1, or with `cpu_offload`.",
+        "`adamw_torch` and `sgd`, with FSDP 1, or with options that would not be obeyed, such as `cpu_offload`.",
         "trainer: {optim: adamw_8bit, extra: {fsdp: true}}",
         "trainer: {optim: adamw_torch_fused, extra: {fsdp: true}}",
     ),
