@@ -28,7 +28,8 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
     if plan.cost is not None and plan.compute.executor == "modal":
         yield from _budget(plan, plan.cost)
         yield from _timeout(plan, plan.cost)
-        yield from _cheaper(plan, plan.cost, facts, plan_of)
+        if plan.memory is None or plan.memory.fits:
+            yield from _cheaper(plan, plan.cost, facts, plan_of)
         yield from _prices(facts)
 
 
@@ -38,7 +39,7 @@ def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) ->
     if not found.fits:
         biggest = max(found.parts, key=lambda part: part.gb)
         ways = advice.to_fit(plan.recipe, facts, plan_of)
-        notes = tuple(f"or {_way(way)}" for way in ways[1:])
+        notes = tuple(f"also fits: {_way(way)}" for way in ways[1:])
         message = f"the run {needs}; most of it is {biggest.name} ({biggest.gb:.1f} GB)"
         yield Diagnostic("G103", message, at=_gpu_key(plan), help=_first(ways, plan), notes=notes)
     elif found.peak_gb > TIGHT * found.capacity_gb:
@@ -55,7 +56,8 @@ def _first(ways: tuple[Change, ...], plan: Plan) -> str:
 
 
 def _way(way: Change) -> str:
-    return f"{way.words} (peak {way.peak_gb:.1f} GB)"
+    price = f", about {budget.money(way.usd)}" if way.usd else ""
+    return f"{way.words} (peak {way.peak_gb:.1f} GB{price})"
 
 
 def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
