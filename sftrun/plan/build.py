@@ -11,6 +11,7 @@ from sftrun.plan import resolve, speed, workload
 from sftrun.plan.decisions import Chosen, Decisions, Room
 from sftrun.plan.estimate import data_facts
 from sftrun.plan.identity import identity
+from sftrun.plan.machine import asked
 from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
 from sftrun.plan.room import fsdp, may_spread, room
 from sftrun.recipe.models import Recipe, Source
@@ -26,7 +27,7 @@ def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
         other = _build(recipe, facts, folders, Room(fsdp=Chosen(True, "")))
         spread = fsdp(plan, other, facts)
         plan = plan if spread is None else other
-    return _build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread))
+    return asked(_build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread)), facts)
 
 
 def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room) -> Plan:

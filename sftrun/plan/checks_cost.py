@@ -1,7 +1,7 @@
 """Checks of memory, money and time, over a plan that has been estimated.
 
-G103 it can't fit, G106 little to spare, G107 a cheaper GPU would do, C102 above the budget, C103 outlasts the timeout,
-C104 old prices.  Codes are explained in `recipe.codes`.
+G103 it can't fit, G106 little to spare, G107 a cheaper GPU would do, G108 the machine's own memory, C102 above the
+budget, C103 outlasts the timeout, C104 old prices.  Codes are explained in `recipe.codes`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Final
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, budget, estimate, units
+from sftrun.plan import advice, budget, estimate, machine, units
 from sftrun.plan.advice import TIGHT, Change, PlanOf
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 
@@ -25,6 +25,8 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
     """Every diagnostic of the plan's own estimate; `plan_of` resolves a changed recipe for the advice."""
     if plan.memory is not None:
         yield from _memory(plan, plan.memory, facts, plan_of)
+        if plan.memory.fits:
+            yield from _machine(plan, facts)
     if plan.cost is not None and plan.compute.executor == "modal":
         yield from _budget(plan, plan.cost)
         yield from _timeout(plan, plan.cost)
@@ -45,6 +47,23 @@ def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) ->
     elif found.peak_gb > TIGHT * found.capacity_gb:
         help = _first(advice.to_fit(plan.recipe, facts, plan_of, most=1), plan)
         yield Diagnostic("G106", f"the run {needs}", at=_gpu_key(plan), severity="warning", help=help)
+
+
+def _machine(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
+    found, written = machine.held(plan, facts), plan.recipe.compute.memory
+    if found is None:
+        return
+    at, smaller = _gpu_key(plan), "train an adapter (`lora`), or take a smaller model"
+    has, help, gib = f"{machine.MOST_GIB} GiB are the most to be asked for", smaller, float(machine.MOST_GIB)
+    if plan.compute.executor == "local":
+        gib, at = facts.machine.memory_gb * 1e9 / 2**30, ("compute",)
+        has = f"this machine has {gib:.0f} GiB"
+    elif written is not None and plan.compute.memory_mib is not None:
+        gib, at, has = plan.compute.memory_mib / 1024, ("compute", "memory"), f"`{written}` is asked for"
+        help = f"write `memory: {min(found.gib, machine.MOST_GIB)}GiB`, or take it out"
+    if gib < found.gib:
+        message = f"the run takes about {found.gib} GiB of the machine's memory, as {found.why}; {has}"
+        yield Diagnostic("G108", message, at=at, severity="warning", help=help)
 
 
 def _first(ways: tuple[Change, ...], plan: Plan) -> str:

@@ -153,9 +153,14 @@ def gradient_bytes(setup: Setup) -> float:
 
 
 def optimizer_bytes(setup: Setup) -> float:
-    """By `optim`; one that is not known counts as AdamW in fp32."""
+    """A GPU's part of the state."""
+    return _sharded(setup, state_bytes(setup))
+
+
+def state_bytes(setup: Setup) -> float:
+    """Of all that is trained, by `optim`; one that is not known counts as AdamW in fp32."""
     fixed, times = STATE_BYTES.get(setup.trainer.optim, (8, 0))
-    return _sharded(setup, setup.trainable_parameters * (fixed + times * setup.trainable_bytes))
+    return setup.trainable_parameters * (fixed + times * setup.trainable_bytes)
 
 
 def activation_bytes(setup: Setup, batch: Batch) -> float:

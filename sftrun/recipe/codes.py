@@ -774,6 +774,14 @@ _GPU = (
         "compute: {gpu: B200}",
         "compute: {gpu: L4}",
     ),
+    _warning(
+        "G108",
+        "less of the machine's memory than the run takes",
+        "Where weights are spread over GPUs, the first process holds what is trained whole when it begins and when it "
+        "saves. Modal guarantees a container no more than is asked for; what is not written is asked for as needed.",
+        "compute: {gpu: H100:4, memory: 16GiB}",
+        "compute: {gpu: H100:4}",
+    ),
 )
 
 _PATHS = (
