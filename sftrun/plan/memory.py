@@ -10,8 +10,8 @@ from typing import Final
 
 from sftrun.contract import graphs
 from sftrun.facts.models import Gpu
-from sftrun.plan.models import MemoryEstimate, MemoryPart
-from sftrun.plan.setup import Setup, per_layer
+from sftrun.plan.models import MemoryEstimate, MemoryPart, Plan
+from sftrun.plan.setup import BYTES, Setup, per_layer
 from sftrun.plan.workload import Batch
 
 GB: Final = 1e9
@@ -95,6 +95,19 @@ def estimate(
 def allocated_gb(found: MemoryEstimate) -> float:
     """What `torch.cuda.max_memory_allocated` would show of it."""
     return sum(part.gb for part in found.parts if part.name not in OUTSIDE_ALLOCATOR)
+
+
+def answering_gb(plan: Plan) -> float | None:
+    """GPU memory that base and tuned model take when they answer; None where the run was not estimated.
+
+    What training took is enough, but where each GPU had a share of the weights; 4-bit ones were whole on each when they
+    were loaded.  A model trained in full stands beside its base, and its weights were in 32 bits.
+    """
+    if plan.memory is None or not plan.trainer.fsdp or plan.quantization is not None:
+        return None if plan.memory is None else plan.memory.peak_gb
+    shared = next(part.gb for part in plan.memory.parts if part.name == "weights") * plan.compute.gpu_count
+    models = 1.0 if plan.lora is not None else 2 * BYTES[plan.model.dtype] / 4
+    return CONTEXT_GB + (1 + SLACK) * shared * models
 
 
 def weights_bytes(setup: Setup) -> float:

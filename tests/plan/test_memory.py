@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
-from sftrun.plan import memory, workload
+from sftrun.facts import catalog
+from sftrun.plan import estimate, memory, workload
+from sftrun.plan.build import build
 from sftrun.plan.lengths import lognormal
+from sftrun.plan.models import Plan
 from sftrun.plan.setup import Setup
-from tests.plan.shapes import gpu, setup
+from tests.plan.samples import facts, recipe
+from tests.plan.shapes import deeper, gpu, setup
 
 
 def allocated(found: Setup) -> float:
@@ -132,3 +136,25 @@ def test_adapters_under_a_loss_scaler_are_in_32_bits() -> None:
     narrow, wide = setup(), setup(bf16=False, fp16=True)
     assert (narrow.trainable_bytes, wide.trainable_bytes) == (2, 4)
     assert memory.gradient_bytes(wide) == 2 * memory.gradient_bytes(narrow)
+
+
+def spread(**sections: Any) -> Plan:
+    """14 B weights on four GPUs that share them."""
+    trainer = {"max_steps": 100, "extra": {"fsdp": True}}
+    about = facts(model=deeper(4), catalog=catalog.shipped())
+    made = recipe(compute={"executor": "modal", "gpu": "H100:4"}, trainer=trainer, **sections)
+    return estimate.priced(build(made, about, folders={}), about)
+
+
+def test_answers_take_all_weights_where_training_took_a_share_of_each_gpu() -> None:
+    weights = 2 * deeper(4).parameters / memory.GB
+    adapted, trained = memory.answering_gb(spread(lora={})), memory.answering_gb(spread(lora=None))
+    assert adapted == pytest.approx(weights, rel=0.07)
+    assert trained == pytest.approx(2 * weights, rel=0.07)
+
+
+def test_answers_take_what_training_took_where_the_weights_were_whole() -> None:
+    made = spread(lora={}, quantization={"load_in_4bit": True})
+    assert made.memory is not None
+    assert memory.answering_gb(made) == made.memory.peak_gb
+    assert memory.answering_gb(made.model_copy(update={"memory": None})) is None
