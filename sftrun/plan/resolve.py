@@ -145,6 +145,8 @@ def trainer(
     """
     t = recipe.trainer
     is_spread = speed.fsdp(recipe, device, room, said)
+    if t.extra.get("fsdp") and not is_spread:
+        said.say("trainer.fsdp", False, "one GPU has no other to share the weights with" if device.is_gpu else "no GPU")
     compiled = speed.compile_layers(recipe, device, kernel, steps, is_spread, said)
     rows, accumulation = speed.micro_batches(recipe, room, said)
     return TrainerSpec(
