@@ -176,6 +176,8 @@ def _shrinking(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
 def _smaller(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     t = plan.trainer
     size, steps, length = t.per_device_train_batch_size, t.gradient_accumulation_steps, t.max_length
+    if plan.compute.nodes > 1:
+        yield {"compute.nodes": 1, "trainer.gradient_accumulation_steps": steps * plan.compute.nodes}, True
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
         yield {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}, True

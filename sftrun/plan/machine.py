@@ -17,6 +17,7 @@ from sftrun.plan.setup import Setup
 
 # Modal refuses to guarantee more (as users quote its answer, 2026-11-26); a container takes what its machine has left
 MOST_GIB: Final = 336
+WORTH_ASKING_GIB: Final = 4
 
 
 class Held(NamedTuple):
@@ -35,6 +36,8 @@ def held(plan: Plan, facts: Facts) -> Held | None:
         (converted_bytes(known.setup), "converts the weights before it shares them out"),
         (gathered_bytes(known.setup), "gathers what is trained for a checkpoint"),
     )
+    if size < WORTH_ASKING_GIB * 2**30:
+        return None
     return Held(math.ceil(float(USED_GIB) + size / 2**30), f"the first process {why}")
 
 

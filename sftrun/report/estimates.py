@@ -166,6 +166,8 @@ def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[st
 def _asked(text: str, facts: Facts) -> tuple[str, int]:
     name, colon, count = text.partition(":")
     gpu = catalog.find(facts.catalog, name)
+    if name.lower() == "all":
+        raise ValueError("`all` stands alone, without a number")
     if gpu is None:
         raise ValueError(f"no GPU `{name}`")
     if colon and not (count.isdecimal() and int(count) > 0):

@@ -126,7 +126,7 @@ def test_an_unknown_gpu_is_named_with_those_that_are(tmp_path: Path) -> None:
     assert str(done.exception) == "--gpu: no GPU `H1000`"
 
 
-@pytest.mark.parametrize("asked", ["H100:x", "H100:0", "H100:-1", "none", "", "H100,,L4", "H100:"])
+@pytest.mark.parametrize("asked", ["H100:x", "H100:0", "H100:-1", "none", "", "H100,,L4", "H100:", "all:2"])
 def test_what_names_no_gpus_is_a_wrong_use(asked: str, tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(RECIPE)

@@ -51,6 +51,12 @@ def test_what_spread_weights_take_of_the_machine_is_asked_for_and_priced() -> No
     assert whole.cost.usd_memory > 5 * less.cost.usd_memory
 
 
+def test_a_spread_adapter_is_too_small_to_ask_for() -> None:
+    whole = plan(made(lora={}, trainer={"max_steps": 9, "extra": {"fsdp": True}}), known())
+    assert whole.trainer.fsdp
+    assert whole.compute.memory_mib is None
+
+
 @pytest.mark.parametrize("sections", [{"gpu": "H100"}, {"gpu": "H200:4", "lora": {}}])
 def test_weights_that_go_to_each_gpu_through_their_files_pages_ask_for_none(sections: dict[str, Any]) -> None:
     whole = plan(made(**sections), known(phi3()))
