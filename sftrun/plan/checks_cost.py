@@ -11,7 +11,7 @@ from typing import Final
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, budget, estimate, machine, units
+from sftrun.plan import advice, budget, checks_gpus, estimate, machine, units
 from sftrun.plan.advice import TIGHT, Change, PlanOf
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 
@@ -33,6 +33,7 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
         if plan.memory is None or plan.memory.fits:
             yield from _cheaper(plan, plan.cost, facts, plan_of)
         yield from _prices(facts)
+    yield from checks_gpus.check(plan, facts)
 
 
 def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:

@@ -16,6 +16,8 @@ from sftrun.recipe.models import Trainer
 
 Layout = Literal["padded", "flat", "packed"]
 FILLING = graphs.TOKENS / 2  # on average
+# a share of an epoch's sequences that several GPUs learn from again, below which it is no matter
+REPEATED = 0.1
 
 
 class Batch(NamedTuple):
@@ -80,7 +82,7 @@ def total_steps(
     """Optimiser steps of the whole run, as transformers' Trainer counts them; None where the rows are not known."""
     if trainer.max_steps is not None and trainer.max_steps > 0:
         return trainer.max_steps
-    learnt = None if train is None else _sequences(trainer, train, train.rows * (1 - eval_fraction))
+    learnt = None if train is None else sequences(trainer, train, eval_fraction)
     if learnt is None:
         return None
     batches = math.ceil(learnt / (trainer.per_device_train_batch_size * max(gpus, 1)))
@@ -88,14 +90,24 @@ def total_steps(
     return math.ceil(an_epoch * (trainer.num_train_epochs or 1))
 
 
-def _sequences(trainer: Trainer | TrainerSpec, train: DataFacts, rows: float) -> int | None:
-    """Rows, or the bins of `max_length` tokens that they are packed into."""
+def sequences(trainer: Trainer | TrainerSpec, train: DataFacts, eval_fraction: float = 0.0) -> int | None:
+    """Rows of an epoch, or the bins of `max_length` tokens that they are packed into."""
+    rows = train.rows * (1 - eval_fraction)
     if not trainer.packing:
         return round(rows)
     spread, size = lengths.of(train, trainer.max_length), trainer.max_length
     if spread is None:
         return None
     return math.ceil(rows * spread.mean / (size * lengths.packed_share(spread, size, round(rows))))
+
+
+def repeated(sequences: int, each: int, gpus: int) -> int:
+    """Sequences of an epoch that are learnt from again, where `gpus` GPUs take `each` at a time; 0 below `REPEATED`.
+
+    accelerate gives each process as many: it fills up the last round with the epoch's first ones.
+    """
+    again = -sequences % (each * gpus) if gpus > 1 else 0
+    return again if again > REPEATED * sequences else 0
 
 
 def batch(trainer: TrainerSpec, spread: Lengths, batches: float, rows: int = lengths.PACKED_SAMPLE) -> Batch:

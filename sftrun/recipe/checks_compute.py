@@ -23,6 +23,18 @@ def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
             yield from _gpu(name, at, recipe)
         if name in listed[:index]:
             yield Diagnostic("R122", f"`{name}` stands twice", at=at, help="take one out")
+        first, mine = _count(listed[0]), _count(name)
+        if first is not None and mine is not None and first != mine:
+            message = f"`{name}` is another number of GPUs than `{listed[0]}`, and rows a step depend on it"
+            help = f"write `{name.partition(':')[0]}:{first}`" if first > 1 else f"write `{name.partition(':')[0]}`"
+            yield Diagnostic("G109", message, at=at, also=((("compute", "gpu", 0), "first here"),), help=help)
+
+
+def _count(text: str) -> int | None:
+    """How many GPUs; None where that is wrong by itself."""
+    name, colon, count = text.partition(":")
+    found = int(count) if re.fullmatch(r"[1-9][0-9]?", count) else None if colon else 1
+    return found if found is not None and found <= known.FEWER_GPUS.get(name, known.MOST_GPUS) else None
 
 
 def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:

@@ -721,6 +721,14 @@ _DATA = (
         'dataset: {instruction_template: "{instruction}\\nA: {output}"}',
         'dataset: {instruction_template: "{instruction}\\nA:\\n{output}"}',
     ),
+    _warning(
+        "D116",
+        "few rows for so many GPUs",
+        "Each GPU gets as many rows as the others: the last round of an epoch is filled up with rows that were learnt "
+        "from before. One GPU takes what is left.",
+        "trainer: {per_device_train_batch_size: 64}\ncompute: {gpu: H100:8}",
+        "trainer: {per_device_train_batch_size: 4}\ncompute: {gpu: H100:8}",
+    ),
 )
 
 _GPU = (
@@ -773,6 +781,13 @@ _GPU = (
         "Another GPU has room for this run and costs less for the whole of it.",
         "compute: {gpu: B200}",
         "compute: {gpu: L4}",
+    ),
+    _error(
+        "G109",
+        "kinds of GPU in different numbers",
+        "How many GPUs there are decides how many rows go into a step: it can't depend on which kind Modal has free.",
+        "compute: {gpu: [H100:4, A100-80GB:8]}",
+        "compute: {gpu: [H100:4, A100-80GB:4]}",
     ),
     _warning(
         "G108",
