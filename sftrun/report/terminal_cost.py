@@ -92,7 +92,7 @@ def _is_odd(age_days: int) -> bool:
 def _headline(one: RecipeEstimate) -> Text:
     line = Text().append(words.printable(one.name), style="bold").append(f"  {words.printable(one.model)}", style="dim")
     rows = f"  {one.rows:,} rows ({one.rows_source})" if one.rows is not None else ""
-    steps = f", {one.steps:,} steps" if one.steps else ""
+    steps = f", {words.steps(one.steps)}" if one.steps else ""
     return line.append(rows + steps, style="dim")
 
 
