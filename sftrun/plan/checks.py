@@ -24,6 +24,7 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
     yield from _own_gpu(recipe, facts.machine)
+    yield from _own_memory(recipe, facts)
     yield from _data(recipe, facts)
     yield from _output(recipe, facts)
 
@@ -39,6 +40,21 @@ def _own_gpu(recipe: Recipe, machine: Machine) -> Iterator[Diagnostic]:
     name, is_used = machine.gpu_name, recipe.compute.executor == "local" and recipe.compute.gpu is None
     if is_used and name is not None and not machine.has_bf16:
         yield from without_bf16(name, recipe)
+
+
+def _own_memory(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
+    """A model that this machine's processors can't hold."""
+    machine, quantization = facts.machine, recipe.quantization
+    if facts.model is None or recipe.compute.executor != "local" or machine.gpu_count or not machine.memory_gb:
+        return
+    in_4bit = quantization is not None and quantization.load_in_4bit
+    in_8bit = quantization is not None and quantization.load_in_8bit
+    each = 0.5 if in_4bit else 1 if in_8bit else 4 if recipe.model.dtype == "float32" else 2
+    size = facts.model.parameters * each / 1e9
+    if size > machine.memory_gb:
+        message = f"the model's weights take {size:.0f} GB of memory, this machine has {machine.memory_gb:.0f} GB"
+        help = "rent a GPU: `compute.executor: modal`"
+        yield Diagnostic("G108", message, at=("model", "name_or_path"), severity="warning", help=help)
 
 
 def _data(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:

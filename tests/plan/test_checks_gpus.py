@@ -46,6 +46,14 @@ def test_fewer_rows_than_gpus_are_said_at_the_gpus() -> None:
     assert found.help == "take fewer GPUs"
 
 
+def test_fewer_rows_than_a_round_takes_are_said_where_their_lengths_are_not_known() -> None:
+    train = DataFacts(source="counted", format="instruction", rows=5)
+    about = facts(model=phi3(), catalog=catalog.shipped(), train=train)
+    made = recipe(compute={"executor": "modal", "gpu": "H100:2"}, trainer={"packing": True})
+    (found,) = check(build(made, about, folders={}), about)
+    assert "an epoch of 5 is filled up with 11 once more" in found.message
+
+
 @pytest.mark.parametrize(("rows", "gpu"), [(70, "H100"), (640, "H100:8"), (10_001, "H100:8")])
 def test_rows_that_make_whole_rounds_or_many_are_no_matter(rows: int, gpu: str) -> None:
     assert planned(rows, gpu, per_device_train_batch_size=8)[1] == []
