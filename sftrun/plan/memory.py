@@ -287,8 +287,12 @@ def _spread_bytes(setup: Setup) -> float:
 
 
 def _fetched_bytes(setup: Setup) -> float:
-    """FSDP holds whole the layer at work, the next one and the head; where they are trained, gradients of one each."""
+    """FSDP holds whole the layer at work, the next one and the head, or all of them where it keeps what it has fetched.
+
+    Where they are trained, gradients of one each.
+    """
     moved = 0.5 if setup.bits == 4 else setup.activation_bytes
     layer = setup.linear_parameters / max(setup.model.layers, 1) * moved
     head = setup.head_parameters * setup.activation_bytes
-    return 2 * layer + head + (layer + head if setup.lora is None else 0.0)
+    layers = setup.model.layers if setup.keeps_fetched else 2
+    return layers * layer + head + (layer + head if setup.lora is None else 0.0)

@@ -35,6 +35,14 @@ class Setup(NamedTuple):
         return "fsdp" if self.trainer.fsdp else "ddp"
 
     @property
+    def keeps_fetched(self) -> bool:
+        """Whether FSDP's layers stay whole from the forward pass to the backward one (ZeRO-2, `shard_grad_op`)."""
+        written, options = self.trainer.extra.get("fsdp"), self.trainer.extra.get("fsdp_config")
+        given = options if isinstance(options, dict) else {}
+        asked = given.get("reshard_after_forward", given.get("fsdp_reshard_after_forward"))
+        return not asked if asked is not None else "shard_grad_op" in str(written).split()
+
+    @property
     def wants_rdma(self) -> bool:
         return wants_rdma(self.lora)
 

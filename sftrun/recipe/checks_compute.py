@@ -162,6 +162,17 @@ def _options(given: object, at: Path) -> Iterator[Diagnostic]:
         elif name == "activation_checkpointing":
             help = "write `trainer.gradient_checkpointing` instead"
             yield Diagnostic("R218", f"`{key}` has a place of its own in a recipe", at=here, on_key=True, help=help)
+        elif name == "reshard_after_forward" and not isinstance(value, bool):
+            message = f"`{key}` is true or false, not `{str(value)[:40]}`"
+            yield Diagnostic(
+                "R218", message, at=here, help="write `true`, or `false` to keep weights after the forward pass"
+            )
+        elif name == "auto_wrap_policy" and value not in known.FSDP_WRAPS:
+            message, help = (
+                f"`{str(value)[:40]}` is no policy that wraps layers",
+                f"write one of {', '.join(known.FSDP_WRAPS)}",
+            )
+            yield Diagnostic("R218", message, at=here, help=help)
         elif name not in known.FSDP_OPTIONS:
             near = nearest(name, known.FSDP_OPTIONS)
             help = f"did you mean `{near}`?" if near else f"one of {', '.join(known.FSDP_OPTIONS)}"

@@ -79,6 +79,7 @@ USUAL_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "adamw_8bit", 
 SPREAD_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "sgd"})
 # transformers' old words for FSDP that FSDP2 understands, and the options of `fsdp_config` that a run obeys
 FSDP_WORDS = frozenset({"full_shard", "shard_grad_op", "auto_wrap"})
+FSDP_WRAPS = ("TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP")
 FSDP_OPTIONS = (
     "version",
     "reshard_after_forward",

@@ -103,6 +103,21 @@ def test_fsdp_shares_out_weights_and_optimiser() -> None:
     assert part(shared, "layers fetched") == pytest.approx(3 * layer + 2 * head, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"fsdp": True, "fsdp_config": {"reshard_after_forward": False}},
+        {"fsdp": True, "fsdp_config": {"fsdp_reshard_after_forward": False}},
+        {"fsdp": "shard_grad_op auto_wrap"},
+    ],
+)
+def test_layers_that_stay_whole_until_the_backward_pass_are_all_held(extra: dict[str, Any]) -> None:
+    kept = setup(nf4=False, gpus=8, fsdp=True, extra=extra)
+    assert part(kept, "layers fetched") == pytest.approx((3_623_878_656 + 32064 * 3072) * 2e-9, rel=0.01)
+    again = setup(nf4=False, gpus=8, fsdp=True, extra={"fsdp": "full_shard"})
+    assert part(again, "layers fetched") < part(kept, "layers fetched") / 5
+
+
 def test_4_bit_weights_are_whole_on_each_gpu_while_fsdp_loads_them() -> None:
     short = {"max_length": 128, "per_device_train_batch_size": 1, "gradient_checkpointing": True}
     whole, shared = setup(gpus=8, **short), setup(gpus=8, fsdp=True, **short)
