@@ -792,8 +792,8 @@ _GPU = (
     _warning(
         "G108",
         "less of the machine's memory than the run takes",
-        "Where weights are spread over GPUs, the first process holds what is trained whole when it begins and when it "
-        "saves; without a GPU all weights lie there. Modal guarantees a container no more than is asked for; what is "
+        "What is trained is copied from the GPU to be saved, and held whole where weights are spread, also when it all "
+        "begins; without a GPU all weights lie there. Modal guarantees a container no more than is asked for; what is "
         "not written is asked for as needed.",
         "compute: {gpu: H100:4, memory: 16GiB}",
         "compute: {gpu: H100:4}",

@@ -9,7 +9,7 @@ from sftrun.facts import catalog
 from sftrun.facts.models import Facts, Machine, ModelFacts
 from sftrun.plan import checks_cost, estimate
 from sftrun.plan.build import build
-from sftrun.plan.machine import converted_bytes, gathered_bytes, held
+from sftrun.plan.machine import converted_bytes, held, saved_bytes
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import facts, recipe
@@ -44,7 +44,7 @@ def test_what_spread_weights_take_of_the_machine_is_asked_for_and_priced() -> No
     # the optimiser's two moments of 14.7 B weights in 32 bits, and the libraries
     assert whole.compute.memory_mib == 118 * 1024
     (reason,) = (one.reason for one in whole.decisions if one.at == "compute.memory")
-    assert reason == "the first process gathers what is trained for a checkpoint"
+    assert reason == "the process that saves holds what is trained"
     less = plan(made(compute={"memory": "16GiB"}), known())
     assert whole.cost is not None
     assert less.cost is not None
@@ -57,9 +57,17 @@ def test_a_spread_adapter_is_too_small_to_ask_for() -> None:
     assert whole.compute.memory_mib is None
 
 
-@pytest.mark.parametrize("sections", [{"gpu": "H100"}, {"gpu": "H200:4", "lora": {}}])
-def test_weights_that_go_to_each_gpu_through_their_files_pages_ask_for_none(sections: dict[str, Any]) -> None:
-    whole = plan(made(**sections), known(phi3()))
+def test_weights_that_are_trained_on_one_gpu_are_copied_from_it_to_be_saved() -> None:
+    whole = plan(made("H100"), known(phi3()))
+    assert saved_bytes(setup(rank=None, nf4=False)) == 2 * phi3().parameters
+    assert whole.compute.memory_mib == 16 * 1024
+    large = setup(rank=None, nf4=False)._replace(model=deeper(20))
+    assert saved_bytes(large) == 50e9  # a file of several
+
+
+@pytest.mark.parametrize("gpu", ["H100", "H200:4"])
+def test_frozen_weights_go_to_each_gpu_through_their_files_pages_and_ask_for_none(gpu: str) -> None:
+    whole = plan(made(gpu, lora={}), known(phi3()))
     assert not whole.trainer.fsdp
     assert whole.compute.memory_mib is None
 
@@ -74,9 +82,9 @@ def test_a_frozen_model_of_its_files_own_type_is_not_copied() -> None:
 def test_all_weights_are_widened_before_they_are_shared_out_and_their_state_is_gathered_whole() -> None:
     trained = setup(rank=None, **SPREAD)
     assert converted_bytes(trained) == 4 * phi3().parameters
-    assert gathered_bytes(trained) == 8 * phi3().parameters
+    assert saved_bytes(trained) == 8 * phi3().parameters
     plain = setup(rank=None, optim="sgd", **SPREAD)
-    assert gathered_bytes(plain) == 4 * phi3().parameters
+    assert saved_bytes(plain) == 4 * phi3().parameters
 
 
 def test_too_little_memory_is_said_at_its_key_with_what_is_enough() -> None:
