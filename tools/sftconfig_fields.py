@@ -13,6 +13,8 @@ from typing import Any
 
 TARGET = Path(__file__).parent.parent / "sftrun" / "recipe" / "sftconfig.json"
 _NAMES = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict", list: "list", type(None): "null"}
+# `fsdp: true` is what transformers wants; it writes str, so that its own command line can still read the old words
+_ALSO = {"fsdp": {"bool"}}
 
 
 def table() -> dict[str, object]:
@@ -25,7 +27,10 @@ def table() -> dict[str, object]:
     return {
         "trl": trl.__version__,
         "transformers": transformers.__version__,
-        "fields": {field.name: sorted(_kinds(field.type)) for field in dataclasses.fields(trl.SFTConfig)},
+        "fields": {
+            field.name: sorted(_kinds(field.type) | _ALSO.get(field.name, set()))
+            for field in dataclasses.fields(trl.SFTConfig)
+        },
         "schedules": [one.value for one in SchedulerType],
         "optimizers": [one.value for one in OptimizerNames],
     }

@@ -115,13 +115,14 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     if form == "json":
         click.echo(plan.model_dump_json(indent=2))
         return 0
+    from sftrun.report import words
     from sftrun.report.terminal_tables import console, plan_tables
 
     generation = ledger.latest_generation(plan.identity)
     run = run_id(plan.identity, max(generation, 1))
     job = choose(plan.compute.executor, ledger).job(plan, run)
     count = plan.cost.steps if plan.cost is not None else plan.total_steps
-    steps = f", {count:,} steps" if count else ""
+    steps = f", {words.steps(count)}" if count else ""
     click.echo(f"{plan.recipe.name}: {plan.recipe.model.name_or_path} on {_where(plan)}{steps}")
     console(sys.stdout).print(plan_tables(plan))
     click.echo(f"would write\n  {ledger.folder(run).path}/\n  {job.output_dir}/\n  {job.checkpoints_dir}/")

@@ -47,7 +47,7 @@ class Answerer:
         self.job = job
         self.form: DataFormat = marker["format"]
         self.tokenizer = model.load_tokenizer(job.model.model_copy(update={"name_or_path": job.output_dir}))
-        self.base = model.load_model(job.model, job.quantization)
+        self.base = model.load_model(job.model, job.quantization, room=model.room(job))
         self.tuned = model.load_tuned(job, self.base)
 
     def ask(self, prompt: str, max_new_tokens: int, temperature: float) -> tuple[str, str]:

@@ -13,6 +13,9 @@ from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSp
 from sftrun.job import arguments
 from sftrun.job.failures import DENIED, JobFailure, translate
 
+# of what is free on a GPU: the rest is for what an answer's tokens leave behind
+FREE = 0.9
+
 
 def locate(model: ModelSpec) -> str:
     """A folder of this machine, or the Hub's id."""
@@ -61,8 +64,16 @@ def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any
     return tokenizer
 
 
-def load_model(model: ModelSpec, quantization: QuantizationSpec | None, trainer: TrainerSpec | None = None) -> Any:
-    """The base model on its device, quantised if asked; where `trainer` spreads it, as `spread` wants to have it."""
+def load_model(
+    model: ModelSpec,
+    quantization: QuantizationSpec | None,
+    trainer: TrainerSpec | None = None,
+    room: dict[int | str, int] | None = None,
+) -> Any:
+    """The base model on its device, quantised if asked; where `trainer` spreads it, as `spread` wants to have it.
+
+    `room`: bytes of each device; the layers are then laid out over them, and each computes where it lies.
+    """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     name = locate(model)
@@ -77,21 +88,37 @@ def load_model(model: ModelSpec, quantization: QuantizationSpec | None, trainer:
         "attn_implementation": model.attn_implementation,
         "trust_remote_code": model.trust_remote_code,
         "use_safetensors": model.use_safetensors or None,
-        "device_map": _device_map(quantization, trainer is not None and trainer.fsdp),
+        "device_map": "auto" if room else _device_map(quantization, trainer is not None and trainer.fsdp),
+        "max_memory": room,
     }
     if quantization is not None:
         options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization, trainer))
     loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
+    if room and "disk" in getattr(loaded, "hf_device_map", {}).values():
+        free = sum(room.values()) / 1e9
+        raise JobFailure("out_of_memory", f"{name} does not fit into the {free:.1f} GB that are free", "free more")
     _keep_trainable(loaded)
     return loaded
+
+
+def room(spec: JobSpec) -> dict[int | str, int] | None:
+    """What the GPUs have free over which a model is to answer that fits none whole; None where one is enough.
+
+    4-bit weights were whole on each GPU when training began.
+    """
+    import torch
+
+    gpus = min(spec.gpu_count, torch.cuda.device_count())
+    if not spec.trainer.fsdp or spec.quantization is not None or gpus < 2:
+        return None
+    return {gpu: int(FREE * torch.cuda.mem_get_info(gpu)[0]) for gpu in range(gpus)}
 
 
 def load_tuned(spec: JobSpec, base: Any) -> Any:
     """The result of a run: its adapter on `base`, or the model that it saved."""
     if spec.lora is None:
-        return load_model(
-            spec.model.model_copy(update={"name_or_path": spec.output_dir, "revision": None}), spec.quantization
-        )
+        tuned = spec.model.model_copy(update={"name_or_path": spec.output_dir, "revision": None})
+        return load_model(tuned, spec.quantization, room=room(spec))
     from peft import PeftModel
 
     if not (Path(spec.output_dir) / "adapter_model.safetensors").is_file():
@@ -115,6 +142,13 @@ def count_parameters(model: Any) -> tuple[int, int]:
         total += count
         trainable += count if parameter.requires_grad else 0
     return total, trainable
+
+
+def widen_trained(model: Any) -> None:
+    """In 32 bits what is trained: fp16's loss scaler takes no gradients in 16, and TRL makes QLoRA's adapters bf16."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def require_optimizer(spec: JobSpec) -> None:

@@ -23,6 +23,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job import checkpoints, head, spread
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
+from sftrun.job.model import widen_trained
 from sftrun.job.tokens import IGNORED
 
 STATE = "sftrun-state.json"
@@ -41,6 +42,8 @@ class JobTrainer(SFTTrainer):
         self.seconds_waiting = 0.0
         self._tokens = self._tokens_before = 0
         super().__init__(**options)
+        if self.args.fp16:
+            widen_trained(self.model)
         self.has_lean_head = spec.trainer.engine == "trl" and head.install(self)
         self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}

@@ -4,14 +4,16 @@ A change is a few keys of the recipe.  Each candidate is resolved and estimated 
 promised is what `--set` of these keys would show.  Changes that leave the result alone come first.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sftrun.facts.models import Facts
+from sftrun.facts.models import Facts, Gpu
 from sftrun.plan import estimate as estimates
 from sftrun.plan.estimate import Estimate
 from sftrun.plan.models import CostEstimate, Plan
+from sftrun.recipe.known import SPREAD_OPTIMIZERS
 from sftrun.recipe.models import Quantization, Recipe
 
 PlanOf = Callable[[Recipe], Plan]
@@ -38,11 +40,15 @@ class Change(NamedTuple):
 
 
 def to_fit(recipe: Recipe, facts: Facts, plan_of: PlanOf, most: int = 3) -> tuple[Change, ...]:
-    """The smallest changes under which the run fits: on its GPU, those that keep the result first, then another GPU."""
+    """The smallest changes under which the run fits: on its GPU, those that keep the result first, then other GPUs.
+
+    More of them only where none keeps the result on as many: they share the weights then (`room.fsdp`).
+    """
     tried = [_try(keys, same, recipe, facts, plan_of) for keys, same in _shrinking(plan_of(recipe))]
     fitting = [change for change in tried if change is not None and change.fits]
     best = sorted(fitting, key=lambda c: (not c.same_result, len(c.keys), c.usd or 0, -c.peak_gb))[:most]
-    return (*best, *_on_a_larger_gpu(recipe, facts, plan_of))
+    is_enough = any(change.same_result for change in best)
+    return (*best, *_on_other_gpus(recipe, facts, plan_of, may_be_more=not is_enough))
 
 
 def to_save(recipe: Recipe, facts: Facts, plan_of: PlanOf, now: Estimate) -> tuple[Change, float] | None:
@@ -103,29 +109,57 @@ def _corrected(cost: CostEstimate, taught: float) -> tuple[float, Decimal]:
     return seconds, estimates.usd(cost) * Decimal(str(round(seconds / whole, 6)))
 
 
-def _on_a_larger_gpu(recipe: Recipe, facts: Facts, plan_of: PlanOf) -> tuple[Change, ...]:
-    """The cheapest GPU that has room, if one has; with the weights in 4 bits where none has otherwise."""
+def _on_other_gpus(recipe: Recipe, facts: Facts, plan_of: PlanOf, *, may_be_more: bool) -> tuple[Change, ...]:
+    """The cheapest larger GPU that has room, and more of the same kind that share the weights; the cheaper first.
+
+    With the weights in 4 bits where none has otherwise.
+    """
     plan = plan_of(recipe)
     now = estimates.gpu_of(plan, facts)
     if now is None or plan.compute.executor == "local":
         return ()
     in_4_bits: dict[str, object] = {"quantization": Quantization(load_in_4bit=True)}
     for also in ({}, in_4_bits) if plan.quantization is None and plan.lora is not None else ({},):
-        rated = []
-        for gpu in facts.catalog.gpus:
-            if gpu.memory_gb <= now.memory_gb or plan.compute.gpu_count > gpu.max_per_container:
-                continue
-            keys = {"compute.gpu": _counted(gpu.name, plan.compute.gpu_count), **also}
-            change = _try(keys, not also, recipe, facts, plan_of)
+        fitting: dict[str, tuple[Decimal, Change]] = {}
+        for gpu, count in _other_gpus(plan, now, facts, may_be_more=may_be_more):
+            keys, same = _moved(recipe, gpu.name, count, count // plan.compute.gpu_count)
+            change = None if gpu.name in fitting else _try(keys | also, same and not also, recipe, facts, plan_of)
             if change is not None and change.peak_gb <= TIGHT * gpu.memory_gb:
-                rated.append((change.usd or gpu.usd_per_second, change))
-        if rated:
-            return (min(rated, key=lambda pair: pair[0])[1],)
+                fitting[gpu.name] = change.usd or gpu.usd_per_second * count, change
+        alike = fitting.pop(now.name, None)
+        best = sorted(fitting.values(), key=_price)[:1] + ([alike] if alike else [])
+        if best:
+            return tuple(change for _, change in sorted(best, key=_price))
     return ()
 
 
-def _counted(name: str, count: int) -> str:
-    return f"{name}:{count}" if count > 1 else name
+def _other_gpus(plan: Plan, now: Gpu, facts: Facts, *, may_be_more: bool) -> Iterator[tuple[Gpu, int]]:
+    """Larger ones, and both kinds in rising numbers where there may be more."""
+    doublings = 4 if may_be_more and plan.compute.nodes == 1 and plan.trainer.engine == "trl" else 1
+    for gpu in facts.catalog.gpus:
+        is_alike = gpu.name == now.name
+        if is_alike or gpu.memory_gb > now.memory_gb:
+            counts = (plan.compute.gpu_count << n for n in range(is_alike, doublings))
+            yield from ((gpu, count) for count in counts if count <= gpu.max_per_container)
+
+
+def _moved(recipe: Recipe, gpu: str, count: int, times: int) -> tuple[dict[str, object], bool]:
+    """The keys for so many GPUs, `times` as many as before, and whether as many rows go into a step as before."""
+    keys: dict[str, object] = {"compute.gpu": f"{gpu}:{count}" if count > 1 else gpu}
+    t, same = recipe.trainer, True
+    fewer = math.gcd(t.gradient_accumulation_steps, times)
+    smaller = math.gcd(t.per_device_train_batch_size, times // fewer)
+    if fewer > 1:
+        keys["trainer.gradient_accumulation_steps"] = t.gradient_accumulation_steps // fewer
+    if smaller > 1:
+        keys["trainer.per_device_train_batch_size"] = t.per_device_train_batch_size // smaller
+    if times > 1 and t.optim not in SPREAD_OPTIMIZERS:
+        keys["trainer.optim"], same = "adamw_torch_fused", False
+    return keys, same and fewer * smaller == times
+
+
+def _price(rated: tuple[Decimal, Change]) -> Decimal:
+    return rated[0]
 
 
 def _shrinking(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
@@ -142,6 +176,8 @@ def _shrinking(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
 def _smaller(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     t = plan.trainer
     size, steps, length = t.per_device_train_batch_size, t.gradient_accumulation_steps, t.max_length
+    if plan.compute.nodes > 1:
+        yield {"compute.nodes": 1, "trainer.gradient_accumulation_steps": steps * plan.compute.nodes}, True
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
         yield {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}, True

@@ -2,16 +2,16 @@
 
 The clock, the run's id and the prices are arguments or facts; `cli` fetches them."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import ModelSpec
-from sftrun.facts.models import DataFacts, Facts, Files
-from sftrun.plan import lengths, resolve, speed, workload
+from sftrun.facts.models import Facts, Files
+from sftrun.plan import resolve, speed, workload
 from sftrun.plan.decisions import Chosen, Decisions, Room
 from sftrun.plan.estimate import data_facts
 from sftrun.plan.identity import identity
+from sftrun.plan.machine import asked
 from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
 from sftrun.plan.room import fsdp, may_spread, room
 from sftrun.recipe.models import Recipe, Source
@@ -27,52 +27,31 @@ def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
         other = _build(recipe, facts, folders, Room(fsdp=Chosen(True, "")))
         spread = fsdp(plan, other, facts)
         plan = plan if spread is None else other
-    return _build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread))
+    return asked(_build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread)), facts)
 
 
 def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room) -> Plan:
     said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
     kernel = speed.attention(recipe, device, facts.model, said)
+    step = resolve.step_dtype(recipe, device, said)
     train = data_facts(facts.train, recipe.dataset.train)
-    steps = total_steps(recipe, train, compute.gpu_count * compute.nodes)
+    held_out = recipe.dataset.eval_fraction or 0.0
+    steps = workload.total_steps(recipe.trainer, train, compute.gpu_count * compute.nodes, held_out)
     return Plan(
         recipe=recipe,
         identity=identity(recipe, facts, compute),
-        model=_model_at(resolve.model(recipe, kernel), facts, folders),
-        quantization=resolve.quantization(recipe),
+        model=_model_at(resolve.model(recipe, kernel, step, said), facts, folders),
+        quantization=resolve.quantization(recipe, step, said),
         lora=resolve.lora(recipe),
         dataset=_dataset(recipe, facts, said),
-        trainer=resolve.trainer(recipe, train, device, kernel, steps, room, said),
+        trainer=resolve.trainer(recipe, train, device, kernel, step, steps, room, said),
         samples=resolve.samples(recipe),
         compute=compute,
         lock=facts.lock,
         total_steps=steps,
         decisions=tuple(said.made),
     )
-
-
-def total_steps(recipe: Recipe, train: DataFacts | None, gpus: int) -> int | None:
-    """Optimiser steps of the whole run, as transformers' Trainer counts them; None where the rows are not known."""
-    t = recipe.trainer
-    if t.max_steps is not None:
-        return t.max_steps
-    sequences = _sequences(recipe, train)
-    if sequences is None:
-        return None
-    batches = math.ceil(sequences / (t.per_device_train_batch_size * max(gpus, 1)))
-    return math.ceil(math.ceil(batches / t.gradient_accumulation_steps) * (t.num_train_epochs or 1))
-
-
-def _sequences(recipe: Recipe, train: DataFacts | None) -> int | None:
-    if train is None:
-        return None
-    rows = train.rows * (1 - (recipe.dataset.eval_fraction or 0))
-    size = recipe.trainer.max_length
-    spread = lengths.of(train, size) if recipe.trainer.packing else None
-    if spread is None:
-        return None if recipe.trainer.packing else round(rows)
-    return workload.sequences(spread, rows, size)
 
 
 def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> ModelSpec:

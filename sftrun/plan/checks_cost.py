@@ -1,7 +1,7 @@
 """Checks of memory, money and time, over a plan that has been estimated.
 
-G103 it can't fit, G106 little to spare, G107 a cheaper GPU would do, C102 above the budget, C103 outlasts the timeout,
-C104 old prices.  Codes are explained in `recipe.codes`.
+G103 it can't fit, G106 little to spare, G107 a cheaper GPU would do, G108 the machine's own memory, C102 above the
+budget, C103 outlasts the timeout, C104 old prices.  Codes are explained in `recipe.codes`.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Final
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, budget, estimate, units
+from sftrun.plan import advice, budget, checks_gpus, estimate, machine, units
 from sftrun.plan.advice import TIGHT, Change, PlanOf
 from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
 
@@ -25,11 +25,15 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
     """Every diagnostic of the plan's own estimate; `plan_of` resolves a changed recipe for the advice."""
     if plan.memory is not None:
         yield from _memory(plan, plan.memory, facts, plan_of)
+        if plan.memory.fits:
+            yield from _machine(plan, facts)
     if plan.cost is not None and plan.compute.executor == "modal":
         yield from _budget(plan, plan.cost)
         yield from _timeout(plan, plan.cost)
-        yield from _cheaper(plan, plan.cost, facts, plan_of)
+        if plan.memory is None or plan.memory.fits:
+            yield from _cheaper(plan, plan.cost, facts, plan_of)
         yield from _prices(facts)
+    yield from checks_gpus.check(plan, facts)
 
 
 def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
@@ -38,12 +42,29 @@ def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) ->
     if not found.fits:
         biggest = max(found.parts, key=lambda part: part.gb)
         ways = advice.to_fit(plan.recipe, facts, plan_of)
-        notes = tuple(f"or {_way(way)}" for way in ways[1:])
+        notes = tuple(f"also fits: {_way(way)}" for way in ways[1:])
         message = f"the run {needs}; most of it is {biggest.name} ({biggest.gb:.1f} GB)"
         yield Diagnostic("G103", message, at=_gpu_key(plan), help=_first(ways, plan), notes=notes)
     elif found.peak_gb > TIGHT * found.capacity_gb:
         help = _first(advice.to_fit(plan.recipe, facts, plan_of, most=1), plan)
         yield Diagnostic("G106", f"the run {needs}", at=_gpu_key(plan), severity="warning", help=help)
+
+
+def _machine(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
+    found, written = machine.held(plan, facts), plan.recipe.compute.memory
+    if found is None:
+        return
+    at, smaller = _gpu_key(plan), "train an adapter (`lora`), or take a smaller model"
+    has, help, gib = f"{machine.MOST_GIB} GiB are the most to be asked for", smaller, float(machine.MOST_GIB)
+    if plan.compute.executor == "local":
+        gib, at = facts.machine.memory_gb * 1e9 / 2**30, ("compute",)
+        has = f"this machine has {gib:.0f} GiB"
+    elif written is not None and plan.compute.memory_mib is not None:
+        gib, at, has = plan.compute.memory_mib / 1024, ("compute", "memory"), f"`{written}` is asked for"
+        help = f"write `memory: {min(found.gib, machine.MOST_GIB)}GiB`, or take it out"
+    if gib < found.gib:
+        message = f"the run takes about {found.gib} GiB of the machine's memory, as {found.why}; {has}"
+        yield Diagnostic("G108", message, at=at, severity="warning", help=help)
 
 
 def _first(ways: tuple[Change, ...], plan: Plan) -> str:
@@ -55,7 +76,8 @@ def _first(ways: tuple[Change, ...], plan: Plan) -> str:
 
 
 def _way(way: Change) -> str:
-    return f"{way.words} (peak {way.peak_gb:.1f} GB)"
+    price = f", about {budget.money(way.usd)}" if way.usd else ""
+    return f"{way.words} (peak {way.peak_gb:.1f} GB{price})"
 
 
 def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
@@ -91,7 +113,10 @@ def _cheaper(plan: Plan, found: CostEstimate, facts: Facts, plan_of: PlanOf) -> 
     for gpu in facts.catalog.gpus:
         if gpu.name == found.gpu or not plan.compute.gpus:
             continue
-        other = estimate.estimate(plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name, **alone})), facts)
+        moved = plan_of(advice.changed(plan.recipe, {"compute.gpu": gpu.name, **alone}))
+        if not estimate.can_compute(moved, gpu):
+            continue
+        other = estimate.estimate(moved, facts)
         if other.cost is None or other.memory is None or other.memory.peak_gb > TIGHT * gpu.memory_gb:
             continue
         if best is None or estimate.usd(other.cost) < best[1]:

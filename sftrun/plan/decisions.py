@@ -33,13 +33,14 @@ class Room(NamedTuple):
 
 
 class Device(NamedTuple):
-    """What the job will find: a GPU of the catalog (or this machine's), or none."""
+    """What the job will find: a GPU of the catalog (or this machine's), or none.
+
+    `without_bf16`: the one that has no bfloat16, of all that the job may get.
+    """
 
     name: str | None
     gpus: int
-    capability: tuple[int, int]
-    has_bf16: bool
-    memory_gb: float
+    without_bf16: str | None = None
 
     @property
     def is_gpu(self) -> bool:
@@ -47,8 +48,8 @@ class Device(NamedTuple):
 
     @property
     def has_varlen(self) -> bool:
-        # torch.nn.attention.varlen runs FlashAttention kernels: Ampere and later
-        return self.is_gpu and self.capability >= (8, 0)
+        # torch.nn.attention.varlen runs FlashAttention kernels: Ampere and later, as bfloat16
+        return self.is_gpu and self.without_bf16 is None
 
 
 def _words(value: object) -> str:

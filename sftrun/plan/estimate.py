@@ -115,6 +115,14 @@ def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
     return catalog.find(facts.catalog, plan.compute.gpus[0]) if plan.compute.gpus else None
 
 
+def can_compute(plan: Plan, gpu: Gpu) -> bool:
+    """Whether the GPU has the types that the plan computes in."""
+    types = {plan.model.dtype, "bfloat16" if plan.trainer.bf16 else None}
+    if plan.quantization is not None and plan.quantization.load_in_4bit:
+        types.add(plan.quantization.bnb_4bit_compute_dtype)
+    return gpu.has_bf16 or "bfloat16" not in types
+
+
 def data_facts(counted: DataFacts | None, source: Source) -> DataFacts | None:
     """As counted; else as the recipe declares it."""
     if counted is not None and (counted.length_counts or counted.mean_tokens or counted.tokens):

@@ -10,8 +10,8 @@ from typing import Final
 
 from sftrun.contract import graphs
 from sftrun.facts.models import Gpu
-from sftrun.plan.models import MemoryEstimate, MemoryPart
-from sftrun.plan.setup import Setup, per_layer
+from sftrun.plan.models import MemoryEstimate, MemoryPart, Plan
+from sftrun.plan.setup import BYTES, Setup, per_layer
 from sftrun.plan.workload import Batch
 
 GB: Final = 1e9
@@ -97,6 +97,19 @@ def allocated_gb(found: MemoryEstimate) -> float:
     return sum(part.gb for part in found.parts if part.name not in OUTSIDE_ALLOCATOR)
 
 
+def answering_gb(plan: Plan) -> float | None:
+    """GPU memory that base and tuned model take when they answer; None where the run was not estimated.
+
+    What training took is enough, but where each GPU had a share of the weights; 4-bit ones were whole on each when they
+    were loaded.  A model trained in full stands beside its base, and its weights were in 32 bits.
+    """
+    if plan.memory is None or not plan.trainer.fsdp or plan.quantization is not None:
+        return None if plan.memory is None else plan.memory.peak_gb
+    shared = next(part.gb for part in plan.memory.parts if part.name == "weights") * plan.compute.gpu_count
+    models = 1.0 if plan.lora is not None else 2 * BYTES[plan.model.dtype] / 4
+    return CONTEXT_GB + (1 + SLACK) * shared * models
+
+
 def weights_bytes(setup: Setup) -> float:
     """Linear layers as quantised, all else in the model's dtype; a copy in 16 bits where they are dequantised once."""
     if setup.sharding == "fsdp":
@@ -153,9 +166,14 @@ def gradient_bytes(setup: Setup) -> float:
 
 
 def optimizer_bytes(setup: Setup) -> float:
-    """By `optim`; one that is not known counts as AdamW in fp32."""
+    """A GPU's part of the state."""
+    return _sharded(setup, state_bytes(setup))
+
+
+def state_bytes(setup: Setup) -> float:
+    """Of all that is trained, by `optim`; one that is not known counts as AdamW in fp32."""
     fixed, times = STATE_BYTES.get(setup.trainer.optim, (8, 0))
-    return _sharded(setup, setup.trainable_parameters * (fixed + times * setup.trainable_bytes))
+    return setup.trainable_parameters * (fixed + times * setup.trainable_bytes)
 
 
 def activation_bytes(setup: Setup, batch: Batch) -> float:
@@ -274,8 +292,12 @@ def _spread_bytes(setup: Setup) -> float:
 
 
 def _fetched_bytes(setup: Setup) -> float:
-    """FSDP holds whole the layer at work, the next one and the head; where they are trained, gradients of one each."""
+    """FSDP holds whole the layer at work, the next one and the head, or all of them where it keeps what it has fetched.
+
+    Where they are trained, gradients of one each.
+    """
     moved = 0.5 if setup.bits == 4 else setup.activation_bytes
     layer = setup.linear_parameters / max(setup.model.layers, 1) * moved
     head = setup.head_parameters * setup.activation_bytes
-    return 2 * layer + head + (layer + head if setup.lora is None else 0.0)
+    layers = setup.model.layers if setup.keeps_fetched else 2
+    return layers * layer + head + (layer + head if setup.lora is None else 0.0)

@@ -6,7 +6,7 @@ chosen here, and is said.  A decision that had nothing to choose from is no deci
 
 from typing import Any, Literal
 
-from sftrun.contract.choices import Attention, DataFormat
+from sftrun.contract.choices import Attention, DataFormat, Dtype
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.facts import catalog
 from sftrun.facts.models import DataFacts, Facts
@@ -16,6 +16,7 @@ from sftrun.plan.models import ComputePlan
 from sftrun.recipe.models import Recipe
 
 FSDP_KEYS = ("fsdp", "fsdp_config")  # of `trainer.extra`: on one GPU transformers refuses them
+_AS_STEPS = "as the steps"
 
 
 def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
@@ -40,12 +41,11 @@ def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan,
 
 def _rented_device(choices: tuple[tuple[str, int], ...], facts: Facts) -> Device:
     if not choices:
-        return Device(None, 0, (0, 0), True, 0.0)
-    name, count = choices[0]
-    gpu = catalog.find(facts.catalog, name)
-    if gpu is None:
-        return Device(name, count, (8, 0), True, 0.0)
-    return Device(gpu.name, count, gpu.compute_capability, gpu.has_bf16, gpu.memory_gb)
+        return Device(None, 0)
+    known = [catalog.find(facts.catalog, name) for name, _ in choices]
+    without_bf16 = next((gpu.name for gpu in known if gpu is not None and not gpu.has_bf16), None)
+    (name, count), first = choices[0], known[0]
+    return Device(first.name if first is not None else name, count, without_bf16)
 
 
 def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
@@ -55,10 +55,10 @@ def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
     if declined or machine.gpu_count == 0:
         if wanted:
             said.say("compute.gpu", "none", f"this machine has no GPU; `{wanted[0][0]}` holds for the modal executor")
-        return Device(None, 0, (0, 0), True, 0.0)
+        return Device(None, 0)
     count = min(wanted[0][1] if wanted else 1, machine.gpu_count)
     said.say("compute.gpu", f"{machine.gpu_name}:{count}", "the GPU of this machine")
-    return Device(machine.gpu_name, count, (8, 0), machine.has_bf16, machine.gpu_memory_gb)
+    return Device(machine.gpu_name, count, None if machine.has_bf16 else machine.gpu_name)
 
 
 def data_format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
@@ -72,21 +72,50 @@ def data_format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | L
     return "auto"
 
 
-def model(recipe: Recipe, attention: Attention) -> ModelSpec:
-    """The base model's keyword arguments."""
+def step_dtype(recipe: Recipe, device: Device, said: Decisions) -> Dtype | None:
+    """What the steps are computed in, where that is not the weights' own type."""
+    t = recipe.trainer
+    if t.bf16 is not None or t.fp16 is not None:
+        return "bfloat16" if t.bf16 else "float16" if t.fp16 else None
+    if not device.is_gpu:
+        said.say("trainer.bf16", False, "a CPU computes faster in the model's own type")
+        return None
+    if device.without_bf16 is None:
+        said.say("trainer.bf16", True, f"{device.name} has bfloat16, which needs no loss scaling")
+        return "bfloat16"
+    said.say("trainer.fp16", True, f"{device.without_bf16} has no bfloat16")
+    return "float16"
+
+
+def model(recipe: Recipe, attention: Attention, step: Dtype | None, said: Decisions) -> ModelSpec:
+    """The base model's keyword arguments; weights without a type written have that of the steps."""
+    dtype = recipe.model.dtype
+    if step == "float16" and "dtype" not in recipe.model.model_fields_set:
+        dtype, reason = (
+            ("float32", "the loss scaler of float16 steps wants trained weights in 32 bits")
+            if recipe.lora is None
+            else (step, _AS_STEPS)
+        )
+        said.say("model.dtype", dtype, reason)
     return ModelSpec(
         name_or_path=recipe.model.name_or_path,
         revision=recipe.model.revision,
-        dtype=recipe.model.dtype,
+        dtype=dtype,
         attn_implementation=attention,
         trust_remote_code=recipe.model.trust_remote_code,
     )
 
 
-def quantization(recipe: Recipe) -> QuantizationSpec | None:
-    """As written: quantisation changes the result."""
+def quantization(recipe: Recipe, step: Dtype | None, said: Decisions) -> QuantizationSpec | None:
+    """As written: quantisation changes the result.  Products without a type written have that of the steps."""
     section = recipe.quantization
-    return None if section is None else QuantizationSpec(**section.model_dump())
+    if section is None:
+        return None
+    spec, at = QuantizationSpec(**section.model_dump()), "bnb_4bit_compute_dtype"
+    if step != "float16" or not section.load_in_4bit or at in section.model_fields_set:
+        return spec
+    said.say(f"quantization.{at}", step, _AS_STEPS)
+    return spec.model_copy(update={at: step})
 
 
 def lora(recipe: Recipe) -> LoraSpec | None:
@@ -104,18 +133,20 @@ def trainer(
     train: DataFacts | None,
     device: Device,
     kernel: Attention,
+    step: Dtype | None,
     steps: int | None,
     room: Room,
     said: Decisions,
 ) -> TrainerSpec:
     """TRL's arguments with every `auto` decided.
 
-    `train` is the data as counted or declared, `steps` the length of the run where it is known, `room` what memory
-    allows where that was looked at.
+    `train` is the data as counted or declared, `step` what a step is computed in, `steps` the length of the run where
+    it is known, `room` what memory allows where that was looked at.
     """
     t = recipe.trainer
-    bf16, fp16 = _precision(recipe, device, said)
     is_spread = speed.fsdp(recipe, device, room, said)
+    if t.extra.get("fsdp") and not is_spread:
+        said.say("trainer.fsdp", False, "one GPU has no other to share the weights with" if device.is_gpu else "no GPU")
     compiled = speed.compile_layers(recipe, device, kernel, steps, is_spread, said)
     rows, accumulation = speed.micro_batches(recipe, room, said)
     return TrainerSpec(
@@ -140,8 +171,8 @@ def trainer(
         dequantize=speed.dequantize(room, said),
         record_graphs=speed.record_graphs(room, said),
         fsdp=is_spread,
-        bf16=bf16,
-        fp16=fp16,
+        bf16=step == "bfloat16",
+        fp16=step == "float16",
         assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
         completion_only_loss=None if t.completion_only_loss == "auto" else t.completion_only_loss,
         logging_steps=t.logging_steps,
@@ -172,17 +203,3 @@ def _learning_rate(recipe: Recipe, said: Decisions) -> float:
     value, method = (2e-4, "LoRA") if recipe.lora is not None else (2e-5, "full fine-tuning")
     said.say("trainer.learning_rate", value, f"usual for {method}")
     return value
-
-
-def _precision(recipe: Recipe, device: Device, said: Decisions) -> tuple[bool, bool]:
-    t = recipe.trainer
-    if t.bf16 is not None or t.fp16 is not None:
-        return bool(t.bf16), bool(t.fp16)
-    if not device.is_gpu:
-        said.say("trainer.bf16", False, "a CPU computes faster in the model's own type")
-        return False, False
-    if device.has_bf16:
-        said.say("trainer.bf16", True, f"{device.name} has bfloat16, which needs no loss scaling")
-        return True, False
-    said.say("trainer.fp16", True, f"{device.name} has no bfloat16")
-    return False, True

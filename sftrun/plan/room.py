@@ -50,7 +50,7 @@ def may_spread(plan: Plan) -> bool:
     if plan.compute.gpu_count < 2 or plan.compute.nodes > 1 or trainer.engine != "trl" or trainer.fp16:
         return False
     in_8bit = plan.quantization is not None and plan.quantization.load_in_8bit
-    return not in_8bit and trainer.optim in SPREAD_OPTIMIZERS and not {"fsdp", "deepspeed"} & set(written)
+    return not in_8bit and trainer.optim in SPREAD_OPTIMIZERS and "fsdp" not in written
 
 
 def fsdp(plan: Plan, other: Plan, facts: Facts) -> Chosen | None:
@@ -87,7 +87,10 @@ def _at_once(known: Inputs) -> Chosen | None:
     has_rows_alone = trainer.compile_layers and (trainer.packing or trainer.padding_free)
     if times == 1 or not has_rows_alone or batch is None or batch.real_tokens > LARGE_TOKENS:
         return None
-    needs = peak(_merged(known))
+    needs, at_once = peak(_merged(known)), trainer.per_device_train_batch_size * times
+    found = None if known.train is None else workload.sequences(trainer, known.train, known.eval_fraction)
+    if found and (again := workload.repeated(found, at_once, known.setup.gpus)):
+        return Chosen(False, f"an epoch of {found} would be filled up with {again} that were learnt from before")
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB at once, the GPU has {needs.capacity_gb:.0f} GB")
     what = "sequences" if trainer.packing else "rows"

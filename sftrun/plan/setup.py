@@ -35,6 +35,14 @@ class Setup(NamedTuple):
         return "fsdp" if self.trainer.fsdp else "ddp"
 
     @property
+    def keeps_fetched(self) -> bool:
+        """Whether FSDP's layers stay whole from the forward pass to the backward one (ZeRO-2, `shard_grad_op`)."""
+        written, options = self.trainer.extra.get("fsdp"), self.trainer.extra.get("fsdp_config")
+        given = options if isinstance(options, dict) else {}
+        asked = given.get("reshard_after_forward", given.get("fsdp_reshard_after_forward"))
+        return not asked if asked is not None else "shard_grad_op" in str(written).split()
+
+    @property
     def wants_rdma(self) -> bool:
         return wants_rdma(self.lora)
 
@@ -68,9 +76,9 @@ class Setup(NamedTuple):
     def adapter_bytes(self) -> int:
         """PEFT makes adapters fp32 (autocast_adapter_dtype); TRL casts them to bf16 over quantised weights.
 
-        Unsloth keeps them fp32.
+        Unsloth keeps them fp32, and the loss scaler of fp16 needs them so.
         """
-        return 2 if self.is_quantized and self.trainer.engine == "trl" else 4
+        return 2 if self.is_quantized and self.trainer.engine == "trl" and not self.trainer.fp16 else 4
 
     @property
     def linear_parameters(self) -> int:

@@ -12,9 +12,12 @@ from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts.models import DataFacts
 from sftrun.plan import lengths
 from sftrun.plan.lengths import Lengths
+from sftrun.recipe.models import Trainer
 
 Layout = Literal["padded", "flat", "packed"]
 FILLING = graphs.TOKENS / 2  # on average
+# a share of an epoch's sequences that several GPUs learn from again, below which it is no matter
+REPEATED = 0.1
 
 
 class Batch(NamedTuple):
@@ -54,12 +57,11 @@ def workload(
 ) -> Workload | None:
     """The run on `gpus` GPUs; None where neither lengths nor their mean are known."""
     spread = lengths.of(train, trainer.max_length)
-    if spread is None:
+    steps = total_steps(trainer, train, gpus, eval_fraction)
+    if spread is None or steps is None:
         return None
     rows = train.rows * (1 - eval_fraction)
     eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
-    learnt = sequences(spread, rows, trainer.max_length) if trainer.packing else round(rows)
-    steps = total_steps(trainer, learnt, gpus)
     every = trainer.eval_steps
     rounds = 0 if not eval_rows else max(steps // every, 1) if every else 1
     return Workload(
@@ -74,18 +76,38 @@ def workload(
     )
 
 
-def sequences(spread: Lengths, rows: float, size: int) -> int:
-    """The bins of `size` tokens that so many rows are packed into."""
+def total_steps(
+    trainer: Trainer | TrainerSpec, train: DataFacts | None, gpus: int, eval_fraction: float = 0.0
+) -> int | None:
+    """Optimiser steps of the whole run, as transformers' Trainer counts them; None where the rows are not known."""
+    if trainer.max_steps is not None and trainer.max_steps > 0:
+        return trainer.max_steps
+    learnt = None if train is None else sequences(trainer, train, eval_fraction)
+    if learnt is None:
+        return None
+    batches = math.ceil(learnt / (trainer.per_device_train_batch_size * max(gpus, 1)))
+    an_epoch = max(math.ceil(batches / trainer.gradient_accumulation_steps), 1)
+    return math.ceil(an_epoch * (trainer.num_train_epochs or 1))
+
+
+def sequences(trainer: Trainer | TrainerSpec, train: DataFacts, eval_fraction: float = 0.0) -> int | None:
+    """Rows of an epoch, or the bins of `max_length` tokens that they are packed into."""
+    rows = train.rows * (1 - eval_fraction)
+    if not trainer.packing:
+        return round(rows)
+    spread, size = lengths.of(train, trainer.max_length), trainer.max_length
+    if spread is None:
+        return None
     return math.ceil(rows * spread.mean / (size * lengths.packed_share(spread, size, round(rows))))
 
 
-def total_steps(trainer: TrainerSpec, sequences: int, gpus: int) -> int:
-    """Optimiser steps, as transformers' Trainer counts them."""
-    if trainer.max_steps > 0:
-        return trainer.max_steps
-    batches = math.ceil(sequences / (trainer.per_device_train_batch_size * max(gpus, 1)))
-    an_epoch = max(math.ceil(batches / trainer.gradient_accumulation_steps), 1)
-    return math.ceil(an_epoch * trainer.num_train_epochs)
+def repeated(sequences: int, each: int, gpus: int) -> int:
+    """Sequences of an epoch that are learnt from again, where `gpus` GPUs take `each` at a time; 0 below `REPEATED`.
+
+    accelerate gives each process as many: it fills up the last round with the epoch's first ones.
+    """
+    again = -sequences % (each * gpus) if gpus > 1 else 0
+    return again if again > REPEATED * sequences else 0
 
 
 def batch(trainer: TrainerSpec, spread: Lengths, batches: float, rows: int = lengths.PACKED_SAMPLE) -> Batch:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import hints, known
+from sftrun.recipe.checks_training import trained_in_float16
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.names import nearest
 
@@ -22,6 +23,18 @@ def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
             yield from _gpu(name, at, recipe)
         if name in listed[:index]:
             yield Diagnostic("R122", f"`{name}` stands twice", at=at, help="take one out")
+        first, mine = _count(listed[0]), _count(name)
+        if first is not None and mine is not None and first != mine:
+            message = f"`{name}` is another number of GPUs than `{listed[0]}`, and rows a step depend on it"
+            help = f"write `{name.partition(':')[0]}:{first}`" if first > 1 else f"write `{name.partition(':')[0]}`"
+            yield Diagnostic("G109", message, at=at, also=((("compute", "gpu", 0), "first here"),), help=help)
+
+
+def _count(text: str) -> int | None:
+    """How many GPUs; None where that is wrong by itself."""
+    name, colon, count = text.partition(":")
+    found = int(count) if re.fullmatch(r"[1-9][0-9]?", count) else None if colon else 1
+    return found if found is not None and found <= known.FEWER_GPUS.get(name, known.MOST_GPUS) else None
 
 
 def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
@@ -54,17 +67,8 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
 
 def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
     kernel = recipe.model.attn_implementation
-    if name in known.NO_BF16 and recipe.trainer.bf16:
-        yield Diagnostic(
-            "G104",
-            f"{name} has no bfloat16",
-            at=("trainer", "bf16"),
-            also=((at, f"{name} here"),),
-            help="write `fp16: true` instead, and `dtype: float16` in `model`",
-        )
-    elif name in known.NO_BF16 and recipe.model.dtype == "bfloat16":
-        message = f"{name} has no bfloat16, the type of the model's weights"
-        yield Diagnostic("G104", message, at=at, help="write `dtype: float16` in `model`")
+    if name in known.NO_BF16:
+        yield from without_bf16(name, recipe, also=((at, f"{name} here"),))
     needs_hopper = kernel == "flash_attention_3" and name not in known.HOPPER
     needs_ampere = kernel in ("flash_attention_2", "varlen") and name in known.NO_BF16
     if needs_hopper or needs_ampere:
@@ -75,6 +79,27 @@ def _abilities(name: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
             also=((at, f"{name} here"),),
             help="write `attn_implementation: auto`",
         )
+
+
+def without_bf16(name: str, recipe: Recipe, also: tuple[tuple[Path, str], ...] = ()) -> Iterator[Diagnostic]:
+    """What asks for bfloat16 in so many words, for a GPU that has none; what does not is resolved to float16."""
+    model, quantization, trainer = recipe.model, recipe.quantization, recipe.trainer
+    if trainer.bf16 is None and trainer.fp16 is None:
+        yield from trained_in_float16(recipe, also)
+    weights = "float32" if recipe.lora is None else "float16"
+    if trainer.bf16:
+        help = "write `fp16: true` instead, or take it out"
+        yield Diagnostic("G104", f"{name} has no bfloat16", at=("trainer", "bf16"), also=also, help=help)
+    if model.dtype == "bfloat16" and "dtype" in model.model_fields_set:
+        message, help = f"{name} has no bfloat16, the type of the weights", f"write `dtype: {weights}`, or take it out"
+        yield Diagnostic("G104", message, at=("model", "dtype"), also=also, help=help)
+    key = "bnb_4bit_compute_dtype"
+    if quantization is None or not quantization.load_in_4bit or key not in quantization.model_fields_set:
+        return
+    if quantization.bnb_4bit_compute_dtype == "bfloat16":
+        message = f"{name} has no bfloat16, the type of products with 4-bit weights"
+        help = f"write `{key}: float16`, or take it out"
+        yield Diagnostic("G104", message, at=("quantization", key), also=also, help=help)
 
 
 def machines(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -104,25 +129,57 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def spreading(recipe: Recipe) -> Iterator[Diagnostic]:
     """What FSDP, asked for in `trainer.extra`, can't do here."""
-    trainer, quantization = recipe.trainer, recipe.quantization
-    written, options = trainer.extra.get("fsdp"), trainer.extra.get("fsdp_config")
+    extra, quantization, optim = recipe.trainer.extra, recipe.quantization, recipe.trainer.optim
+    yield from _options(extra.get("fsdp_config"), ("trainer", "extra", "fsdp_config"))
+    written, at = extra.get("fsdp"), ("trainer", "extra", "fsdp")
     if not written:
         return
-    given = {key.removeprefix("fsdp_"): value for key, value in options.items()} if isinstance(options, dict) else {}
-    at: Path = ("trainer", "extra", "fsdp")
     if quantization is not None and quantization.load_in_8bit:
         message, help = "8-bit weights can't be spread over GPUs (`fsdp`)", "write `load_in_4bit: true` instead"
         yield Diagnostic("R218", message, at=("quantization", "load_in_8bit"), also=((at, "here"),), help=help)
-    if trainer.optim not in known.SPREAD_OPTIMIZERS:
-        message = f"`{trainer.optim}` can't update weights that are spread over GPUs (`fsdp`)"
+    if optim not in known.SPREAD_OPTIMIZERS:
+        message = f"`{optim}` can't update weights that are spread over GPUs (`fsdp`)"
         at_optim: Path = ("trainer", "optim")
         yield Diagnostic("R218", message, at=at_optim, also=((at, "here"),), help="write `optim: adamw_torch_fused`")
-    if given.get("version", 2) != 2:
-        message, help = f"FSDP {given['version']} is not supported, FSDP2 is", "write `version: 2`"
-        yield Diagnostic("R218", message, at=("trainer", "extra", "fsdp_config"), also=((at, "here"),), help=help)
-    if "offload" in str(written) or given.get("cpu_offload"):
-        message = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
-        yield Diagnostic("R218", message, at=at, help="write `fsdp: true`, and no `cpu_offload`")
+    words = written.split() if isinstance(written, str) else ()
+    if "offload" in words:
+        yield Diagnostic("R218", _OFFLOADED, at=at, help="write `fsdp: true`")
+    elif strange := [word for word in words if word not in known.FSDP_WORDS]:
+        yield Diagnostic("R218", f"FSDP2 has no `{strange[0][:40]}`", at=at, help="write `fsdp: true`")
+
+
+def _options(given: object, at: Path) -> Iterator[Diagnostic]:
+    """Of `fsdp_config`, with or without the libraries' prefix."""
+    if isinstance(given, str):
+        help = "write `fsdp_config: {reshard_after_forward: false}`"
+        yield Diagnostic("R218", "a file of options is not read where the job runs", at=at, help=help)
+    for key, value in given.items() if isinstance(given, dict) else ():
+        name, here = key.removeprefix("fsdp_"), (*at, key)
+        if name == "version" and str(value) != "2":
+            yield Diagnostic("R218", f"FSDP {value} is not supported, FSDP2 is", at=here, help="write `version: 2`")
+        elif name == "cpu_offload" and value:
+            yield Diagnostic("R218", _OFFLOADED, at=here, on_key=True, help="take it out")
+        elif name == "activation_checkpointing":
+            help = "write `trainer.gradient_checkpointing` instead"
+            yield Diagnostic("R218", f"`{key}` has a place of its own in a recipe", at=here, on_key=True, help=help)
+        elif name == "reshard_after_forward" and not isinstance(value, bool):
+            message = f"`{key}` is true or false, not `{str(value)[:40]}`"
+            yield Diagnostic(
+                "R218", message, at=here, help="write `true`, or `false` to keep weights after the forward pass"
+            )
+        elif name == "auto_wrap_policy" and value not in known.FSDP_WRAPS:
+            message, help = (
+                f"`{str(value)[:40]}` is no policy that wraps layers",
+                f"write one of {', '.join(known.FSDP_WRAPS)}",
+            )
+            yield Diagnostic("R218", message, at=here, help=help)
+        elif name not in known.FSDP_OPTIONS:
+            near = nearest(name, known.FSDP_OPTIONS)
+            help = f"did you mean `{near}`?" if near else f"one of {', '.join(known.FSDP_OPTIONS)}"
+            yield Diagnostic("R218", f"`{key}` is no option that is obeyed here", at=here, on_key=True, help=help)
+
+
+_OFFLOADED = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
 
 
 def timeout(recipe: Recipe) -> Iterator[Diagnostic]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from sftrun import builtin
-from sftrun.diagnostics import Diagnostic
+from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
 
@@ -157,6 +157,16 @@ def precision(recipe: Recipe) -> Iterator[Diagnostic]:
             also=((("model", "dtype"), f"{dtype} here"),),
             help=f"write `dtype: {fits}`",
         )
+    elif trainer.fp16:
+        yield from trained_in_float16(recipe, also=((("trainer", "fp16"), "fp16 here"),))
+
+
+def trained_in_float16(recipe: Recipe, also: tuple[tuple[Path, str], ...]) -> Iterator[Diagnostic]:
+    """Under steps in float16, for the reason in `also`, weights that are trained themselves must be wider."""
+    model = recipe.model
+    if recipe.lora is None and model.dtype == "float16" and "dtype" in model.model_fields_set:
+        message = "steps in float16 scale the loss, which weights trained in float16 can't take"
+        yield Diagnostic("R220", message, at=("model", "dtype"), also=also, help="write `dtype: float32`")
 
 
 def packing(recipe: Recipe) -> Iterator[Diagnostic]:

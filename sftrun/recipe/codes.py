@@ -456,7 +456,7 @@ _TOGETHER = (
         "R218",
         "what FSDP can't do",
         "`trainer.extra.fsdp` (FSDP2) does not go with 8-bit weights, with optimisers other than `adamw_torch_fused`, "
-        "`adamw_torch` and `sgd`, with FSDP 1, or with `cpu_offload`.",
+        "`adamw_torch` and `sgd`, with FSDP 1, or with options that would not be obeyed, such as `cpu_offload`.",
         "trainer: {optim: adamw_8bit, extra: {fsdp: true}}",
         "trainer: {optim: adamw_torch_fused, extra: {fsdp: true}}",
     ),
@@ -470,7 +470,8 @@ _TOGETHER = (
     _error(
         "R220",
         "precision that the weights don't have",
-        "Mixed precision in fp16 with bfloat16 weights (or the reverse) trains in neither.",
+        "Mixed precision in fp16 with bfloat16 weights (or the reverse) trains in neither; the loss scaler of fp16 "
+        "wants what is trained in 32 bits. A `dtype` that is not written follows the steps.",
         "model: {dtype: bfloat16}\ntrainer: {fp16: true}",
         "model: {dtype: float16}\ntrainer: {fp16: true}",
     ),
@@ -720,6 +721,14 @@ _DATA = (
         'dataset: {instruction_template: "{instruction}\\nA: {output}"}',
         'dataset: {instruction_template: "{instruction}\\nA:\\n{output}"}',
     ),
+    _warning(
+        "D116",
+        "few rows for so many GPUs",
+        "Each GPU gets as many rows as the others: the last round of an epoch is filled up with rows that were learnt "
+        "from before. One GPU takes what is left.",
+        "trainer: {per_device_train_batch_size: 64}\ncompute: {gpu: H100:8}",
+        "trainer: {per_device_train_batch_size: 4}\ncompute: {gpu: H100:8}",
+    ),
 )
 
 _GPU = (
@@ -747,9 +756,10 @@ _GPU = (
     _error(
         "G104",
         "bf16 on a GPU that has none",
-        "T4 has no bfloat16, neither for the steps nor for the weights; use fp16 there, and float16.",
+        "T4 has no bfloat16, for the steps, the weights, or products with 4-bit weights; what is not written is "
+        "float16 there.",
         "trainer: {bf16: true}\ncompute: {gpu: T4}",
-        "model: {dtype: float16}\ntrainer: {fp16: true}\ncompute: {gpu: T4}",
+        "trainer: {fp16: true}\ncompute: {gpu: T4}",
     ),
     _error(
         "G105",
@@ -771,6 +781,22 @@ _GPU = (
         "Another GPU has room for this run and costs less for the whole of it.",
         "compute: {gpu: B200}",
         "compute: {gpu: L4}",
+    ),
+    _error(
+        "G109",
+        "kinds of GPU in different numbers",
+        "How many GPUs there are decides how many rows go into a step: it can't depend on which kind Modal has free.",
+        "compute: {gpu: [H100:4, A100-80GB:8]}",
+        "compute: {gpu: [H100:4, A100-80GB:4]}",
+    ),
+    _warning(
+        "G108",
+        "less of the machine's memory than the run takes",
+        "What is trained is copied from the GPU to be saved, and held whole where weights are spread, also when it all "
+        "begins; without a GPU all weights lie there. Modal guarantees a container no more than is asked for; what is "
+        "not written is asked for as needed.",
+        "compute: {gpu: H100:4, memory: 16GiB}",
+        "compute: {gpu: H100:4}",
     ),
 )
 

@@ -77,3 +77,14 @@ USUAL_SCHEDULES = frozenset({"linear", "cosine", "constant", "constant_with_warm
 USUAL_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adamw_bnb_8bit"})
 # which update weights that FSDP has spread: bitsandbytes' and Adafactor end in an error (torch 2.13, 2026-11-26)
 SPREAD_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "sgd"})
+# transformers' old words for FSDP that FSDP2 understands, and the options of `fsdp_config` that a run obeys
+FSDP_WORDS = frozenset({"full_shard", "shard_grad_op", "auto_wrap"})
+FSDP_WRAPS = ("TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP")
+FSDP_OPTIONS = (
+    "version",
+    "reshard_after_forward",
+    "auto_wrap_policy",
+    "transformer_layer_cls_to_wrap",
+    "min_num_params",
+    "cpu_offload",
+)

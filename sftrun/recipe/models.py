@@ -29,7 +29,11 @@ class Model(Strict):
         examples=["Qwen/Qwen2.5-0.5B-Instruct", "./models/mine", "builtin:tiny"],
     )
     revision: str | None = Field(None, description="Hub branch, tag or commit; the lock keeps the commit it meant.")
-    dtype: Dtype = Field("bfloat16", description="Type of the weights that are not quantised, and of the computation.")
+    dtype: Dtype = Field(
+        "bfloat16",
+        description="Type of the weights that are not quantised; with `fp16`, or on a GPU without bfloat16, "
+        "float16 if absent (float32 without `lora`).",
+    )
     attn_implementation: Auto | Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"] = Field(
         "auto", description="Attention kernel; varlen is torch's own variable-length attention."
     )
@@ -45,7 +49,11 @@ class Quantization(Strict):
     load_in_8bit: bool = Field(False, description="8 bits a weight (LLM.int8).")
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field("nf4", description="4-bit data type.")
     bnb_4bit_use_double_quant: bool = Field(True, description="Quantise the block scales too.")
-    bnb_4bit_compute_dtype: Dtype = Field("bfloat16", description="Type of the products with 4-bit weights.")
+    bnb_4bit_compute_dtype: Dtype = Field(
+        "bfloat16",
+        description="Type of the products with 4-bit weights; with `fp16`, or on a GPU without bfloat16, "
+        "float16 if absent.",
+    )
 
 
 class Lora(Strict):

@@ -166,6 +166,8 @@ def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[st
 def _asked(text: str, facts: Facts) -> tuple[str, int]:
     name, colon, count = text.partition(":")
     gpu = catalog.find(facts.catalog, name)
+    if name.lower() == "all":
+        raise ValueError("`all` stands alone, without a number")
     if gpu is None:
         raise ValueError(f"no GPU `{name}`")
     if colon and not (count.isdecimal() and int(count) > 0):
@@ -241,7 +243,7 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
         return f"at most {known.max_per_container} a container"
     if plan.compute.nodes > 1 and gpu[1] < known.max_per_container:
         return f"several machines need all their {known.max_per_container}"
-    if not known.has_bf16 and (plan.trainer.bf16 or plan.model.dtype == "bfloat16"):
+    if not estimate.can_compute(plan, known):
         return "has no bf16"
     if found.memory is not None and not found.memory.fits:
         return TOO_SMALL

@@ -125,7 +125,7 @@ def describe(event: AnyEvent) -> str:
         case events.ModelReady():
             part = words.share(event.trainable_parameters, event.parameters)
             trained = f"{event.trainable_parameters:,} trained ({part})"
-            return f"{event.parameters:,} parameters, {trained}, {event.total_steps:,} steps"
+            return f"{event.parameters:,} parameters, {trained}, {words.steps(event.total_steps)}"
         case events.Evaluated():
             return f"eval at step {event.step}: loss {words.loss(event.loss)} over {event.rows:,} rows"
         case events.Checkpoint():

@@ -92,7 +92,7 @@ def _is_odd(age_days: int) -> bool:
 def _headline(one: RecipeEstimate) -> Text:
     line = Text().append(words.printable(one.name), style="bold").append(f"  {words.printable(one.model)}", style="dim")
     rows = f"  {one.rows:,} rows ({one.rows_source})" if one.rows is not None else ""
-    steps = f", {one.steps:,} steps" if one.steps else ""
+    steps = f", {words.steps(one.steps)}" if one.steps else ""
     return line.append(rows + steps, style="dim")
 
 
@@ -191,17 +191,22 @@ def _fitting(ways: Sequence[Advice], gpu: str) -> list[Text]:
         return [Text(said, style="red")]
     return [
         Text(f"{f'{gpu} is too small; what fits:' if way is ways[0] else 'or'} {_change(way)}").append(
-            f" (peak {way.peak_gb:.1f} GB)"
+            f" (peak {way.peak_gb:.1f} GB{_price(way)})"
         )
         for way in ways
     ]
 
 
+def _price(way: Advice) -> str:
+    return f", about {words.dollars(way.usd)}" if way.usd else ""
+
+
 def _saving(best: Advice, gpu: str) -> Text:
-    money = f", about {words.dollars(best.usd)}" if best.usd else ""
     assert best.seconds is not None
     part = _fraction(best.times or 1)
-    said = f"most to save on {gpu}: {_change(best)} would cut it to {part} ({words.duration(best.seconds)}{money})"
+    said = (
+        f"most to save on {gpu}: {_change(best)} would cut it to {part} ({words.duration(best.seconds)}{_price(best)})"
+    )
     return Text(said if best.same_result else f"{said}; other rows share a step then", style="green")
 
 

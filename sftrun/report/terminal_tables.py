@@ -118,7 +118,7 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
 def plan_tables(plan: Plan) -> RenderableType:
     """What would be done: every decision with its reason, and the estimate where there is one."""
     table = Table(box=box.SIMPLE_HEAD, title="decided", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("key", overflow="fold")
+    table.add_column("key", no_wrap=True)
     table.add_column("value", style="bold", overflow="fold")
     table.add_column("because", overflow="fold")
     for made in plan.decisions:

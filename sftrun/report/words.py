@@ -50,6 +50,11 @@ def loss(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.3e}"
 
 
+def steps(number: int) -> str:
+    """1 step, 1,200 steps."""
+    return f"{number:,} {'step' if number == 1 else 'steps'}"
+
+
 def rate(value: float) -> str:
     """A learning rate: 2.00e-04."""
     return f"{value:.2e}"

@@ -21,6 +21,9 @@ from sftrun.contract import stopping
 from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
+from sftrun.facts.machine import machine
+from sftrun.facts.models import Machine
+from sftrun.plan import memory
 from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
@@ -131,6 +134,7 @@ class Local:
         missing = missing_packages(needs_bitsandbytes=False)
         if missing:
             raise MissingPackages(f"answering here needs {', '.join(missing)}", help=INSTALL)
+        require_room(folder.plan(), machine())
         return ask(folder.job(), prompts, max_new_tokens=max_new_tokens, temperature=temperature)
 
     def _spawn(self, folder: RunFolder) -> subprocess.Popen[bytes]:
@@ -149,6 +153,17 @@ class Local:
 def _money(plan: Plan) -> MoneySpec:
     rate, limit = plan.compute.machine_usd_per_second, plan.recipe.budget.max_usd
     return MoneySpec(usd_per_second=rate, max_usd=limit, reserve_seconds=reserve_seconds(plan.cost) if rate else 0.0)
+
+
+def require_room(plan: Plan, here: Machine) -> None:
+    """A model whose weights were spread over GPUs answers over as many; there may be fewer of them now."""
+    needed, gpus = memory.answering_gb(plan), min(plan.compute.gpu_count, here.gpu_count)
+    if plan.trainer.fsdp and needed is not None and needed > gpus * here.gpu_memory_gb:
+        has = f"{gpus} × {here.gpu_memory_gb:.0f} GB" if gpus else "no GPU"
+        raise RunFailed(
+            f"answering takes about {needed:.0f} GB of GPU memory, of which this machine has {has}",
+            help="`sftrun pull` the result to a machine that has it",
+        )
 
 
 def missing_packages(*, needs_bitsandbytes: bool) -> list[str]:

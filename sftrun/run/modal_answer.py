@@ -11,6 +11,7 @@ import modal
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RunFailed
 from sftrun.facts import catalog
+from sftrun.plan import memory
 from sftrun.plan.models import Plan
 from sftrun.run import modal_call, modal_image, remote_answer
 from sftrun.run.modal_errors import redacted, translated
@@ -25,7 +26,7 @@ def ask(
     plan: Plan, job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
 ) -> Iterator[Sequence[str]]:
     """(base's answer, tuned model's answer) to each prompt."""
-    gpu = small_gpu(plan)
+    gpu = gpu_for(plan)
     app = modal.App(f"sftrun-ask-{plan.recipe.name}"[:63], tags={"run": job.run_id}, include_source=False)
     options: dict[str, Any] = {
         "image": modal_image.image(plan.trainer.engine, plan.recipe.compute.image, gpu=gpu is not None),
@@ -45,13 +46,14 @@ def ask(
                 raise RunFailed(redacted(str(error)), help="see the run with `sftrun show`") from error
 
 
-def small_gpu(plan: Plan) -> str | None:
-    """The cheapest GPU that holds what training took; the recipe's own where that is not known."""
+def gpu_for(plan: Plan) -> str | None:
+    """The cheapest GPU that holds both models; the recipe's own, all of them, where none does or that is not known."""
     if not plan.compute.gpus:
         return None
-    if plan.memory is None:
-        return plan.compute.gpus[0]
-    needed = plan.memory.peak_gb
-    fitting = [gpu for gpu in catalog.load().gpus if gpu.memory_gb >= needed]
+    needed = memory.answering_gb(plan)
+    fitting = [gpu for gpu in catalog.load().gpus if needed is not None and gpu.memory_gb >= needed]
     cheapest = min(fitting, key=lambda gpu: gpu.usd_per_second, default=None)
-    return cheapest.name if cheapest else plan.compute.gpus[0]
+    if cheapest is not None:
+        return cheapest.name
+    several = f":{plan.compute.gpu_count}" if plan.trainer.fsdp else ""
+    return plan.compute.gpus[0] + several

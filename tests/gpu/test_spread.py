@@ -9,6 +9,8 @@ import torch
 
 from sftrun.contract.events import Finished, Note, Sample
 from sftrun.contract.jobspec import JobSpec, ModelSpec, QuantizationSpec, SampleSpec
+from sftrun.job import model, samples
+from sftrun.job.answer import Answerer
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve
 from tests.job.test_fast_path import ROWS, finish, job, steps
@@ -48,6 +50,25 @@ def test_two_gpus_with_a_share_each_teach_what_one_teaches(kind: str, checkpoint
     assert next(event.memory_gb for event in found if isinstance(event, Finished)) > 0
     weights, same = saved(two), saved(one)
     assert {n: (w.shape, w.dtype) for n, w in weights.items()} == {n: (w.shape, w.dtype) for n, w in same.items()}
+
+
+@pytest.mark.parametrize("kind", ["an adapter", "all weights"])
+def test_a_spread_run_answers_over_the_gpus_that_hold_its_weights_together(kind: str, tmp_path: Path) -> None:
+    made = untied(tmp_path / "model")
+    spec = on_gpus(2, tmp_path / "run", made, {"learning_rate": 1e-4}, **KINDS[kind])
+    finish(spec, tmp_path / "run")
+    size = (made / "model.safetensors").stat().st_size
+    room: dict[int | str, int] = {0: size // 3, 1: size}
+    whole, base = model.load_model(spec.model, None), model.load_model(spec.model, None, room=room)
+    assert {0, 1} <= set(base.hf_device_map.values())
+    tokenizer = model.load_tokenizer(spec.model)
+    found, expected = (
+        list(samples.generate(one, tokenizer, ASKED.prompts, max_new_tokens=ASKED.max_new_tokens))
+        for one in (base, whole)
+    )
+    assert found == expected
+    answerer = Answerer(spec)
+    assert all(isinstance(answer, str) for answer in answerer.ask("Hello", 4, 0.0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -67,3 +67,14 @@ def test_a_recorded_run_learns_what_a_plain_one_learns(layout: str, size: int, t
         assert one.loss == pytest.approx(other.loss, rel=0.03)
         assert one.tokens == other.tokens
     assert any("CUDA graphs" in event.message for event in found if isinstance(event, Note))
+
+
+def test_a_run_in_float16_begins_as_one_in_bfloat16_and_ends(tmp_path: Path) -> None:
+    """QLoRA's adapters are bfloat16 by TRL, which the loss scaler of float16 can't take."""
+    plain = {"optim": "adamw_torch_fused", "max_steps": 6}
+    expected = finish(on_gpu(tmp_path / "bfloat16", "sdpa", plain | {"bf16": True}), tmp_path / "bfloat16")
+    half = on_gpu(tmp_path / "float16", "sdpa", plain | {"bf16": False, "fp16": True})
+    quantization = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float16")
+    model = half.model.model_copy(update={"dtype": "float16"})
+    found = finish(half.model_copy(update={"model": model, "quantization": quantization}), tmp_path / "float16")
+    assert steps(found)[0].loss == pytest.approx(steps(expected)[0].loss, rel=0.02)

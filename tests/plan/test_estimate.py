@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,9 +176,9 @@ def test_what_does_not_fit_gets_the_smallest_changes_that_do() -> None:
     assert ("trainer.per_device_train_batch_size", 1) in ways[0].keys or len(ways[0].keys) == 2
 
 
-def ways_of(gpu: str, times_as_deep: int) -> tuple[advice.Change, ...]:
+def ways_of(gpu: str, times_as_deep: int, **trainer: object) -> tuple[advice.Change, ...]:
     """What would make Phi-3-mini's unquantised weights fit, if it had so many times its layers."""
-    made = census(quantization=None, compute={"executor": "modal", "gpu": gpu})
+    made = census(quantization=None, compute={"executor": "modal", "gpu": gpu}, trainer=trainer)
     known = facts(model=deeper(times_as_deep))
     return advice.to_fit(made, known, lambda changed: build(changed, known, folders={"model.name_or_path": "/r"}))
 
@@ -190,11 +191,42 @@ def test_no_change_is_named_twice_and_each_is_one_that_can_be_set() -> None:
 
 def test_another_gpu_comes_after_the_changes_that_keep_the_one_asked_for() -> None:
     others = [any(key == "compute.gpu" for key, _ in way.keys) for way in ways_of("L4", 3)]
-    assert others == [False] * (len(others) - 1) + [True]
+    assert others == sorted(others)
+    assert any(others)
 
 
-def test_what_fits_no_gpu_as_it_is_gets_one_with_its_weights_in_4_bits() -> None:
-    (way,) = ways_of("L4", 40)
+def test_weights_that_no_gpu_of_the_kind_holds_are_spread_over_more_of_them_for_the_same_rows_a_step() -> None:
+    (larger, more) = ways_of("H100", 15, per_device_train_batch_size=2, gradient_accumulation_steps=3)[-2:]
+    assert dict(larger.keys) == {"compute.gpu": "H200"}
+    assert dict(more.keys) == {"compute.gpu": "H100:2", "trainer.per_device_train_batch_size": 1}
+    assert larger.same_result
+    assert more.same_result
+    assert (larger.usd or 0) < (more.usd or 0)
+    assert more.peak_gb < 80
+
+
+def test_rows_that_can_t_be_shared_out_make_another_step_of_it() -> None:
+    more = ways_of("H100", 15, per_device_train_batch_size=1)[-1]
+    assert dict(more.keys) == {"compute.gpu": "H100:2"}
+    assert not more.same_result
+
+
+def test_an_optimiser_that_can_t_update_spread_weights_is_named_with_one_that_can() -> None:
+    more = ways_of("H100", 15, optim="adamw_8bit")[-1]
+    assert ("trainer.optim", "adamw_torch_fused") in more.keys
+    assert not more.same_result
+
+
+def test_where_fewer_rows_at_once_are_enough_no_more_gpus_are_named() -> None:
+    big = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 64, "gradient_checkpointing": False}
+    ways = ways_of("H100", 1, **big)
+    assert ways[0].same_result
+    assert not [way for way in ways if ":" in str(dict(way.keys).get("compute.gpu"))]
+
+
+@pytest.mark.parametrize("alone", [{"engine": "unsloth"}, {"extra": {"fsdp": False}}])
+def test_what_fits_no_gpu_as_it_is_gets_one_with_its_weights_in_4_bits(alone: dict[str, Any]) -> None:
+    (way,) = ways_of("L4", 40, **alone)
     assert [key for key, _ in way.keys] == ["compute.gpu", "quantization.load_in_4bit"]
     assert not way.same_result
 

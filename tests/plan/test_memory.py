@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
-from sftrun.plan import memory, workload
+from sftrun.facts import catalog
+from sftrun.plan import estimate, memory, workload
+from sftrun.plan.build import build
 from sftrun.plan.lengths import lognormal
+from sftrun.plan.models import Plan
 from sftrun.plan.setup import Setup
-from tests.plan.shapes import gpu, setup
+from tests.plan.samples import facts, recipe
+from tests.plan.shapes import deeper, gpu, setup
 
 
 def allocated(found: Setup) -> float:
@@ -106,6 +110,21 @@ def test_fsdp_shares_out_weights_and_optimiser() -> None:
     assert part(shared, "layers fetched") == pytest.approx(3 * layer + 2 * head, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"fsdp": True, "fsdp_config": {"reshard_after_forward": False}},
+        {"fsdp": True, "fsdp_config": {"fsdp_reshard_after_forward": False}},
+        {"fsdp": "shard_grad_op auto_wrap"},
+    ],
+)
+def test_layers_that_stay_whole_until_the_backward_pass_are_all_held(extra: dict[str, Any]) -> None:
+    kept = setup(nf4=False, gpus=8, fsdp=True, extra=extra)
+    assert part(kept, "layers fetched") == pytest.approx((3_623_878_656 + 32064 * 3072) * 2e-9, rel=0.01)
+    again = setup(nf4=False, gpus=8, fsdp=True, extra={"fsdp": "full_shard"})
+    assert part(again, "layers fetched") < part(kept, "layers fetched") / 5
+
+
 def test_4_bit_weights_are_whole_on_each_gpu_while_fsdp_loads_them() -> None:
     short = {"max_length": 128, "per_device_train_batch_size": 1, "gradient_checkpointing": True}
     whole, shared = setup(gpus=8, **short), setup(gpus=8, fsdp=True, **short)
@@ -133,3 +152,31 @@ MEASURED: list[tuple[str, float, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "peak_gb", "settings"), MEASURED, ids=[name for name, _, _ in MEASURED])
 def test_a_measured_peak_is_met_within_ten_per_cent(name: str, peak_gb: float, settings: dict[str, Any]) -> None:
     assert allocated(setup(**settings)) == pytest.approx(peak_gb, rel=0.10)
+
+
+def test_adapters_under_a_loss_scaler_are_in_32_bits() -> None:
+    narrow, wide = setup(), setup(bf16=False, fp16=True)
+    assert (narrow.trainable_bytes, wide.trainable_bytes) == (2, 4)
+    assert memory.gradient_bytes(wide) == 2 * memory.gradient_bytes(narrow)
+
+
+def spread(**sections: Any) -> Plan:
+    """14 B weights on four GPUs that share them."""
+    trainer = {"max_steps": 100, "extra": {"fsdp": True}}
+    about = facts(model=deeper(4), catalog=catalog.shipped())
+    made = recipe(compute={"executor": "modal", "gpu": "H100:4"}, trainer=trainer, **sections)
+    return estimate.priced(build(made, about, folders={}), about)
+
+
+def test_answers_take_all_weights_where_training_took_a_share_of_each_gpu() -> None:
+    weights = 2 * deeper(4).parameters / memory.GB
+    adapted, trained = memory.answering_gb(spread(lora={})), memory.answering_gb(spread(lora=None))
+    assert adapted == pytest.approx(weights, rel=0.07)
+    assert trained == pytest.approx(2 * weights, rel=0.07)
+
+
+def test_answers_take_what_training_took_where_the_weights_were_whole() -> None:
+    made = spread(lora={}, quantization={"load_in_4bit": True})
+    assert made.memory is not None
+    assert memory.answering_gb(made) == made.memory.peak_gb
+    assert memory.answering_gb(made.model_copy(update={"memory": None})) is None

@@ -54,6 +54,36 @@ def test_a_gpu_without_bfloat16_gets_float16() -> None:
     assert (made.trainer.bf16, made.trainer.fp16) == (False, True)
 
 
+@pytest.mark.parametrize("gpu", ["T4", ("H200", "T4")])
+def test_what_has_no_type_written_is_float16_where_one_gpu_of_the_list_has_no_bfloat16(gpu: Any) -> None:
+    made = plan(compute={"executor": "modal", "gpu": gpu}, quantization={"load_in_4bit": True})
+    assert made.trainer.fp16
+    assert made.model.dtype == "float16"
+    assert made.quantization is not None
+    assert made.quantization.bnb_4bit_compute_dtype == "float16"
+    assert made.model.attn_implementation == "sdpa"
+    assert said(made, "trainer.fp16") == "T4 has no bfloat16"
+
+
+def test_weights_that_float16_steps_train_are_in_32_bits() -> None:
+    assert plan(trainer={"fp16": True}).model.dtype == "float16"
+    assert plan(trainer={"fp16": True}, lora=None).model.dtype == "float32"
+
+
+def test_a_type_that_is_written_stays() -> None:
+    sections = {"model": {"name_or_path": "builtin:tiny", "dtype": "float32"}, "trainer": {"fp16": True}}
+    made = plan(**sections, quantization={"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"})
+    assert made.model.dtype == "float32"
+    assert made.quantization is not None
+    assert made.quantization.bnb_4bit_compute_dtype == "float32"
+
+
+def test_a_local_gpu_without_bfloat16_has_no_variable_length_attention() -> None:
+    machine = Machine(gpu_name="Tesla T4", gpu_count=1, gpu_memory_gb=15.5, has_bf16=False)
+    made = build(recipe(compute={"executor": "local"}), facts(machine=machine), folders={})
+    assert (made.model.attn_implementation, made.model.dtype) == ("sdpa", "float16")
+
+
 def test_without_a_gpu_the_paged_optimiser_is_the_plain_one() -> None:
     made = plan(trainer={"optim": "paged_adamw_8bit"}, compute={"executor": "local"})
     assert made.trainer.optim == "adamw_8bit"

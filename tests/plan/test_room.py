@@ -62,6 +62,21 @@ def test_weights_are_spread_where_the_recipe_says_so_and_there_are_several_gpus(
     assert (one.trainer.fsdp, one.trainer.extra) == (False, {})
 
 
+def test_what_is_written_and_has_nobody_to_share_with_is_said() -> None:
+    made = plan(141, written("H200", trainer={"extra": {"fsdp": True}}))
+    (said,) = (decision for decision in made.decisions if decision.at == "trainer.fsdp")
+    assert (said.value, said.reason) == ("false", "one GPU has no other to share the weights with")
+
+
+def test_one_machine_is_advised_where_its_gpus_can_share_what_each_of_several_machines_can_t_hold() -> None:
+    catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": 32}),), prices=PRICES)
+    known = facts(model=phi3(), catalog=catalog)
+    made = written(compute={"executor": "modal", "gpu": "H200:8", "nodes": 2})
+    ways = advice.to_fit(made, known, lambda changed: build(changed, known, folders={}))
+    assert dict(ways[0].keys) == {"compute.nodes": 1, "trainer.gradient_accumulation_steps": 2}
+    assert ways[0].same_result
+
+
 def test_no_optimiser_is_advised_that_cannot_update_spread_weights() -> None:
     catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": 16}),), prices=PRICES)
     known = facts(model=phi3(), catalog=catalog)

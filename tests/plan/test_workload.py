@@ -4,8 +4,11 @@ import pytest
 
 from sftrun.facts.models import DataFacts
 from sftrun.plan import lengths, workload
+from sftrun.plan.build import build
+from sftrun.plan.estimate import estimate
 from sftrun.plan.lengths import Lengths
-from tests.plan.shapes import trainer
+from tests.plan.samples import facts, recipe
+from tests.plan.shapes import phi3, trainer
 
 TWO = Lengths(((100.0, 0.5), (300.0, 0.5)))
 
@@ -70,3 +73,13 @@ def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
     made = workload.workload(trainer(), data(mean_tokens=200.0), 1, data(rows=50, mean_tokens=200.0))
     assert made is not None
     assert (made.eval_rounds, made.eval_rows) == (1, 50)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+@pytest.mark.parametrize("packing", [False, True])
+def test_plan_and_estimate_count_the_same_steps(rows: int, packing: bool) -> None:
+    known = facts(model=phi3(), train=data(rows=rows, mean_tokens=100.0))
+    plan = build(recipe(trainer={"packing": packing}), known, folders={})
+    cost = estimate(plan, known).cost
+    assert cost is not None
+    assert plan.total_steps == cost.steps >= 1

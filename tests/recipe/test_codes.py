@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.recipe.codes import TABLE
+from sftrun.recipe.load import load
 
 ROOT = Path(__file__).parent.parent.parent
 OTHERS = ("rich", "click", "difflib", "torch")
@@ -40,6 +41,26 @@ def test_the_page_is_made_from_the_table() -> None:
     from sftrun.recipe.codes_page import page
 
     assert (ROOT / "docs/diagnostics.md").read_text("utf-8") == page()
+
+
+BASE = """\
+version: 1
+name: x
+model: {name_or_path: Qwen/Qwen2.5-0.5B-Instruct}
+dataset: {train: {hub: a/b}, eval: {hub: a/c}}
+lora: {r: 16, lora_alpha: 16}
+volumes: {/out: store}
+output: {dir: /out/x}
+"""
+
+
+# what mends R204 are rows to evaluate on, and here are some
+@pytest.mark.parametrize("code", [code for code in TABLE if code.startswith("R2") and code != "R204"])
+def test_keys_that_were_mended_as_the_page_says_are_right(code: str, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(BASE, "utf-8")
+    loaded = load(tmp_path / "mended.yaml", text=f"version: 1\nextends: base.yaml\n{TABLE[code].good}\n")
+
+    assert [found.message for found in loaded.diagnostics] == []
 
 
 def test_a_right_recipe_is_judged_without_the_table_and_the_words(tmp_path: Path) -> None:

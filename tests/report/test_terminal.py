@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
+from sftrun.plan.build import build
 from sftrun.plan.models import Plan
 from sftrun.report import words
 from sftrun.report.costs import Spent, costs
@@ -23,10 +24,12 @@ from sftrun.report.progress import Lines
 from sftrun.report.summary import Compared, Failure, Report, report
 from sftrun.report.terminal import LiveView, sparkline
 from sftrun.report.terminal_cost import costs as cost_table
-from sftrun.report.terminal_tables import run_summary, runs_table, side_by_side
+from sftrun.report.terminal_tables import plan_tables, run_summary, runs_table, side_by_side
 from sftrun.run.ledger import Manifest
 from sftrun.run.listing import Row
 from sftrun.run.state import RunState, advance, fold
+from tests.plan.samples import facts, recipe
+from tests.plan.shapes import phi3
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WIDTHS = pytest.mark.parametrize("width", [80, 200])
@@ -263,3 +266,15 @@ def test_a_long_name_takes_no_figure_of_the_costs_away() -> None:
     said = screen(cost_table(costs([spent], "recipe", today=date(2026, 11, 26))), 80)
     assert "1   34 h 17 min   $12,345.67   $13,000.00" in said
     assert "…" not in said
+
+
+def test_a_decided_key_stands_whole_in_a_narrow_terminal() -> None:
+    made = recipe(quantization={"load_in_4bit": True}, compute={"executor": "modal", "gpu": "T4"})
+    plan = build(made, facts(model=phi3()), folders={})
+    lines = screen(plan_tables(plan), 80).splitlines()
+    for decision in plan.decisions:
+        assert any(line.startswith(f"{decision.at} ") for line in lines), decision.at
+
+
+def test_one_step_is_no_steps() -> None:
+    assert (words.steps(1), words.steps(1_200)) == ("1 step", "1,200 steps")
