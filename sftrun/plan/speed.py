@@ -118,7 +118,7 @@ def liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bo
     if wanted != "auto":
         return wanted
     if device.is_gpu:
-        reason = "compiled layers are faster" if compiled else "not needed for so few steps"
+        reason = "compiled layers are faster" if compiled else "taken where it is asked for alone"
         said.say("trainer.use_liger_kernel", False, reason)
     return False
 
