@@ -5,11 +5,10 @@ pass: Korthikanti et al. (arXiv 2205.05198), sec. 4, re-counted for RMSNorm, Swi
 and held against measured peaks (`docs/estimates.md`).  Sharding: ZeRO (arXiv 1910.02054), sec. 5.
 """
 
-import math
 from typing import Final
 
-from sftrun.contract import graphs
 from sftrun.facts.models import Gpu
+from sftrun.plan import recording
 from sftrun.plan.models import MemoryEstimate, MemoryPart, Plan
 from sftrun.plan.setup import BYTES, Setup, per_layer
 from sftrun.plan.workload import Batch
@@ -18,10 +17,6 @@ GB: Final = 1e9
 # CUDA context, cuBLAS and NCCL workspaces: outside of torch's allocator
 CONTEXT_GB: Final = 0.6
 NCCL_GB: Final = 1.0
-# what recording takes once; each graph keeps gradients of its own besides (measured, docs/estimates.md)
-RECORDING_GB: Final = 0.7
-# how far from its mean, in standard deviations, a run's sum of row lengths comes on either side
-REACH: Final = 3.5
 # share of what comes and goes that torch's allocator holds but can't use
 SLACK: Final = 0.04
 # besides what comes before training
@@ -71,7 +66,7 @@ def estimate(
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
-        ("CUDA graphs", graphs_bytes(setup, batch, recorded) if setup.trainer.record_graphs else 0.0),
+        ("CUDA graphs", recording.held_bytes(setup, batch, recorded) if setup.trainer.record_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
@@ -257,25 +252,6 @@ def working_bytes(setup: Setup, batch: Batch, full_logits: bool) -> float:
     if setup.is_quantized and not setup.trainer.dequantize:
         dense = max((x.in_features * x.out_features for x in setup.model.linears), default=0) * setup.activation_bytes
     return batch.largest_tokens * max(layer, head) + dense
-
-
-def graphs_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float:
-    """They share one pool; but each keeps the gradients that it wrote, its output and its output's gradient."""
-    each: float = setup.trainable_parameters * setup.trainable_bytes
-    each += 2 * batch.tokens * setup.model.hidden_size * setup.activation_bytes
-    return RECORDING_GB * GB + each * (shapes(setup, batch) if recorded is None else recorded)
-
-
-def shapes(setup: Setup, batch: Batch) -> int:
-    """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
-    deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
-    if batch.layout == "packed":
-        mean = batch.real_tokens / batch.rows
-        sums = 1 + 2 * REACH * deviation / mean / graphs.BOUNDS_STEPS[0]
-    else:
-        sums = 1 + 2 * REACH * deviation / graphs.TOKENS
-    longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
-    return min(math.ceil(sums) * math.ceil(longest), graphs.LIMIT)
 
 
 def _sharded(setup: Setup, size: float) -> float:

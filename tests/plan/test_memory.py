@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sftrun.facts import catalog
-from sftrun.plan import estimate, memory, workload
+from sftrun.plan import estimate, memory, recording, workload
 from sftrun.plan.build import build
 from sftrun.plan.lengths import lognormal
 from sftrun.plan.models import Plan
@@ -77,21 +77,21 @@ def test_full_logits_are_counted_where_they_are_made() -> None:
 def test_each_recorded_graph_keeps_gradients_of_its_own() -> None:
     found = setup(record_graphs=True)
     batch = workload.worst_batch(found.trainer)
-    ten = memory.graphs_bytes(found, batch, recorded=20) - memory.graphs_bytes(found, batch, recorded=10)
+    ten = recording.held_bytes(found, batch, recorded=20) - recording.held_bytes(found, batch, recorded=10)
     assert ten == 10 * (29_884_416 * 2 + 2 * batch.tokens * 3072 * 2)
 
 
 def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> None:
     found = setup(record_graphs=True, packing=False, padding_free=True)
     alike, spread, wild = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.4, 1.2))
-    assert memory.shapes(found, alike) < memory.shapes(found, spread) < memory.shapes(found, wild) == 32
+    assert recording.shapes(found, alike) < recording.shapes(found, spread) < recording.shapes(found, wild) == 32
 
 
 def test_packed_steps_differ_in_their_number_of_rows_alone() -> None:
     found = setup(record_graphs=True)
     assert found.trainer.packing
     few, many = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
-    assert memory.shapes(found, few) < memory.shapes(found, many) < 32
+    assert recording.shapes(found, few) < recording.shapes(found, many) < 32
 
 
 def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:

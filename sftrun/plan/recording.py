@@ -1,0 +1,35 @@
+"""What steps that are recorded as CUDA graphs hold beside their pool, and how many shapes a run meets.  Pure."""
+
+import math
+from typing import Final
+
+from sftrun.contract import graphs
+from sftrun.plan.setup import Setup
+from sftrun.plan.workload import Batch
+
+# what recording takes once; each graph keeps gradients of its own besides (measured, docs/estimates.md)
+ONCE_BYTES: Final = 0.7e9
+# how far from its mean, in standard deviations, a run's sum of row lengths comes on either side
+REACH: Final = 3.5
+
+
+def held_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float:
+    """They share one pool; but each keeps the gradients that it wrote, its output and its output's gradient.
+
+    `recorded`: how many, where that is known.
+    """
+    each: float = setup.trainable_parameters * setup.trainable_bytes
+    each += 2 * batch.tokens * setup.model.hidden_size * setup.activation_bytes
+    return ONCE_BYTES + each * (shapes(setup, batch) if recorded is None else recorded)
+
+
+def shapes(setup: Setup, batch: Batch) -> int:
+    """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
+    deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
+    if batch.layout == "packed":
+        mean = batch.real_tokens / batch.rows
+        sums = 1 + 2 * REACH * deviation / mean / graphs.BOUNDS_STEPS[0]
+    else:
+        sums = 1 + 2 * REACH * deviation / graphs.TOKENS
+    longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
+    return min(math.ceil(sums) * math.ceil(longest), graphs.LIMIT)
