@@ -13,6 +13,7 @@ if __name__ == "__main__":
     gc.disable()  # the libraries' imports make a million objects and no garbage: a quarter of their time
     guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
 
+import contextlib
 import multiprocessing
 import os
 import socket
@@ -206,7 +207,18 @@ def main(job_file: str) -> int:
         failure = translate(error)
         last = events.Failed(failure=failure.kind, stage=work.stage, message=failure.message, help=failure.help)
     channel.say(last)
+    if last.kind != "failed" and "RANK" in os.environ:
+        _leave_together()
     return {"finished": 0, "stopped": 4}.get(last.kind, 3)
+
+
+def _leave_together() -> None:
+    """A process that hears nothing more from one that has gone may be aborted while it ends itself."""
+    from accelerate import PartialState
+
+    with contextlib.suppress(RuntimeError):  # the other is gone already
+        PartialState().wait_for_everyone()
+        PartialState().destroy_process_group()
 
 
 def _named(source: DataSource) -> str:
