@@ -17,10 +17,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from sftrun.contract import joined
 from sftrun.job import nf4
-
-COLUMN_STEP = 64  # Ŵ's columns are filled up to a multiple: 128 bytes, a row's start is aligned
-SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 class LoraGroup:
@@ -34,7 +32,7 @@ class LoraGroup:
         self.sizes = tuple(base.out_features for base in bases)
         self.inputs: int = bases[0].in_features
         self.ranks = tuple(member.r[self.adapter] for member in members)
-        self.columns = -(-(self.inputs + sum(self.ranks)) // COLUMN_STEP) * COLUMN_STEP
+        self.columns = joined.columns(self.inputs, sum(self.ranks))
         self.bias = _joined_bias(bases)
         scales = [member.scaling[self.adapter] for member in members]
         self.scale: float = scales[0]
@@ -182,7 +180,7 @@ def fits(member: nn.Module) -> bool:
 
 def _families(parent: nn.Module) -> Iterator[list[nn.Module]]:
     children = {name: child for name, child in parent.named_children() if fits(child)}
-    for names in SIBLINGS:
+    for names in joined.SIBLINGS:
         if all(name in children for name in names):
             family = [children[name] for name in names]
             if len({member.scaling[member.active_adapters[0]] for member in family}) == 1:

@@ -10,6 +10,7 @@ where those are recorded, for kernels that take their time however little they d
 
 from typing import Final, NamedTuple
 
+from sftrun.contract import joined
 from sftrun.facts.calibration import Calibration, StackConstants
 from sftrun.facts.models import Gpu
 from sftrun.plan import memory
@@ -18,10 +19,8 @@ from sftrun.plan.workload import Batch
 
 # how sharply the larger of GPU and host time wins; at equality the step takes 1.15 times either
 SHARPNESS: Final = 5
-# where adapters are joined (`job.lora_linear`), these share one product, whose columns are a multiple of 64
-SIBLINGS: Final = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
-JOINED: Final = tuple(name for _, *names in SIBLINGS for name in names)
-COLUMN_STEP: Final = 64
+# they ride in the products of their siblings where adapters are joined
+JOINED: Final = tuple(name for _, *names in joined.SIBLINGS for name in names)
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
@@ -89,9 +88,9 @@ def joined_weights(setup: Setup) -> float:
         return 0.0
     total, targets = 0.0, {x.name: x for x in setup.targets}
     for target in targets.values():
-        siblings = next((names for names in SIBLINGS if target.name in names), (target.name,))
+        siblings = next((names for names in joined.SIBLINGS if target.name in names), (target.name,))
         rank = setup.lora.r * sum(name in targets for name in siblings)
-        columns = -(-(target.in_features + rank) // COLUMN_STEP) * COLUMN_STEP - target.in_features
+        columns = joined.columns(target.in_features, rank) - target.in_features
         total += columns * target.out_features * used(setup.model, target)
     return total
 
@@ -99,8 +98,8 @@ def joined_weights(setup: Setup) -> float:
 def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
     """Of a wave one output wide, for each product: a wave is half full on average when a product ends."""
     again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
-    joined = JOINED if setup.joins_adapters else ()
-    forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in joined)
+    riding = JOINED if setup.joins_adapters else ()
+    forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in riding)
     backward = sum(x.out_features * used(setup.model, x) for x in setup.model.linears)
     return (1 + again) * forward + backward
 
