@@ -80,8 +80,8 @@ def check(config: PretrainedConfig) -> None:
 
 
 def is_by_rows(config: PretrainedConfig) -> bool:
-    """Whether our own kernels train this model.  They read a gradient however it lies; torch's SDPA, on an H100 with a
-    mask, reads one with gaps between its rows wrongly (torch 2.11).
+    """Whether our own kernels train this model.  They read a gradient however it lies; cuDNN's, which SDPA takes by
+    default on Hopper, read one with gaps between its rows wrongly, with a mask and without (torch 2.11).
     """
     return config._attn_implementation == NAME and has_row_kernels() and _head(config.get_text_config()) in ROW_HEADS
 
