@@ -1,6 +1,6 @@
 """Measure the grid on this machine's GPU and fit the time model's constants to it.
 
-    python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--limit 540] [--part 0/2]
+    python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--blind] [--limit 540] [--part 0/2]
     python benchmarks/calibrate.py fit cells.json … [--stacks compiled …] --out sftrun/facts/catalog/calibration.json
 
 A group of cells shares a model, and so a process, its imports and its compiled layers (`measuring`).  Three processes
@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from cells import Cell, gpu_of, read, write  # noqa: E402
-from grid import GRID  # noqa: E402
+from grid import BLIND, GRID  # noqa: E402
 from turns import Group, Turns  # noqa: E402
 
 from sftrun.facts.models import Gpu  # noqa: E402
@@ -134,6 +134,7 @@ def main() -> int:
     measure.add_argument("--out", type=Path, required=True)
     measure.add_argument("--limit", type=float, default=540)
     measure.add_argument("--gpu", required=True, help="the catalog's name of this machine's GPU")
+    measure.add_argument("--blind", action="store_true", help="the set that was never fitted to, nor chosen by")
     measure.add_argument("--only", default="", help="cells whose name this pattern is found in")
     measure.add_argument("--part", default="0/1", help="every Nth group from the Kth: K/N, for several GPUs")
     fitting = commands.add_parser("fit")
@@ -142,7 +143,11 @@ def main() -> int:
     fitting.add_argument("--stacks", nargs="+", help="cells of these alone")
     options = parser.parse_args()
     if options.command == "measure":
-        wanted = [replace(cell, gpu=options.gpu) for cell in GRID if re.search(options.only, cell.name)]
+        wanted = [
+            replace(cell, gpu=options.gpu)
+            for cell in (BLIND if options.blind else GRID)
+            if re.search(options.only, cell.name)
+        ]
         first, every = map(int, options.part.split("/"))
         groups = [list(found) for _, found in groupby(wanted, attrgetter("group"))][first::every]
         measure_all(groups, gpu_of(options.gpu), options.out, options.limit)

@@ -62,7 +62,7 @@ class Shape:
         )
 
 
-# 0.1 to 8 B parameters; the named ones have the widths of models that people tune
+# 0.1 to 14 B parameters, with the widths of models that people tune
 SHAPES = {
     "tiny": Shape(128, 256, 2, 4, 4, 128),
     "0.1b": Shape(768, 2048, 12, 12, 12, 32000, True),
@@ -73,6 +73,13 @@ SHAPES = {
     "phi3-mini": Shape(3072, 8192, 32, 32, 32, 32064),
     "7b": Shape(4096, 11008, 32, 32, 32, 32000),
     "8b": Shape(4096, 14336, 32, 32, 8, 128256),
+    "360m": Shape(960, 2560, 32, 15, 5, 49152, True),
+    "tinyllama": Shape(2048, 5632, 22, 32, 4, 32000),
+    "1.7b": Shape(2048, 8192, 24, 32, 32, 49152, True),
+    "llama3-3b": Shape(3072, 8192, 28, 24, 8, 128256, True),
+    "qwen-7b": Shape(3584, 18944, 28, 28, 4, 152064),
+    "mistral-7b": Shape(4096, 14336, 32, 32, 8, 32768),
+    "14b": Shape(5120, 13824, 48, 40, 8, 152064),
 }
 
 
