@@ -13,7 +13,7 @@ from turns import Turn
 CALM = 4
 # steps a window; of slow ones, half as many
 STEPS, SLOW_SECONDS = 4, 0.5
-LEAST, MOST, ENOUGH_SECONDS = 3, 12, 2.0
+LEAST, MOST, ENOUGH_SECONDS = 5, 12, 2.0
 # what the others had given the GPU before they were frozen is done by then
 SETTLE_SECONDS = 0.5
 # others wait meanwhile: after so long, what there is must do

@@ -5,6 +5,7 @@ tokens count, and only after the first steps: those compile.  `--rows NAME …` 
 """
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -148,6 +149,8 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         speed.quicken(trainer)
     clock = _clock(row)
     trainer.add_callback(clock)
+    gc.collect()
+    gc.freeze()  # as the worker does, for every engine
     ready = time.perf_counter() - began
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()  # making the model in bf16 first is the benchmark's own affair
