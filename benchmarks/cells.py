@@ -83,11 +83,18 @@ SHAPES = {
 }
 
 
+class LogitsTwice(Setup):
+    """Of code whose loss was TRL's own."""
+
+    makes_logits_once = False
+
+
 @dataclass(frozen=True)
 class Cell:
     """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated.
 
-    `recorded`: shapes with a CUDA graph of their own, each of which holds memory.
+    `recorded`: shapes with a CUDA graph of their own, each of which holds memory.  `joined`, `logits_once`: whether the
+    code had that yet.
     """
 
     shape: str
@@ -104,6 +111,7 @@ class Cell:
     graphs: bool = False
     gpu: str = "H200"
     joined: bool = True
+    logits_once: bool = True
     held_out: bool = False
     rows: float = 0.0
     real_tokens: float = 0.0
@@ -145,7 +153,8 @@ class Cell:
             optim=self.optim,
         )
         attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.joined else "flash_attention_2"
-        return Setup(
+        kind = Setup if self.logits_once else LogitsTwice
+        return kind(
             model=SHAPES[self.shape].facts(),
             spec=ModelSpec(name_or_path="random", attn_implementation=attention),
             trainer=trainer,

@@ -2,8 +2,9 @@
 
 TRL's own `compute_loss` asks seven things of the GPU a step (which tokens have a label, how many, the entropy, the
 accuracy), and the GPU stands still from each answer to the next launch.  All of it can be known before: the collator
-says which positions are learnt (`LearntCollator`), and the head reads those.  What is computed is TRL's: the same
-kernel, the same mean over the step's tokens.  Entropy and accuracy, which only TRL's log shows, are left out.
+says which positions are learnt (`LearntCollator`), and the head reads those.  What is computed is TRL's: the same mean
+over the step's tokens, by its kernel or, over a frozen head, by one that makes the logits once (`head_kernels`).
+Entropy and accuracy, which only TRL's log shows, are left out.
 
 `install` says where that can't be: logits that are capped or scaled, losses other than `nll`.
 """
@@ -70,14 +71,18 @@ def _log_probs(model: Any, learnt: Tensor, targets: Tensor, *args: Any, **kwargs
     hidden = model.base_model(*args, **kwargs).last_hidden_state
     head = model.get_output_embeddings()
     picked = hidden.flatten(0, 1).index_select(0, learnt.to(hidden.device))
-    return utils._ChunkedLogProbFunction.apply(
-        picked,
-        head.weight,
-        head.bias,
-        targets.to(hidden.device),
-        1.0,
-        utils._CHUNKED_LOGPROB_CHUNK_SIZE,
-        None,
-        1.0,
-        (),
-    )[0]
+    targets = targets.to(hidden.device)
+    if picked.requires_grad and _is_frozen_on_gpu(head, picked.dtype):
+        from sftrun.job.head_kernels import FrozenHeadLogProbs
+
+        found: Tensor = FrozenHeadLogProbs.apply(picked, head.weight, targets)
+        return found
+    size = utils._CHUNKED_LOGPROB_CHUNK_SIZE
+    return utils._ChunkedLogProbFunction.apply(picked, head.weight, head.bias, targets, 1.0, size, None, 1.0, ())[0]
+
+
+def _is_frozen_on_gpu(head: Any, dtype: torch.dtype) -> bool:
+    """What `head_kernels` is for; in fp16 its gradients, which no loss scaler has scaled yet, would vanish."""
+    weight = head.weight
+    is_plain = weight.is_cuda and head.bias is None and not weight.requires_grad
+    return bool(is_plain and weight.dtype == dtype == torch.bfloat16)

@@ -66,7 +66,7 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
     }
     busy, least = sum(layers.values()), constants.kernel_share * launch_seconds(setup, constants)
     logits = batch.tokens * setup.model.vocab_size * setup.activation_bytes
-    head = 6 * batch.tokens * setup.head_parameters / product + constants.head_traffic * logits / moved
+    head = head_flops(setup, batch) / product + constants.head_traffic * logits / moved
     return {**layers, "short kernels": _soft_max(busy, least) - busy, "head": head}
 
 
@@ -102,6 +102,12 @@ def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
     forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in riding)
     backward = sum(x.out_features * used(setup.model, x) for x in setup.model.linears)
     return (1 + again) * forward + backward
+
+
+def head_flops(setup: Setup, batch: Batch) -> float:
+    """Logits, once more for the backward pass where they are not kept, their gradient by the hidden states, and dW."""
+    products = (2 if setup.makes_logits_once else 3) + setup.trains_head
+    return 2 * products * setup.head_parameters * batch.tokens
 
 
 def attention_flops(setup: Setup, batch: Batch, constants: StackConstants, recompute_share: float = 1.0) -> float:

@@ -56,6 +56,19 @@ class Setup(NamedTuple):
         return not self.lora.lora_dropout and not self.lora.use_dora and self.lora.bias == "none"
 
     @property
+    def trains_head(self) -> bool:
+        if self.lora is None:
+            return True
+        names = {"lm_head", "embed_tokens"} if self.model.tie_word_embeddings else {"lm_head"}
+        return not names.isdisjoint(self.lora.modules_to_save)
+
+    @property
+    def makes_logits_once(self) -> bool:
+        """Whether the loss is `job.head_kernels`': of a frozen head in bfloat16, with nothing between the two."""
+        is_plain = self.trainer.engine == "trl" and not self.trains_head and not self.model.softcapping
+        return is_plain and self.trainer.bf16 and self.spec.dtype == "bfloat16"
+
+    @property
     def bits(self) -> int:
         return bits_of(self.quantization, self.spec)
 

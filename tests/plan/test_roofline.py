@@ -2,11 +2,12 @@
 
 import pytest
 
+from sftrun.contract.jobspec import LoraSpec
 from sftrun.facts import calibration
 from sftrun.plan import roofline, workload
 from sftrun.plan.lengths import lognormal
 from sftrun.plan.setup import Setup
-from tests.plan.shapes import gpu, setup
+from tests.plan.shapes import SEVEN, gpu, setup
 
 LENGTHS = lognormal(177, 1900, 0.8)
 
@@ -38,6 +39,22 @@ def test_joined_adapters_cost_a_product_64_columns_more() -> None:
     outputs = sum(x.out_features * x.count for x in found.targets)
     assert roofline.joined_weights(found) == 64 * outputs
     assert roofline.joined_weights(setup()) == 0
+
+
+def test_a_frozen_heads_logits_are_made_once_and_a_trained_ones_gradient_besides() -> None:
+    found = setup()
+    batch = workload.worst_batch(found.trainer)
+    product = 2 * 32064 * 3072 * batch.tokens
+    saved = LoraSpec(r=16, lora_alpha=16.0, target_modules=SEVEN, modules_to_save=("lm_head",))
+    for one, products in (
+        (found, 2),
+        (setup(fp16=True, bf16=False), 3),
+        (setup(engine="unsloth"), 3),
+        (found._replace(model=found.model.model_copy(update={"softcapping": True})), 3),
+        (found._replace(lora=saved), 4),
+        (setup(nf4=False, rank=None), 4),
+    ):
+        assert roofline.head_flops(one, batch) == products * product
 
 
 def test_machines_exchange_an_adapter_over_any_network_and_all_weights_over_a_fast_one() -> None:
