@@ -11,6 +11,7 @@ from sftrun.plan.workload import Batch
 ONCE_BYTES: Final = 0.7e9
 # how far from its mean, in standard deviations, a run's sum of row lengths comes on either side
 REACH: Final = 3.5
+USUAL: Final = 2.0  # within so many deviations lie nineteen of twenty
 
 
 def held_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float:
@@ -25,11 +26,18 @@ def held_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float
 
 def shapes(setup: Setup, batch: Batch) -> int:
     """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
-    deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
-    if batch.layout == "packed":
-        mean = batch.real_tokens / batch.rows
-        sums = 1 + 2 * REACH * deviation / mean / graphs.BOUNDS_STEPS[0]
-    else:
-        sums = 1 + 2 * REACH * deviation / graphs.TOKENS
     longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
-    return min(math.ceil(sums) * math.ceil(longest), graphs.LIMIT)
+    return min(_sums(batch, REACH) * math.ceil(longest), graphs.LIMIT)
+
+
+def usual_shapes(batch: Batch) -> int:
+    """Those of nineteen batches in twenty, whose longest row is hardly ever of another size."""
+    return _sums(batch, USUAL)
+
+
+def _sums(batch: Batch, reach: float) -> int:
+    deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
+    step: float = graphs.TOKENS
+    if batch.layout == "packed":
+        step = graphs.BOUNDS_STEPS[0] * batch.real_tokens / batch.rows
+    return math.ceil(1 + 2 * reach * deviation / step)

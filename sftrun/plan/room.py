@@ -5,10 +5,11 @@ measured) than keeping weights (a tenth), so it goes first.  What is left may ta
 small steps as CUDA graphs.
 """
 
+from sftrun.contract import graphs
 from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts import calibration
 from sftrun.facts.models import Facts
-from sftrun.plan import lengths, memory, roofline, workload
+from sftrun.plan import lengths, memory, recording, roofline, workload
 from sftrun.plan.decisions import Chosen, Room
 from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
@@ -17,7 +18,7 @@ from sftrun.plan.workload import Batch
 from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
-SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches; sizes of larger ones vary too much
+SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -114,9 +115,11 @@ def _recorded(known: Inputs) -> Chosen | None:
 
 
 def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
-    if batch.layout == "packed":  # always as many tokens: few shapes, however large
-        return roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped()).is_launch_bound
-    return batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS
+    if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
+        return True
+    if batch.layout == "padded" or recording.usual_shapes(batch) > graphs.LIMIT:
+        return False
+    return roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped()).is_launch_bound
 
 
 def _batch(known: Inputs) -> Batch | None:

@@ -55,6 +55,20 @@ def deeper(times: int) -> ModelFacts:
     )
 
 
+def narrower(times: int) -> ModelFacts:
+    """Phi-3-mini with layers so many times as narrow."""
+    base = phi3()
+    linears = tuple(
+        one.model_copy(update={"in_features": one.in_features // times, "out_features": one.out_features // times})
+        for one in base.linears
+    )
+    weights = sum(one.in_features * one.out_features * one.count for one in linears)
+    rest = (base.embedding_parameters + base.other_parameters) // times
+    changed = {"hidden_size": HIDDEN // times, "intermediate_size": INNER // times, "attention_heads": 32 // times}
+    changed |= {"key_value_heads": 32 // times, "parameters": weights + rest}
+    return base.model_copy(update={"linears": linears, **changed})
+
+
 def trainer(**values: object) -> TrainerSpec:
     base: dict[str, object] = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8}
     return TrainerSpec.model_validate(base | values)

@@ -4,16 +4,23 @@ from typing import Any
 
 import pytest
 
+from sftrun.facts.models import DataFacts, ModelFacts
 from sftrun.plan.build import build
 from tests.plan.samples import facts, recipe
-from tests.plan.shapes import phi3
+from tests.plan.shapes import narrower, phi3
+
+LENGTHS = ((100, 1000),)
 
 
-def is_recorded(gpu: str = "H200", **trainer: Any) -> bool:
+def is_recorded(
+    gpu: str = "H200", model: ModelFacts | None = None, lengths: tuple[tuple[int, int], ...] = LENGTHS, **trainer: Any
+) -> bool:
     settings = {"max_steps": 1000, "max_length": 1024, "per_device_train_batch_size": 2, "packing": True}
     lora = {"r": 16, "lora_dropout": trainer.pop("lora_dropout", 0.0)}
     made = recipe(lora=lora, compute={"executor": "modal", "gpu": gpu}, trainer=settings | trainer)
-    return build(made, facts(model=phi3()), folders={}).trainer.record_graphs
+    tokens = sum(length * count for length, count in lengths)
+    data = DataFacts(source="counted", format="instruction", rows=1000, tokens=tokens, length_counts=lengths)
+    return build(made, facts(model=model or phi3(), train=data), folders={}).trainer.record_graphs
 
 
 @pytest.mark.parametrize(
@@ -41,3 +48,15 @@ def test_small_steps_are_recorded(settings: dict[str, Any]) -> None:
 )
 def test_others_are_not(settings: dict[str, Any]) -> None:
     assert not is_recorded(**settings)
+
+
+def test_more_rows_are_recorded_where_a_narrow_model_computes_faster_than_it_launches() -> None:
+    rows = {"packing": False, "per_device_train_batch_size": 64}
+    assert is_recorded(model=narrower(4), **rows)
+    assert not is_recorded(model=phi3(), **rows)
+
+
+def test_sums_of_too_many_sizes_are_not_recorded() -> None:
+    rows = {"packing": False, "per_device_train_batch_size": 64}
+    assert is_recorded(model=narrower(8), lengths=((505, 1000),), **rows)
+    assert not is_recorded(model=narrower(8), lengths=((10, 500), (1000, 500)), **rows)
