@@ -89,8 +89,8 @@ def joined_weights(setup: Setup) -> float:
     total, targets = 0.0, {x.name: x for x in setup.targets}
     for target in targets.values():
         siblings = next((names for names in joined.SIBLINGS if target.name in names), (target.name,))
-        rank = setup.lora.r * sum(name in targets for name in siblings)
-        columns = joined.columns(target.in_features, rank) - target.in_features
+        together = len(siblings) if targets.keys() >= set(siblings) else 1
+        columns = joined.columns(target.in_features, setup.lora.r * together) - target.in_features
         total += columns * target.out_features * used(setup.model, target)
     return total
 

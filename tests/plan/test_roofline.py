@@ -39,6 +39,9 @@ def test_joined_adapters_cost_a_product_64_columns_more() -> None:
     outputs = sum(x.out_features * x.count for x in found.targets)
     assert roofline.joined_weights(found) == 64 * outputs
     assert roofline.joined_weights(setup()) == 0
+    # two of three siblings have a product each
+    pair = LoraSpec(r=64, lora_alpha=16.0, target_modules=("q_proj", "v_proj"))
+    assert roofline.joined_weights(found._replace(lora=pair)) == 64 * 2 * 3072 * 32
 
 
 def test_a_frozen_heads_logits_are_made_once_and_a_trained_ones_gradient_besides() -> None:
