@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ CALM = 4
 # steps a window; of slow ones, half as many
 STEPS, SLOW_SECONDS = 4, 0.5
 LEAST, MOST, ENOUGH_SECONDS = 5, 12, 2.0
+# more windows up to the most, while the middle ones differ by more than that
+STEADY = 0.1
 # what the others had given the GPU before they were frozen is done by then
 SETTLE_SECONDS = 0.5
 # others wait meanwhile: after so long, what there is must do
@@ -30,6 +33,17 @@ class Window(NamedTuple):
     @property
     def pace(self) -> float:
         return self.seconds / self.steps
+
+
+def middle(windows: list[Window]) -> list[Window]:
+    """By pace, without the fastest and the slowest quarter: a hiccup of the machine is none of the model's."""
+    aside = len(windows) // 4
+    return sorted(windows, key=attrgetter("pace"))[aside : len(windows) - aside]
+
+
+def _differ(windows: list[Window]) -> float:
+    """By what share the slowest of sorted windows is slower than the fastest."""
+    return windows[-1].pace / windows[0].pace - 1
 
 
 class Clock(TrainerCallback):
@@ -102,7 +116,8 @@ class Clock(TrainerCallback):
         assert self.alone_since is not None
         clean = sum(window.seconds for window in self.windows)
         late = bool(self.windows) and time.perf_counter() - self.alone_since > LONGEST_SECONDS
-        return late or len(self.windows) >= MOST or (len(self.windows) >= LEAST and clean > ENOUGH_SECONDS)
+        least = len(self.windows) >= LEAST and clean > ENOUGH_SECONDS
+        return late or len(self.windows) >= MOST or (least and _differ(middle(self.windows)) <= STEADY)
 
     def _new(self) -> int:
         return int(counters["frames"]["total"]) + self.misses()

@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import torch  # noqa: E402
 import trl  # noqa: E402, F401
 from cells import SHAPES, TARGETS, Cell, read  # noqa: E402
-from clock import Clock, Window  # noqa: E402
+from clock import Clock, Window, middle  # noqa: E402
 from counting import Counted, CountingCollator, CountingTrainer  # noqa: E402
 from transformers import PrinterCallback  # noqa: E402
 from turns import Turn  # noqa: E402
@@ -173,12 +173,12 @@ def _figures(cell: Cell, clock: Clock, seen: list[Counted]) -> Cell | None:
     if not clock.windows:
         print(f"{cell.name}: no window without something new in {clock.dropped}; {taken}", flush=True)
         return None
-    windows = _middle(clock.windows)
+    windows = middle(clock.windows)
     batches = [batch for window in windows for batch in seen[_batches(window, cell.accumulation)]]
     rows, real, tokens, squares = (sum(figures) / len(batches) for figures in zip(*batches, strict=True))
     largest = max(seen, key=lambda batch: batch.tokens)
     seconds = sum(window.seconds for window in windows) / sum(window.steps for window in windows)
-    spread = (max(windows, key=_pace).pace - min(windows, key=_pace).pace) / seconds
+    spread = (windows[-1].pace - windows[0].pace) / seconds
     found = replace(
         cell,
         rows=rows,
@@ -202,16 +202,6 @@ def _figures(cell: Cell, clock: Clock, seen: list[Counted]) -> Cell | None:
 
 def _gb(read: Callable[[], int]) -> float:
     return round(read() / 1e9, 3) if torch.cuda.is_available() else 0.0
-
-
-def _middle(windows: list[Window]) -> list[Window]:
-    """Without the fastest and the slowest quarter: a hiccup of the machine is none of the model's."""
-    aside = len(windows) // 4
-    return sorted(windows, key=_pace)[aside : len(windows) - aside]
-
-
-def _pace(window: Window) -> float:
-    return window.pace
 
 
 def _batches(window: Window, accumulation: int) -> slice:

@@ -58,6 +58,17 @@ def test_steps_are_warm_until_nothing_was_new_for_a_while(turn: Any) -> None:
     assert clock.dropped == 0
 
 
+@pytest.mark.parametrize(("differ", "windows"), [(float("inf"), 5), (-1.0, 12)])
+def test_windows_that_differ_ask_for_more(
+    turn: Any, differ: float, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import clock
+
+    monkeypatch.setattr(clock, "ENOUGH_SECONDS", 0.0)
+    monkeypatch.setattr(clock, "STEADY", differ)
+    assert len(_run(turn, lambda _: None).windows) == windows
+
+
 def _run(turn: Any, step: Callable[[int], object], misses: Callable[[], int] = lambda: 0) -> Any:
     from clock import Clock
 
