@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 from cells import Cell, gpu_of, read, write  # noqa: E402
-from grid import BLIND, GRID  # noqa: E402
+from grid import BLIND, GRID, SINCE  # noqa: E402
 from turns import Group, Turns  # noqa: E402
 
 from sftrun.facts.models import Gpu  # noqa: E402
@@ -145,7 +145,7 @@ def main() -> int:
     if options.command == "measure":
         wanted = [
             replace(cell, gpu=options.gpu)
-            for cell in (BLIND if options.blind else GRID)
+            for cell in ((*BLIND, *SINCE) if options.blind else GRID)
             if re.search(options.only, cell.name)
         ]
         first, every = map(int, options.part.split("/"))

@@ -26,18 +26,18 @@ def held_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float
 
 def shapes(setup: Setup, batch: Batch) -> int:
     """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
-    longest = setup.trainer.max_length / graphs.BOUNDS_STEPS[1]
-    return min(_sums(batch, REACH) * math.ceil(longest), graphs.LIMIT)
+    return min(_shapes(setup, batch, REACH), graphs.LIMIT)
 
 
-def usual_shapes(batch: Batch) -> int:
-    """Those of nineteen batches in twenty, whose longest row is hardly ever of another size."""
-    return _sums(batch, USUAL)
+def usual_shapes(setup: Setup, batch: Batch) -> int:
+    """Those that nineteen batches in twenty have, however many."""
+    return _shapes(setup, batch, USUAL)
 
 
-def _sums(batch: Batch, reach: float) -> int:
+def _shapes(setup: Setup, batch: Batch, reach: float) -> int:
     deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
     step: float = graphs.TOKENS
     if batch.layout == "packed":
         step = graphs.BOUNDS_STEPS[0] * batch.real_tokens / batch.rows
-    return math.ceil(1 + 2 * reach * deviation / step)
+    longest = math.ceil(setup.trainer.max_length / graphs.BOUNDS_STEPS[1])
+    return math.ceil(1 + 2 * reach * deviation / step) * longest

@@ -19,6 +19,7 @@ from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
 SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches
+CLEAR, STEPS_A_SHAPE = 1.3, 20  # of larger ones: where much is gained, and a recording, some half second, comes back
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -115,11 +116,17 @@ def _recorded(known: Inputs) -> Chosen | None:
 
 
 def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
+    if batch.layout == "padded":
+        return False
     if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
         return True
-    if batch.layout == "padded" or recording.usual_shapes(batch) > graphs.LIMIT:
-        return False
-    return roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped()).is_launch_bound
+    found = roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped())
+    if batch.layout == "packed":  # always as many tokens: few shapes, however large
+        return found.is_launch_bound
+    usual = recording.usual_shapes(known.setup, batch)
+    steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
+    is_worth_it = found.host > CLEAR * sum(found.gpu.values()) and (steps or 0) >= STEPS_A_SHAPE * usual
+    return is_worth_it and usual <= graphs.LIMIT
 
 
 def _batch(known: Inputs) -> Batch | None:

@@ -10,6 +10,7 @@ from sftrun.facts.models import Linear, ModelFacts
 # the code that runs a step; each has its own kernels, and so its own memory and speed
 Stack = Literal["eager", "fused", "liger", "compiled", "unsloth"]
 Sharding = Literal["one", "ddp", "fsdp"]
+ALIGNED = 8  # a vocabulary whose rows of logits begin at a multiple of 16 bytes
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -59,14 +60,17 @@ class Setup(NamedTuple):
     def trains_head(self) -> bool:
         if self.lora is None:
             return True
-        names = {"lm_head", "embed_tokens"} if self.model.tie_word_embeddings else {"lm_head"}
-        return not names.isdisjoint(self.lora.modules_to_save)
+        return "lm_head" in self.lora.modules_to_save
 
     @property
     def makes_logits_once(self) -> bool:
-        """Whether the loss is `job.head_kernels`': of a frozen head in bfloat16, with nothing between the two."""
+        """Whether the loss is `job.head_kernels`': of a frozen head in bfloat16, with nothing between the two.
+
+        Of logits that a model scales (Granite, Cohere) nothing is known here; the job makes those twice.
+        """
         is_plain = self.trainer.engine == "trl" and not self.trains_head and not self.model.softcapping
-        return is_plain and self.trainer.bf16 and self.spec.dtype == "bfloat16"
+        is_plain = is_plain and self.model.vocab_size % ALIGNED == 0
+        return is_plain and not self.trainer.fp16 and self.spec.dtype == "bfloat16"
 
     @property
     def bits(self) -> int:

@@ -51,9 +51,10 @@ def test_others_are_not(settings: dict[str, Any]) -> None:
 
 
 def test_more_rows_are_recorded_where_a_narrow_model_computes_faster_than_it_launches() -> None:
-    rows = {"packing": False, "per_device_train_batch_size": 64}
+    rows: dict[str, Any] = {"packing": False, "per_device_train_batch_size": 64, "lengths": ((20, 500), (180, 500))}
     assert is_recorded(model=narrower(4), **rows)
     assert not is_recorded(model=phi3(), **rows)
+    assert not is_recorded(model=narrower(4), max_steps=210, **rows)  # half a second a recording
 
 
 def test_sums_of_too_many_sizes_are_not_recorded() -> None:

@@ -54,10 +54,11 @@ def test_a_frozen_heads_logits_are_made_once_and_a_trained_ones_gradient_besides
         (setup(fp16=True, bf16=False), 3),
         (setup(engine="unsloth"), 3),
         (found._replace(model=found.model.model_copy(update={"softcapping": True})), 3),
+        (found._replace(model=found.model.model_copy(update={"vocab_size": 32_001})), 3),
         (found._replace(lora=saved), 4),
         (setup(nf4=False, rank=None), 4),
     ):
-        assert roofline.head_flops(one, batch) == products * product
+        assert roofline.head_flops(one, batch) == products * product * one.model.vocab_size / 32064
 
 
 def test_machines_exchange_an_adapter_over_any_network_and_all_weights_over_a_fast_one() -> None:
