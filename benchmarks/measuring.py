@@ -44,7 +44,7 @@ def measure_group(wanted: Path, turn: Turn) -> None:
     cells, began = read(wanted), time.perf_counter()
     model = _model(cells[0])
     gc.collect()
-    gc.freeze()  # as the worker does: a collection of all that was imported takes a second, of a short step's dozens
+    gc.freeze()  # as the worker does: a collection of all that was imported takes as long as several short steps
     print(f"model {time.perf_counter() - began:.1f} s", flush=True)
     for number, cell in enumerate(cells):
         try:
