@@ -52,14 +52,20 @@ def _one(found: Diagnostic, source: Source, pen: Pen, width: int) -> str:
     marks += [_Mark(source.locate(path, True), label, False) for path, label in found.also]
     gutter = len(str(max(mark.span.line for mark in marks)))
     lines = _headline(found, pen, width)
-    for index, (file, group) in enumerate(_by_file(marks)):
+    for index, group in enumerate(_by_file(marks)):
         lead = pen("blue", " " * gutter + ("-->" if index == 0 else ":::"))
-        lines.append(f"{lead} {mask(file)}:{group[0].span.line}:{group[0].span.column}")
+        lines.append(f"{lead} {_place(group[0].span, source)}")
         lines += _excerpt(group, _texts(group, found, source), gutter, found.severity, pen, width)
     for label, text in [*(("note", note) for note in found.notes), ("help", found.help)]:
         if text:
             lines += _footer(label, mask(text), gutter, pen, width)
     return "\n".join(lines)
+
+
+def _place(span: Span, source: Source) -> str:
+    """The file, and where in it, unless it has no text at all."""
+    is_nothing = source.texts.get(span.file) == "" and (span.line, span.column) == (span.end_line, span.end_column)
+    return mask(span.file) if is_nothing else f"{mask(span.file)}:{span.line}:{span.column}"
 
 
 def _headline(found: Diagnostic, pen: Pen, width: int) -> list[str]:
@@ -94,11 +100,11 @@ def _wrap(text: str, width: int, indent: str) -> list[str]:
     return lines
 
 
-def _by_file(marks: list[_Mark]) -> list[tuple[str, list[_Mark]]]:
+def _by_file(marks: list[_Mark]) -> list[list[_Mark]]:
     groups: dict[str, list[_Mark]] = {}
     for mark in marks:
         groups.setdefault(mark.span.file, []).append(mark)
-    return list(groups.items())
+    return list(groups.values())
 
 
 def _texts(marks: list[_Mark], found: Diagnostic, source: Source) -> dict[int, str]:

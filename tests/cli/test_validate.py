@@ -80,6 +80,7 @@ def test_a_missing_file_is_a_diagnostic(tmp_path: Path) -> None:
 
     assert code == 1
     assert "error[Y116]: there is no file" in done.stdout
+    assert "none.yaml:1" not in done.stdout
 
 
 def test_stdin_is_a_recipe_too() -> None:
