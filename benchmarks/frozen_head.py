@@ -1,6 +1,6 @@
 """Head and loss, forward and backward: ours over a frozen head against TRL's, on this machine's GPU.
 
-python benchmarks/frozen_head.py
+`python benchmarks/frozen_head.py` prints a table.
 """
 
 import sys

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from trl.trainer import utils
 
+from sftrun.contract import heads
 from sftrun.job.tokens import IGNORED
 
 LEARNT, TARGETS, TOKENS = "learnt_positions", "learnt_labels", "row_tokens"
-ALIGNED = 8  # 16 bytes
 SCALES = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
@@ -83,10 +83,7 @@ def _log_probs(model: Any, learnt: Tensor, targets: Tensor, *args: Any, **kwargs
 
 
 def _is_frozen_on_gpu(head: Any, dtype: torch.dtype) -> bool:
-    """What `head_kernels` is for; in fp16 its gradients, which no loss scaler has scaled yet, would vanish.
-
-    Its tiles are as wide as the vocabulary: an odd one's rows would not be aligned, which products are slow with.
-    """
+    """What `head_kernels` is for; in fp16 its gradients, which no loss scaler has scaled yet, would vanish."""
     weight = head.weight
     is_plain = weight.is_cuda and head.bias is None and not weight.requires_grad
-    return bool(is_plain and weight.dtype == dtype == torch.bfloat16 and len(weight) % ALIGNED == 0)
+    return bool(is_plain and weight.dtype == dtype == torch.bfloat16 and heads.is_aligned(len(weight)))

@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from sftrun.contract import heads
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.facts.models import Linear, ModelFacts
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
 Stack = Literal["eager", "fused", "liger", "compiled", "unsloth"]
 Sharding = Literal["one", "ddp", "fsdp"]
-ALIGNED = 8  # a vocabulary whose rows of logits begin at a multiple of 16 bytes
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -58,9 +58,7 @@ class Setup(NamedTuple):
 
     @property
     def trains_head(self) -> bool:
-        if self.lora is None:
-            return True
-        return "lm_head" in self.lora.modules_to_save
+        return self.lora is None or "lm_head" in self.lora.modules_to_save
 
     @property
     def makes_logits_once(self) -> bool:
@@ -68,9 +66,10 @@ class Setup(NamedTuple):
 
         Of logits that a model scales (Granite, Cohere) nothing is known here; the job makes those twice.
         """
-        is_plain = self.trainer.engine == "trl" and not self.trains_head and not self.model.softcapping
-        is_plain = is_plain and self.model.vocab_size % ALIGNED == 0
-        return is_plain and not self.trainer.fp16 and self.spec.dtype == "bfloat16"
+        in_bfloat16 = self.spec.dtype == "bfloat16" and not self.trainer.fp16
+        if self.trainer.engine != "trl" or self.trains_head or not in_bfloat16:
+            return False
+        return not self.model.softcapping and heads.is_aligned(self.model.vocab_size)
 
     @property
     def bits(self) -> int:

@@ -23,7 +23,7 @@ def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
             yield from _gpu(name, at, recipe)
         if name in listed[:index]:
             yield Diagnostic("R122", f"`{name}` stands twice", at=at, help="take one out")
-        first, mine = _count(listed[0]), _count(name)
+        first, mine = _right_count(listed[0]), _right_count(name)
         if first is not None and mine is not None and first != mine:
             message = f"`{name}` is another number of GPUs than `{listed[0]}`, and rows a step depend on it"
             help = f"write `{name.partition(':')[0]}:{first}`" if first > 1 else f"write `{name.partition(':')[0]}`"
@@ -31,10 +31,20 @@ def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
 
 
 def _count(text: str) -> int | None:
+    """How many GPUs are written behind the name; None where that is no number."""
+    _, colon, count = text.partition(":")
+    return 1 if not colon else int(count) if re.fullmatch(r"[1-9][0-9]{0,5}", count) else None
+
+
+def _most(text: str) -> int:
+    """How many GPUs of the name a container holds."""
+    return known.FEWER_GPUS.get(text.partition(":")[0], known.MOST_GPUS)
+
+
+def _right_count(text: str) -> int | None:
     """How many GPUs; None where that is wrong by itself."""
-    name, colon, count = text.partition(":")
-    found = int(count) if re.fullmatch(r"[1-9][0-9]?", count) else None if colon else 1
-    return found if found is not None and found <= known.FEWER_GPUS.get(name, known.MOST_GPUS) else None
+    found = _count(text)
+    return found if found is not None and found <= _most(text) else None
 
 
 def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
@@ -47,14 +57,14 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
         help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(known.GPUS)}"
         yield Diagnostic("G101", f"`{text[:40]}` is no GPU that Modal rents", at=at, help=help)
         return
-    most = known.FEWER_GPUS.get(name, known.MOST_GPUS)
-    if colon and not re.fullmatch(r"[1-9][0-9]{0,5}", count):
+    found, most = _count(text), _most(text)
+    if found is None:
         message = f"`{count[:20]}` is no number of GPUs"
         yield Diagnostic("G102", message, at=at, help=f"write `{name}:{most}` or less")
-    elif colon and int(count) > most:
+    elif found > most:
         message = f"a container holds at most {most} of {name}, not {count}"
         yield Diagnostic("G102", message, at=at, help=f"write `{name}:{most}` or less")
-    elif colon and int(count) > 1 and recipe.trainer.engine == "unsloth":
+    elif found > 1 and recipe.trainer.engine == "unsloth":
         yield Diagnostic(
             "R209",
             f"the engine unsloth trains on one GPU, not on {count}",
