@@ -13,8 +13,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from trl.trainer import utils
 
-from sftrun.job.head_kernels import FrozenHeadLogProbs
-
 # tokens, width, vocabulary
 SHAPES = {
     "Phi-3-mini, packed": (28_672, 3072, 32_064),
@@ -45,6 +43,10 @@ def peak_gb(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    if not torch.cuda.is_available():
+        sys.exit("needs a CUDA GPU")
+    from sftrun.job.head_kernels import FrozenHeadLogProbs
+
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", "", sep="\n")
     print("| head | tokens | TRL, ms | GB | ours, ms | GB |", "|" + " --- |" * 6, sep="\n")
     for name, (tokens, width, vocabulary) in SHAPES.items():
