@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from sftrun.contract.events import Failed
+from sftrun.contract.events import AnyEvent, Failed, Finished, Stopped
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import death, process
 from sftrun.job.process import Worker
@@ -56,26 +56,30 @@ def _watch(worker: Worker, signalled: threading.Event, is_over: Callable[[], boo
 
 
 def _failure(spec: JobSpec, worker: Worker) -> Failed | None:
-    """What a process said itself; where one was killed, the others only say that they have lost it."""
+    """What a process said itself; where one was killed, the others only say that they have lost it.
+
+    One that came to its end and was aborted as it left has not failed.
+    """
     code = worker.process.returncode
-    if code in TOGETHER:
+    said = _said(worker)
+    failures = [event for event in said if isinstance(event, Failed)]
+    if code in TOGETHER or (not failures and any(isinstance(event, Finished | Stopped) for event in said)):
         return None
     tail = death.read_tail(worker.log, worker.log_begin)
-    failed = _said(worker) if code > 0 else None
-    failed = failed or death.explain(code, "train", tail, death.count_oom_kills(), spec.gpu_count)
+    tells_most = min(failures, key=lambda event: event.failure == "error", default=None) if code > 0 else None
+    failed = tells_most or death.explain(code, "train", tail, death.count_oom_kills(), spec.gpu_count)
     assert spec.cluster is not None
     message = f"machine {spec.cluster.rank + 1} of {spec.nodes}: {failed.message}"
     return failed.model_copy(update={"message": message, "tail": tail})
 
 
-def _said(worker: Worker) -> Failed | None:
-    """The failure in the pipe that tells most, where nothing else goes down."""
+def _said(worker: Worker) -> list[AnyEvent]:
+    """All that is in the pipe, where nothing else goes down than last words."""
     os.set_blocking(worker.events, False)
     with contextlib.suppress(BlockingIOError):
-        heard = [parse_line(line) for line in os.read(worker.events, 1 << 16).splitlines()]
-        failures = [event for event in heard if isinstance(event, Failed)]
-        return min(failures, key=lambda event: event.failure == "error", default=None)
-    return None
+        lines = os.read(worker.events, 1 << 16).splitlines()
+        return [event for line in lines if (event := parse_line(line)) is not None]
+    return []
 
 
 @contextlib.contextmanager

@@ -218,7 +218,6 @@ def _leave_together() -> None:
 
     with contextlib.suppress(RuntimeError):  # the other is gone already
         PartialState().wait_for_everyone()
-        PartialState().destroy_process_group()
 
 
 def _named(source: DataSource) -> str:
@@ -249,7 +248,7 @@ def leave(code: int, spec_reports: bool) -> None:
     """End without the libraries' slow good-byes, unless a tracker has something to send."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if not spec_reports and "RANK" not in os.environ:
+    if not spec_reports:
         for loader in multiprocessing.active_children():  # they would look for their parent every five seconds only
             loader.terminate()
         os._exit(code)

@@ -50,11 +50,18 @@ def taken():
 print(attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), is_over, taken), len(tries))
 """
 
+ABORTING = """
+import os
+
+os._exit = lambda code: os.abort()
+"""
+
 
 class Pair:
     """A job on two machines that share nothing: the second one has a folder of its own for its checkpoints."""
 
-    def __init__(self, spec: JobSpec, folder: Path) -> None:
+    def __init__(self, spec: JobSpec, folder: Path, env: dict[str, str] | None = None) -> None:
+        """`env`: what the second machine sees besides."""
         port = free_port()
         first, second = (
             spec.model_copy(update={"nodes": 2, "cluster": ClusterSpec(rank=rank, address="::1", port=port)})
@@ -64,7 +71,9 @@ class Pair:
         folder.mkdir(exist_ok=True)
         job = folder / "second.json"
         job.write_text(second.model_copy(update={"checkpoints_dir": str(self.second_disk)}).model_dump_json())
-        self.second = subprocess.Popen([sys.executable, "-c", MATE, str(job)], stdout=subprocess.PIPE, text=True)
+        self.second = subprocess.Popen(
+            [sys.executable, "-c", MATE, str(job)], stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True
+        )
         self.first = Run(first, folder)
 
     def second_says(self) -> Failed | None:
@@ -130,7 +139,9 @@ def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data:
     whole = Pair(job(tmp_path / "whole", model, data, 2, **random), tmp_path / "whole")
     assert whole.first.rest()[0] == 0
     whole.second_says()
-    pair = Pair(job(tmp_path / "parts", model, data, 2, **random), tmp_path / "parts")
+    (tmp_path / "sitecustomize.py").write_text(ABORTING)  # as gloo does to who hears nothing more while he leaves
+    aborted = {"PYTHONPATH": str(tmp_path)}
+    pair = Pair(job(tmp_path / "parts", model, data, 2, **random), tmp_path / "parts", aborted)
     pair.first.until(at_step(2))
     pair.first.stop()
     assert pair.first.rest()[0] == 4
@@ -154,8 +165,8 @@ def test_a_process_that_dies_on_one_machine_ends_both(model: Path, data: Path, t
     code, last = pair.first.rest()
     assert code == 3
     assert isinstance(last, Failed)
-    assert last.message.startswith("another process of the run was lost: Read error")
-    assert last.message.endswith("Connection reset by peer")
+    assert last.message.startswith("another process of the run was lost: ")
+    assert "by peer" in last.message  # reset, or closed
     said = pair.second_says()
     assert said is not None
     assert said.message == "machine 2 of 2: the worker was killed (SIGKILL) in stage `train`"
