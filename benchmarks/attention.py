@@ -195,6 +195,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("sweep.tsv"), help="of --sweep")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("needs a CUDA GPU")
     if options.sweep:
         _sweep_all(options.shapes, options.workers, options.out)
     else:

@@ -113,9 +113,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    import random_model
     import torch
 
     is_fast = torch.cuda.is_available()
+    if options.shape not in random_model.SHAPES:
+        parser.error(f"--shape: no {options.shape}; there are {', '.join(random_model.SHAPES)}")
+    if not is_fast and options.shape != "tiny":
+        sys.exit("needs a CUDA GPU; `--shape tiny` does without")
+    if 0 < torch.cuda.device_count() < options.gpus:
+        sys.exit(f"needs {options.gpus} GPUs, and {torch.cuda.device_count()} is here: see --gpus")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder, options.shape, 13 * options.batch * options.steps * options.gpus)
