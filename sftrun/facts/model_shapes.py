@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Literal, NamedTuple
 
+from sftrun.contract.heads import is_scaled
 from sftrun.facts.model_names import Tensor, expert_stacks, gaps, is_expert, renamed, starred
 from sftrun.facts.models import Linear, ModelFacts, OtherModule
 
@@ -106,6 +107,7 @@ def facts(
         tie_word_embeddings=tied,
         sliding_window=_window(text),
         softcapping=bool(text.get("attn_logit_softcapping")),
+        scaled_logits=is_scaled(text.get),
         experts=_experts(text),
         experts_per_token=_integer(text, "num_experts_per_tok", "moe_topk", "top_k") if _experts(text) else 0,
         has_chat_template=has_chat_template,

@@ -75,6 +75,7 @@ class ModelFacts(Strict):
     tie_word_embeddings: bool
     sliding_window: int | None = None
     softcapping: bool = False
+    scaled_logits: bool = False
     experts: int = 0
     experts_per_token: int = 0
     has_chat_template: bool | None = None

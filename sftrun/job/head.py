@@ -21,7 +21,6 @@ from sftrun.contract import heads
 from sftrun.job.tokens import IGNORED
 
 LEARNT, TARGETS, TOKENS = "learnt_positions", "learnt_labels", "row_tokens"
-SCALES = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
 class LearntCollator:
@@ -42,7 +41,7 @@ def install(trainer: Any) -> bool:
     """Teach the trainer's model to be called with `learnt_positions`; False where TRL's own loss has to do."""
     model = trainer.model.get_base_model() if hasattr(trainer.model, "get_base_model") else trainer.model
     config, args = model.config.get_text_config(), trainer.args
-    scaled = any(getattr(config, name, None) is not None for name in SCALES)
+    scaled = heads.is_scaled(lambda name: getattr(config, name, None))
     other = args.loss_type != "nll" or trainer.label_smoother is not None or trainer.compute_loss_func is not None
     if scaled or other or trainer.aux_loss_enabled:
         return False

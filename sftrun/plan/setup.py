@@ -62,14 +62,11 @@ class Setup(NamedTuple):
 
     @property
     def makes_logits_once(self) -> bool:
-        """Whether the loss is `job.head_kernels`': of a frozen head in bfloat16, with nothing between the two.
-
-        Of logits that a model scales (Granite, Cohere) nothing is known here; the job makes those twice.
-        """
+        """Whether the loss is `job.head_kernels`': of a frozen head in bfloat16, with nothing between the two."""
         in_bfloat16 = self.spec.dtype == "bfloat16" and not self.trainer.fp16
         if self.trainer.engine != "trl" or self.trains_head or not in_bfloat16:
             return False
-        return not self.model.softcapping and heads.is_aligned(self.model.vocab_size)
+        return not self.model.scaled_logits and heads.is_aligned(self.model.vocab_size)
 
     @property
     def bits(self) -> int:

@@ -83,6 +83,15 @@ def test_a_folder_is_read_from_its_headers(tmp_path: Path) -> None:
     assert found.embedding_parameters == 2 * 50 * 8
 
 
+@pytest.mark.parametrize(
+    ("more", "is_scaled"),
+    [({"logits_scaling": 8.0}, True), ({"final_logit_softcapping": 30.0}, True), ({"logit_scale": None}, False)],
+)
+def test_what_stands_between_logits_and_loss_is_known(tmp_path: Path, more: dict[str, Any], is_scaled: bool) -> None:
+    save(tmp_path / "m", config=CONFIG | more)
+    assert known("./m", tmp_path).scaled_logits is is_scaled
+
+
 def test_shards_are_read_through_their_index(tmp_path: Path) -> None:
     folder = save(tmp_path / "m")
     whole = known("./m", tmp_path)

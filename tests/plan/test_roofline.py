@@ -53,7 +53,7 @@ def test_a_frozen_heads_logits_are_made_once_and_a_trained_ones_gradient_besides
         (found, 2),
         (setup(fp16=True, bf16=False), 3),
         (setup(engine="unsloth"), 3),
-        (found._replace(model=found.model.model_copy(update={"softcapping": True})), 3),
+        (found._replace(model=found.model.model_copy(update={"scaled_logits": True})), 3),
         (found._replace(model=found.model.model_copy(update={"vocab_size": 32_001})), 3),
         (found._replace(lora=saved), 4),
         (setup(nf4=False, rank=None), 4),
