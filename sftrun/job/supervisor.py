@@ -179,11 +179,18 @@ class Supervisor:
             self._keep(event)
 
     def _end(self, event: Finished | Stopped | Failed) -> None:
+        if isinstance(event, Failed) and self._is_by_a_taken_machine(event):
+            event = Stopped(reason="preempted", step=self.step, checkpoint=self.checkpoint)
         if isinstance(event, Failed) and event.failure == "error":
             event = self.mates(MATE_SECONDS) or event
         if isinstance(event, Failed) and event.failure == "error" and not event.tail and self.worker is not None:
             event = event.model_copy(update={"tail": death.read_tail(self.worker.log, self.worker.log_begin)})
         self._keep(event.model_copy(update={"spent_usd": self.limits.spent(self._elapsed())}))
+
+    def _is_by_a_taken_machine(self, event: Failed) -> bool:
+        """Whether one of several machines, that had said so, was gone before all of them could save."""
+        is_lost = self.spec.nodes > 1 and event.failure in ("error", "killed")
+        return is_lost and stopping.requested(self.spec.record_dir) == "preempted"
 
     def _keep(self, event: AnyEvent) -> None:
         event, line = self.record.append(event, time.time())

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from sftrun.contract import events, stopping
-from sftrun.contract.events import Failed
+from sftrun.contract.events import Failed, Stopped
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, record, worker_below
@@ -171,6 +171,22 @@ def test_a_process_that_dies_on_one_machine_ends_both(model: Path, data: Path, t
     assert said is not None
     assert said.message == "machine 2 of 2: the worker was killed (SIGKILL) in stage `train`"
     assert said.failure == "killed"
+
+
+def test_a_machine_that_is_gone_before_all_could_save_is_no_failure(model: Path, data: Path, tmp_path: Path) -> None:
+    pair = Pair(job(tmp_path, model, data, 2, trainer={"max_steps": 4000}), tmp_path)
+    pair.first.until(at_step(4))
+    worker = worker_below(pair.second.pid)
+    os.kill(worker, signal.SIGSTOP)
+    stopping.request(pair.spec.record_dir, "preempted")
+    os.kill(worker, signal.SIGKILL)
+    code, last = pair.first.rest()
+    assert (code, last.kind) == (4, "stopped"), last
+    assert isinstance(last, Stopped)
+    assert last.reason == "preempted"
+    assert last.checkpoint is not None
+    assert Path(last.checkpoint).is_dir()
+    pair.second_says()
 
 
 def test_machines_that_see_different_checkpoints_refuse_to_train(model: Path, data: Path, tmp_path: Path) -> None:
