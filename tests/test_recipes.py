@@ -49,7 +49,7 @@ def test_a_shipped_system_trains_by_set_alone(name: str, more: tuple[str, ...], 
     for override in overrides:
         command += ["--set", override]
     done = subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=300, check=False
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]

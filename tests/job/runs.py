@@ -40,7 +40,7 @@ class Run:
         )
 
     def rest(self) -> tuple[int, AnyEvent]:
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=600)
         self.events += [events.parse(line) for line in out.splitlines()]
         assert not err, err
         return self.process.returncode, self.events[-1]

@@ -77,7 +77,7 @@ class Pair:
         self.first = Run(first, folder)
 
     def second_says(self) -> Failed | None:
-        printed, _ = self.second.communicate(timeout=120)
+        printed, _ = self.second.communicate(timeout=600)
         event = events.parse(printed) if printed else None
         return event if isinstance(event, Failed) else None
 
@@ -131,7 +131,7 @@ def test_a_machine_that_is_taken_away_says_so_again_where_nobody_answered(
         assert second.stdout is not None
         assert second.stdout.readline() == "watching\n"
         second.send_signal(signal.SIGINT)
-        assert second.communicate(timeout=120)[0].splitlines()[-1] == "None 2"
+        assert second.communicate(timeout=600)[0].splitlines()[-1] == "None 2"
 
 
 def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -85,6 +85,12 @@ def test_no_token_is_ever_written_down(undisturbed: Reference) -> None:
     assert not any(secret in desk.plane.output() for secret in secrets)
 
 
+def read(pipe: IO[str] | None, lines: int | None = None) -> str:
+    """So many lines as they come, or all that is left."""
+    assert pipe is not None
+    return pipe.read() if lines is None else "".join(pipe.readline() for _ in range(lines))
+
+
 def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, undisturbed: Reference) -> None:
     client = desk.start("apply", "recipe.yaml")
     desk.wait_for('"kind":"checkpoint"')
@@ -94,9 +100,14 @@ def test_a_killed_client_a_preemption_and_a_cut_wire_change_nothing(desk: Desk, 
     assert desk.plane.preempt() == 1
     elsewhere = desk.start("apply", "recipe.yaml", "--format", "json", home="elsewhere")
     watchers = [desk.start("attach", "remote", "--format", "json"), elsewhere]
+    firsts = [read(watcher.stdout, 1) for watcher in watchers]  # each of them has a wire to be cut
     desk.wait_for('"attempt":2')
     desk.plane.cut_wire(3.0)
-    heard = [watcher.communicate(timeout=WAIT) for watcher in watchers]
+    heard = [
+        (first + read(watcher.stdout), read(watcher.stderr)) for first, watcher in zip(firsts, watchers, strict=True)
+    ]
+    for watcher in watchers:
+        watcher.communicate(timeout=WAIT)
     assert [watcher.returncode for watcher in watchers] == [0, 0], heard
     assert all("connected to Modal again" in said for _, said in heard)
     both = [[json.loads(line) for line in printed.splitlines()] for printed, _ in heard]

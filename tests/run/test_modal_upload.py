@@ -54,6 +54,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[modal_files.Transfer]:
     return made
 
 
+def but_how_far(said: list[str]) -> list[str]:
+    """Without the lines that only a slow upload has."""
+    return [line for line in said if not line.startswith("uploaded ")]
+
+
 def test_a_file_goes_up_whole_and_never_again(
     plane: Plane, volume: modal.Volume, file: Path, sent: list[modal_files.Transfer]
 ) -> None:
@@ -61,7 +66,7 @@ def test_a_file_goes_up_whole_and_never_again(
     for _ in range(2):
         modal_files.upload(volume, {file: "uploads/x/data.bin"}, said.append)
     assert (plane.volume("cache") / "uploads/x/data.bin").read_bytes() == file.read_bytes()
-    assert said == ["uploading 1 file, 41.9 MB"]
+    assert but_how_far(said) == ["uploading 1 file, 41.9 MB"]
     assert [transfer.moved for transfer in sent] == [file.stat().st_size]
 
 
@@ -80,7 +85,10 @@ def test_an_upload_that_broke_off_is_taken_up_again_without_sending_a_block_twic
     waited: list[float] = []
     plane.faults.append(Fault("VolumePutFiles2", Status.INTERNAL, times=4, passed=1))
     modal_files.upload(volume, {file: "uploads/x/data.bin"}, said.append, waited.append)
-    assert said == ["uploading 1 file, 41.9 MB", "the upload broke off (InternalError); going on where it was"]
+    assert but_how_far(said) == [
+        "uploading 1 file, 41.9 MB",
+        "the upload broke off (InternalError); going on where it was",
+    ]
     assert waited == [1.0]
     assert [transfer.moved for transfer in sent] == [file.stat().st_size, 0]
 
