@@ -3,7 +3,6 @@
 import datetime
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -17,15 +16,15 @@ from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
 from sftrun.contract.holder import Holder
 from sftrun.errors import BudgetRefused
-from sftrun.plan.budget import Judgement, judge, judge_month, strictest
+from sftrun.plan.budget import Judgement, judge, judge_month, remaining, strictest
 from sftrun.plan.estimate import priced, seconds, usd
-from sftrun.plan.models import Plan
+from sftrun.plan.models import CostEstimate, Plan
 from sftrun.report import costs, words
 from sftrun.report.costs import spent_in_month
 from sftrun.report.observed import observations
 from sftrun.run import execute
 from sftrun.run.backend import Backend, choose
-from sftrun.run.execute import Applied, Request
+from sftrun.run.execute import Applied, Consent, Request
 from sftrun.run.files import read_text
 from sftrun.run.ledger import Ledger, Lock, RunFolder, run_id
 
@@ -138,9 +137,7 @@ def _where(plan: Plan) -> str:
     return f"{gpus}, {'Modal' if plan.compute.executor == 'modal' else 'this machine'}"
 
 
-def _request(
-    prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Callable[[Decimal], None]
-) -> Request:
+def _request(prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Consent) -> Request:
     file = Path(prepared.loaded.file)
     return Request(plan, file, read_text(file), _lock(prepared, plan), overrides, force, consent)
 
@@ -160,13 +157,12 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
     )
 
 
-def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal) -> None:
+def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal, step: int) -> None:
     """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
-    if plan.cost is not None and plan.compute.executor == "modal":
-        click.echo(
-            f"expected to take {words.duration(seconds(plan.cost))} and {words.dollars(usd(plan.cost))}", err=True
-        )
-    judged = strictest((judge(plan.cost, plan.recipe.budget.max_usd, spent=spent), _month(plan, ledger)))
+    left = remaining(plan.cost, step) if plan.cost is not None else None
+    if left is not None and plan.compute.executor == "modal":
+        _say_expected(left, step)
+    judged = strictest((judge(left, plan.recipe.budget.max_usd, spent=spent), _month(left, ledger)))
     if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):
         return
     if judged.verdict == "ask" and sys.stdin.isatty():
@@ -176,9 +172,17 @@ def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal) -> Non
     raise BudgetRefused(judged.message, help=judged.help)
 
 
-def _month(plan: Plan, ledger: Ledger) -> Judgement:
+def _say_expected(found: CostEstimate, step: int) -> None:
+    if step:
+        span = f"{words.dollars(found.usd_low)} to {words.dollars(found.usd_high)}"
+        click.echo(f"expected to cost {span} more, from step {step}", err=True)
+    else:
+        click.echo(f"expected to take {words.duration(seconds(found))} and {words.dollars(usd(found))}", err=True)
+
+
+def _month(found: CostEstimate | None, ledger: Ledger) -> Judgement:
     cap = month_cap()
     if cap is None:
         return Judgement("start")
     today = datetime.datetime.now(datetime.UTC).date()
-    return judge_month(plan.cost, cap, spent_in_month(costs.read(ledger.root), today))
+    return judge_month(found, cap, spent_in_month(costs.read(ledger.root), today))

@@ -10,6 +10,8 @@ from sftrun.plan.models import CostEstimate
 Verdict = Literal["start", "ask", "refuse"]
 # what a dead supervisor could spend at most beyond the budget: an attempt is cut a little after the money is gone
 SPARE_SECONDS: Final = 60.0
+# stages whose time goes with the steps
+BY_STEPS: Final = ("train", "eval", "save", "attempts")
 
 
 class Judgement(NamedTuple):
@@ -18,6 +20,15 @@ class Judgement(NamedTuple):
     verdict: Verdict
     message: str = ""
     help: str = ""
+
+
+def remaining(found: CostEstimate, steps_taken: int) -> CostEstimate:
+    """What a run still costs that goes on after so many steps: it begins anew, and takes the rest of them."""
+    share = min(steps_taken / max(found.steps, 1), 1.0)
+    taken = [stage for stage in found.stages if stage.name in BY_STEPS]
+    low, high = sum(stage.low for stage in taken), sum(stage.high for stage in taken)
+    saved = [Decimal(str(round(share * seconds, 3))) * found.usd_per_second for seconds in (low, high)]
+    return found.model_copy(update={"usd_low": found.usd_low - saved[0], "usd_high": found.usd_high - saved[1]})
 
 
 def judge(found: CostEstimate | None, max_usd: Decimal | None, *, spent: Decimal = Decimal(0)) -> Judgement:
@@ -29,13 +40,14 @@ def judge(found: CostEstimate | None, max_usd: Decimal | None, *, spent: Decimal
         if left > 0:
             return Judgement("start")
         return Judgement("refuse", f"the budget of {money(max_usd)} is spent", "raise `budget.max_usd`")
+    what = "what is left of the run" if spent else "the run"
     price = f"an estimated {money(found.usd_low)} to {money(found.usd_high)}"
     budget = f"the budget is {money(max_usd)}" + (f", of which {money(spent)} is spent" if spent else "")
     if found.usd_low > left:
         help = f"write `budget.max_usd: {ceil(found.usd_high + spent)}`, or make the run smaller"
-        return Judgement("refuse", f"the run costs {price}, {budget}", help)
+        return Judgement("refuse", f"{what} costs {price}, {budget}", help)
     if found.usd_high > left:
-        return Judgement("ask", f"the run costs {price}, {budget}: it may stop before its end", "say `--yes` to start")
+        return Judgement("ask", f"{what} costs {price}, {budget}: it may stop before its end", "say `--yes` to start")
     return Judgement("start")
 
 

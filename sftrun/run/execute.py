@@ -21,6 +21,7 @@ from sftrun.run.lock import exclusive
 from sftrun.run.state import ENDED, RunState, fold, seen
 from sftrun.run.tail import Tail
 
+Consent = Callable[[Decimal, int], None]  # of a run that has spent so much, from the step that it goes on from
 Action = Literal["started", "resumed", "attached", "nothing"]
 POLL_SECONDS = 0.1
 
@@ -35,7 +36,7 @@ class Request:
     lock: Lock
     overrides: tuple[str, ...] = ()
     force: bool = False
-    consent: Callable[[Decimal], None] = lambda spent: None  # raises where the money is not granted
+    consent: Consent = lambda spent, step: None  # raises where the money is not granted
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def must_own_output(folder: RunFolder, backend: Backend, *, help: str) -> None:
 def _start(request: Request, ledger: Ledger, backend: Backend, generation: int) -> Applied:
     plan = request.plan
     backend.check(plan)
-    request.consent(Decimal(0))
+    request.consent(Decimal(0), 0)
     new_id = run_id(plan.identity, generation)
     folder = ledger.create(_manifest(request, new_id, generation), _files(request, backend, new_id))
     backend.start(folder)
@@ -114,7 +115,7 @@ def _start(request: Request, ledger: Ledger, backend: Backend, generation: int) 
 def _resume(request: Request, folder: RunFolder, generation: int, state: RunState, backend: Backend) -> Applied:
     backend.check(request.plan)
     _refuse_if_spent(request.plan, state)
-    request.consent(state.spent_usd)
+    request.consent(state.spent_usd, state.checkpoint.step if state.checkpoint else 0)
     try:
         folder.manifest()
     except SftrunError:  # damaged: all that it says is known again

@@ -46,6 +46,22 @@ def test_what_earlier_attempts_have_spent_is_gone() -> None:
     assert budget.judge(cost("2.00", "3.00"), Decimal("4.00"), spent=Decimal("2.50")).verdict == "refuse"
 
 
+def test_a_run_that_goes_on_is_judged_by_what_is_left_of_it() -> None:
+    stages = tuple(
+        StageTime(name=name, low=low, high=low, basis="") for name, low in (("start", 3.0), ("train", 100.0))
+    )
+    whole = cost("3.09", "3.09").model_copy(update={"stages": stages, "usd_per_second": Decimal("0.03")})
+    left = budget.remaining(whole, 9)
+    assert (left.usd_low, left.usd_high) == (Decimal("0.39"), Decimal("0.39"))
+    assert budget.remaining(whole, 0) == whole
+    assert budget.judge(left, Decimal("3.20"), spent=Decimal("2.70")).verdict == "start"
+    refused = budget.judge(left, Decimal("3.00"), spent=Decimal("2.70"))
+    assert refused.message == (
+        "what is left of the run costs an estimated $0.39 to $0.39, the budget is $3.00, of which $2.70 is spent"
+    )
+    assert refused.help == "write `budget.max_usd: 4`, or make the run smaller"
+
+
 def test_a_month_s_cap_counts_the_runs_before() -> None:
     assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("96.00")).verdict == "start"
     assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("97.50")).verdict == "ask"
