@@ -20,6 +20,7 @@ from sftrun.recipe.models import Source
 
 # of a row's file, a token of what it becomes (91 MB of the census' form are 40.7 million, docs/data.md)
 BYTES_A_TOKEN: Final = 2.3
+EVAL_MISSING: Final = "the validation data can't be read from here: give `num_examples` of `dataset.eval`"
 
 
 class Estimate(NamedTuple):
@@ -52,6 +53,8 @@ def estimate(
     fits, work = peak(known), _work(known)
     if work is None:
         return Estimate(memory=fits, missing=_data_missing(plan, known))
+    if plan.recipe.dataset.eval is not None and known.evaluation is None:
+        return Estimate(memory=fits, missing=(EVAL_MISSING,))
     correction = learn(observed, features(plan, known))
     constants = calibration or calibrations.shipped()
     step = roofline.step(known.setup, work.batch, work.accumulation, known.gpu, constants)

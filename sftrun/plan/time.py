@@ -165,8 +165,7 @@ def _train(setup: Setup, work: Workload, step: Pace, calibration: Calibration) -
 
 def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
     """A forward pass over the validation rows, at the training's layout."""
-    rows_a_step = work.batch.rows * work.accumulation * max(setup.gpus, 1)
-    a_round = work.eval_rows / max(rows_a_step, 1e-9) / passes(setup)
+    a_round = work.eval_steps / passes(setup)
     seconds = [work.eval_rounds * a_round * s for s in (step.low, step.high)]
     words = f"{work.eval_rounds} × {work.eval_rows:,.0f} rows, forward alone"
     return StageTime(name="eval", low=seconds[0] * 0.7, high=seconds[1] * 1.3, basis=words)

@@ -33,13 +33,14 @@ class Batch(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A whole run."""
+    """A whole run.  `eval_steps`: training steps whose forward passes compute as much as one evaluation."""
 
     batch: Batch
     accumulation: int
     steps: int
     rows: float
     eval_rows: float
+    eval_steps: float
     eval_rounds: int
     epoch_tokens: float
     source: Literal["counted", "declared"]
@@ -62,18 +63,26 @@ def workload(
         return None
     rows = train.rows * (1 - eval_fraction)
     eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
-    every = trainer.eval_steps
-    rounds = 0 if not eval_rows else max(steps // every, 1) if every else 1
+    mean = batch(trainer, spread, steps * trainer.gradient_accumulation_steps, round(rows))
+    eval_spread = None if evaluation is None else lengths.of(evaluation, trainer.max_length)
+    evaluated = batch(trainer, eval_spread or spread, 1, max(round(eval_rows), 1))
+    rows_a_step = evaluated.rows * trainer.gradient_accumulation_steps * max(gpus, 1)
     return Workload(
-        batch=batch(trainer, spread, steps * trainer.gradient_accumulation_steps, round(rows)),
+        batch=mean,
         accumulation=trainer.gradient_accumulation_steps,
         steps=steps,
         rows=rows,
         eval_rows=eval_rows,
-        eval_rounds=rounds,
+        eval_steps=eval_rows / rows_a_step * evaluated.tokens / mean.tokens,
+        eval_rounds=_eval_rounds(trainer, steps) if eval_rows else 0,
         epoch_tokens=rows * spread.mean,
         source=train.source,
     )
+
+
+def _eval_rounds(trainer: TrainerSpec, steps: int) -> int:
+    """Every so many steps and after the last; at the very start where that is asked for."""
+    return math.ceil(steps / (trainer.eval_steps or steps)) + bool(trainer.extra.get("eval_on_start"))
 
 
 def total_steps(

@@ -77,6 +77,14 @@ def test_without_data_it_asks_for_what_to_declare() -> None:
     )
 
 
+def test_validation_rows_that_are_not_known_are_asked_for() -> None:
+    train = {"path": "/out/train.jsonl", "num_examples": 10, "mean_tokens": 100}
+    dataset = {"train": train, "eval": {"path": "/out/eval.jsonl"}}
+    found = estimate.estimate(plan_of(census(dataset=dataset)), facts())
+    assert found.cost is None
+    assert found.missing == ("the validation data can't be read from here: give `num_examples` of `dataset.eval`",)
+
+
 def test_counted_data_wins_over_declared() -> None:
     counted = DataFacts(source="counted", format=None, rows=100, length_counts=((100, 100),))
     found = estimate.estimate(plan_of(census()), facts(train=counted))

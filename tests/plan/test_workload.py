@@ -1,5 +1,7 @@
 """Batches: what padding, padding-free rows and packing make of row lengths."""
 
+from typing import Any
+
 import pytest
 
 from sftrun.facts.models import DataFacts
@@ -73,6 +75,30 @@ def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
     made = workload.workload(trainer(), data(mean_tokens=200.0), 1, data(rows=50, mean_tokens=200.0))
     assert made is not None
     assert (made.eval_rounds, made.eval_rows) == (1, 50)
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings", "rounds"),
+    [(25, {}, 3), (20, {}, 2), (9, {}, 1), (25, {"extra": {"eval_on_start": True}}, 4)],
+)
+def test_evaluations_are_counted_as_the_worker_makes_them(steps: int, settings: dict[str, Any], rounds: int) -> None:
+    evaluated = data(rows=50, mean_tokens=200.0)
+    made = workload.workload(trainer(max_steps=steps, eval_steps=10, **settings), evaluated, 1, evaluated)
+    assert made is not None
+    assert made.eval_rounds == rounds
+
+
+@pytest.mark.parametrize("layout", [{"packing": True}, {"padding_free": True}, {}])
+def test_validation_rows_of_twice_the_length_take_twice_as_long(layout: dict[str, Any]) -> None:
+    known = data(rows=1000, mean_tokens=100.0)
+    short, same, long = (
+        workload.workload(trainer(**layout), known, 1, data(rows=2000, mean_tokens=mean))
+        for mean in (100.0, None, 200.0)
+    )
+    assert short is not None
+    assert long is not None
+    assert short == same
+    assert long.eval_steps == pytest.approx(2 * short.eval_steps, rel=0.1)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 1000])
