@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sftrun.cli.settings import amount, setting
+from sftrun.cli.settings import amount, text
 from sftrun.cli.waiting import bar
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import RecipeRejected
@@ -111,7 +111,7 @@ def must(prepared: Prepared) -> "Plan":
 
 def own_prices() -> Path | None:
     """The file of negotiated rates that SFTRUN_PRICES or `[prices] file` of sftrun.toml names."""
-    named = os.environ.get("SFTRUN_PRICES") or setting("prices", "file")
+    named = os.environ.get("SFTRUN_PRICES") or text("prices", "file", "prices.toml")
     return Path(named) if named else None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from sftrun.cli.options import billed_option, format_option, run_argument
+from sftrun.errors import UsageError
 
 
 @click.command()
@@ -24,6 +25,8 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
       sftrun report census --billed
       sftrun report 3f2a --format json
     """
+    if str(html) == "-" and form == "json":
+        raise UsageError("`--html -` and `--format json` both print", help="write the page to a file")
     from sftrun.cli.watching import keep_report, open_run, show
     from sftrun.run import billing
     from sftrun.run.execute import load

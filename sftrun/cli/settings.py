@@ -19,6 +19,14 @@ def setting(section: str, key: str) -> Any:
     return _read().get(section, {}).get(key)
 
 
+def text(section: str, key: str, example: str) -> str | None:
+    """One text."""
+    said = setting(section, key)
+    if said is not None and not isinstance(said, str):
+        raise SftrunError(f"`{key}` of {FILE} is `{said}`, no text", help=f'write for example "{example}"')
+    return said
+
+
 def amount(section: str, key: str, example: str) -> Decimal | None:
     """One amount of money, which must be finite and not negative."""
     said = setting(section, key)

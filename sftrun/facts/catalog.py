@@ -130,7 +130,10 @@ def overlay(catalog: Catalog, rates: Mapping[str, Any]) -> Catalog:
     """
     _known(rates)
     per_hour = {}
-    for name, value in dict(rates.get("gpu_usd_per_hour", {})).items():
+    by_gpu = rates.get("gpu_usd_per_hour", {})
+    if not isinstance(by_gpu, Mapping):
+        raise SftrunError(f"`gpu_usd_per_hour` is `{by_gpu}`, no table of GPUs", help=_EXAMPLE)
+    for name, value in by_gpu.items():
         gpu = find(catalog, name)
         if gpu is None:
             raise SftrunError(f"no GPU `{name}`, in `gpu_usd_per_hour`", help=f"use one of {_names(catalog)}")

@@ -72,7 +72,7 @@ class RecipeEstimate(Strict):
 
 
 class Document(Strict):
-    """Everything that one call says; the sum is over each recipe's own GPU."""
+    """Everything that one call says; the sum is over each recipe's own GPU, or the only one that was asked for."""
 
     version: Literal[1] = 1
     prices_date: str
@@ -86,17 +86,28 @@ class Document(Strict):
 
 def document(found: Sequence[RecipeEstimate], facts: Facts) -> Document:
     """Several recipes and their sum."""
-    own = [offer for one in found for offer in one.offers if offer.is_recipes_own and offer.cost is not None]
+    priced = [offer for one in found if (offer := summed(one)) is not None]
     prices = facts.catalog.prices
     return Document(
         prices_date=prices.date,
         prices_source=prices.source,
         prices_age_days=catalog.age_days(prices, facts.today),
         recipes=tuple(found),
-        usd_low=sum((o.cost.usd_low for o in own if o.cost), Decimal(0)),
-        usd_high=sum((o.cost.usd_high for o in own if o.cost), Decimal(0)),
-        seconds=sum(o.seconds or 0.0 for o in own),
+        usd_low=sum((o.cost.usd_low for o in priced if o.cost), Decimal(0)),
+        usd_high=sum((o.cost.usd_high for o in priced if o.cost), Decimal(0)),
+        seconds=sum(o.seconds or 0.0 for o in priced),
     )
+
+
+def chosen(one: RecipeEstimate) -> Offer | None:
+    """The one whose parts are shown: on the recipe's own GPU, or on the only one that was asked for."""
+    return next((o for o in one.offers if o.is_recipes_own), one.offers[0] if len(one.offers) == 1 else None)
+
+
+def summed(one: RecipeEstimate) -> Offer | None:
+    """The same where it has a price."""
+    offer = chosen(one)
+    return offer if offer is not None and offer.cost is not None else None
 
 
 def of_recipe(
@@ -128,7 +139,7 @@ def of_recipe(
         executor=recipe.compute.executor,
         rows=train.rows if train else None,
         rows_source=("counted" if facts.train is not None else "declared") if train else None,
-        steps=_steps(offers) if offers else plan.total_steps,
+        steps=_steps(offers) if usable else plan.total_steps,
         offers=offers,
         cheapest=label(min(usable, key=lambda o: o.usd or 0)) if len(usable) > 1 else None,
         fastest=label(min(usable, key=lambda o: o.seconds or 0)) if len(usable) > 1 else None,
@@ -155,7 +166,7 @@ def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[st
     if text is None:
         return ()
     if text.lower() != "all":
-        return tuple(_asked(part.strip(), facts) for part in text.split(","))
+        return tuple(dict.fromkeys(_asked(part.strip(), facts) for part in text.split(",")))
     if recipe.compute.nodes > 1:
         return tuple((gpu.name, gpu.max_per_container) for gpu in facts.catalog.gpus)
     own = _own_gpu(recipe, facts)

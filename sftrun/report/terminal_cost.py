@@ -7,6 +7,7 @@ from typing import Final
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,9 +16,9 @@ from sftrun.facts.models import Catalog
 from sftrun.plan.budget import Verdict
 from sftrun.report import words
 from sftrun.report.costs import Costs
-from sftrun.report.estimates import TOO_SMALL, Advice, Document, Offer, RecipeEstimate, label
+from sftrun.report.estimates import TOO_SMALL, Advice, Document, Offer, RecipeEstimate, chosen, label, summed
 
-_WIDE: Final = 100
+_WORD: Final = len("extrapolated")
 _COLUMNS: Final = ("GPU", "peak GB", "a step", "tok/s", "time", "tries", "USD")
 _FRACTIONS: Final = {
     2: "half",
@@ -58,16 +59,16 @@ def recipe(one: RecipeEstimate) -> RenderableType:
     parts: list[RenderableType] = [_headline(one)]
     if one.offers:
         parts.append(_Offers(one))
-    chosen = next((o for o in one.offers if o.is_recipes_own), one.offers[0] if len(one.offers) == 1 else None)
-    if chosen is not None:
-        parts += _details(chosen)
+    detailed = chosen(one)
+    if detailed is not None:
+        parts += _details(detailed)
     parts += [Text(f"missing: {words}", style="yellow") for words in one.missing]
     if one.budget_usd is not None and one.budget_verdict is not None:
         said, style = _VERDICTS[one.budget_verdict]
         parts.append(Text(f"budget {words.dollars(one.budget_usd)}: {said}", style=style))
     if one.note:
         parts.append(Text(f"note: {one.note}", style="dim"))
-    advised = chosen or next(iter(one.offers), None)
+    advised = detailed or next(iter(one.offers), None)
     if advised is not None and advised.why_not == TOO_SMALL:
         parts += _fitting(one.to_fit, label(advised))
     if advised is not None and one.to_save is not None:
@@ -77,12 +78,8 @@ def recipe(one: RecipeEstimate) -> RenderableType:
 
 def _left_out(found: Document) -> str:
     """The recipes that the sum is without."""
-    without = [words.printable(one.name) for one in found.recipes if not any(_is_summed(o) for o in one.offers)]
+    without = [words.printable(one.name) for one in found.recipes if summed(one) is None]
     return f"; not in it: {', '.join(without)}" if without else ""
-
-
-def _is_summed(offer: Offer) -> bool:
-    return offer.is_recipes_own and offer.cost is not None
 
 
 def _is_odd(age_days: int) -> bool:
@@ -98,22 +95,32 @@ def _headline(one: RecipeEstimate) -> Text:
 
 @dataclass(frozen=True)
 class _Offers:
-    """The table of GPUs; in 80 columns without the pace, so that no figure is cut."""
+    """The table of GPUs; without the pace where there is no room for it, and folded where there is still none."""
 
     one: RecipeEstimate
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield _table(self.one, with_pace=options.max_width >= _WIDE)
+        def width(table: Table) -> int:
+            return Measurement.get(console, options.update(max_width=1_000), table).maximum
+
+        room, wide = options.max_width, _table(self.one, with_pace=True)
+        spare = room - width(_table(self.one, with_pace=False, remark_width=_WORD))
+        if width(wide) < room:
+            yield wide
+        elif spare >= 0:
+            yield _table(self.one, with_pace=False, remark_width=_WORD + spare)
+        else:
+            yield _table(self.one, with_pace=False, folds=True)
 
 
-def _table(one: RecipeEstimate, *, with_pace: bool) -> Table:
+def _table(one: RecipeEstimate, *, with_pace: bool, remark_width: int | None = None, folds: bool = False) -> Table:
     kept = (0, 1, 2, 3, 4, 5, 6) if with_pace else (0, 1, 4, 5, 6)
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim", padding=(0, 1, 0, int(with_pace))
     )
     for number in kept:
-        table.add_column(_COLUMNS[number], justify="right" if number else "left", no_wrap=True)
-    table.add_column("", overflow="fold")
+        table.add_column(_COLUMNS[number], justify="right" if number else "left", no_wrap=not folds, overflow="fold")
+    table.add_column("", overflow="fold", max_width=remark_width)
     for offer in one.offers:
         cells = _cells(offer)
         table.add_row(*(cells[number] for number in kept), _remark(one, offer), style=None if offer.usable else "dim")
@@ -225,9 +232,9 @@ def _fraction(times: float) -> str:
 def prices(known: Catalog, age_days: int) -> RenderableType:
     """All rates, by the second and by the hour."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold dim")
-    table.add_column("what", no_wrap=True)
+    table.add_column("what")
     for name in ("USD/s", "USD/h", "GB", "bf16 TFLOP/s", "GB/s"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for gpu in known.gpus:
         names = ", ".join((gpu.name, *gpu.aliases))
         sizes = (f"{gpu.memory_gb:g}", f"{gpu.bf16_tflops:g}" if gpu.has_bf16 else "fp16 only")

@@ -78,6 +78,31 @@ def test_several_recipes_are_summed(tmp_path: Path) -> None:
     assert Decimal(both["usd_low"]) > Decimal(one["usd_low"])
 
 
+def test_several_recipes_are_summed_on_the_one_gpu_that_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    both = document(str(file), AS_IT_WAS, "--gpu", "H100,h100")
+    offers = [offer for one in both["recipes"] for offer in one["offers"]]
+    assert [offer["gpu"] for offer in offers] == ["H100", "H100"]
+    assert Decimal(both["usd_low"]) == sum(Decimal(offer["cost"]["usd_low"]) for offer in offers) > 0
+
+
+def test_steps_that_the_recipe_names_are_said_without_an_estimate(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE.replace(", mean_tokens: 100", ""))
+    (one,) = document(str(file), "--set", "trainer.max_steps=70")["recipes"]
+    assert (one["offers"][0]["cost"], one["steps"]) == (None, 70)
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100", "120"])
+def test_no_figure_is_cut_however_narrow_the_terminal(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    words = run(AS_IT_WAS, "--gpu", "all").output.split()
+    found = document(AS_IT_WAS, "--gpu", "all")["recipes"][0]["offers"]
+    highs = {f"${Decimal(offer['cost']['usd_high']):.2f}" for offer in found if offer["cost"]}
+    assert highs <= set(words)
+
+
 def test_a_count_is_estimated_for_that_many_gpus(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(RECIPE)

@@ -27,6 +27,12 @@ def test_what_stands_there_is_read() -> None:
     )
 
 
+def test_a_file_of_prices_is_a_text() -> None:
+    Path("sftrun.toml").write_text("[prices]\nfile = 5\n")
+    with pytest.raises(SftrunError, match=r"`file` of sftrun\.toml is `5`, no text"):
+        own_prices()
+
+
 def test_without_the_file_nothing_is_set() -> None:
     assert (own_prices(), month_cap(), machine_usd_per_hour()) == (None, None, Decimal(0))
 

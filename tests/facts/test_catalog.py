@@ -102,6 +102,7 @@ def test_modal_s_own_keys_are_mapped_and_unknown_ones_left_alone() -> None:
         ('{"date": "2026-11-01", "gpu_usd_per_hour": {"H1000": 1}}', "no GPU `H1000`, in `gpu_usd_per_hour`"),
         ('{"date": "2026-11-01", "gpu_usd_per_hour": {"H100": "cheap"}}', "`H100` is `cheap`, no price"),
         ('{"date": "2026-11-01", "gpu_usd_per_hour": {"H100": -1}}', "`H100` is `-1`, no price"),
+        ('{"date": "2026-11-01", "gpu_usd_per_hour": 3}', "`gpu_usd_per_hour` is `3`, no table of GPUs"),
     ],
 )
 def test_a_bad_file_of_prices_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
