@@ -1,8 +1,8 @@
 """What `sftrun apply` does: start, attach, resume, or say that there is nothing to do."""
 
-import datetime
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import click
 
-from sftrun.cli.costs import month_cap
+from sftrun.cli.costs import month_so_far
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
 from sftrun.contract.holder import Holder
 from sftrun.errors import BudgetRefused
-from sftrun.plan.budget import Judgement, judge, judge_month, remaining, strictest
+from sftrun.plan.budget import Judgement, judge_each, remaining, strictest
 from sftrun.plan.estimate import priced, seconds, usd
 from sftrun.plan.models import CostEstimate, Plan
-from sftrun.report import costs, words
-from sftrun.report.costs import spent_in_month
+from sftrun.report import words
 from sftrun.report.observed import observations
 from sftrun.run import execute
 from sftrun.run.backend import Backend, choose
@@ -51,7 +50,7 @@ def apply(wanted: Wanted) -> int:
         return _show_plan(plan, ledger, wanted.form)
     backend = choose(plan.compute.executor, ledger)
     with Interrupts() as interrupts:
-        consent = partial(_consent, plan, ledger, wanted.is_agreed)
+        consent = partial(_consent, plan, wanted.is_agreed)
         request = _request(prepared, plan, wanted.overrides, wanted.force, consent)
         done = execute.apply(request, ledger, backend, _say_waiting)
         return _after(done, backend, interrupts, detach=wanted.detach, form=wanted.form)
@@ -125,6 +124,9 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     click.echo(f"{plan.recipe.name}: {plan.recipe.model.name_or_path} on {_where(plan)}{steps}")
     console(sys.stdout).print(plan_tables(plan))
     click.echo(f"would write\n  {ledger.folder(run).path}/\n  {job.output_dir}/\n  {job.checkpoints_dir}/")
+    judged = _judged(plan, _costs(plan))
+    if judged.verdict != "start" and not generation:
+        click.echo(f"without --dry-run it would {judged.verdict}: {judged.message}")
     click.echo(f"nothing was started; run {run} {'stands already' if generation else 'would be new'}")
     return 0
 
@@ -157,12 +159,12 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
     )
 
 
-def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal, step: int) -> None:
+def _consent(plan: Plan, is_agreed: bool, spent: Decimal, step: int) -> None:
     """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
-    left = remaining(plan.cost, step) if plan.cost is not None else None
-    if left is not None and plan.compute.executor == "modal":
-        _say_expected(left, step)
-    judged = strictest((judge(left, plan.recipe.budget.max_usd, spent=spent), _month(left, ledger)))
+    left = [remaining(cost, step) for cost in _costs(plan)]
+    if left and plan.compute.executor == "modal":
+        _say_expected(left[0], step)
+    judged = _judged(plan, left, spent)
     if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):
         return
     if judged.verdict == "ask" and sys.stdin.isatty():
@@ -172,17 +174,19 @@ def _consent(plan: Plan, ledger: Ledger, is_agreed: bool, spent: Decimal, step: 
     raise BudgetRefused(judged.message, help=judged.help)
 
 
+def _costs(plan: Plan) -> list[CostEstimate]:
+    """On each kind of GPU that may come, the first one first."""
+    return [cost for cost in (plan.cost, *plan.other_costs) if cost is not None]
+
+
+def _judged(plan: Plan, found: Sequence[CostEstimate], spent: Decimal = Decimal(0)) -> Judgement:
+    dearest = max(found, key=lambda cost: cost.usd_high, default=None)
+    return strictest((judge_each(found, plan.recipe.budget.max_usd, spent=spent), month_so_far(dearest)))
+
+
 def _say_expected(found: CostEstimate, step: int) -> None:
     if step:
         span = f"{words.dollars(found.usd_low)} to {words.dollars(found.usd_high)}"
         click.echo(f"expected to cost {span} more, from step {step}", err=True)
     else:
         click.echo(f"expected to take {words.duration(seconds(found))} and {words.dollars(usd(found))}", err=True)
-
-
-def _month(found: CostEstimate | None, ledger: Ledger) -> Judgement:
-    cap = month_cap()
-    if cap is None:
-        return Judgement("start")
-    today = datetime.datetime.now(datetime.UTC).date()
-    return judge_month(found, cap, spent_in_month(costs.read(ledger.root), today))

@@ -8,6 +8,7 @@ import click
 
 from sftrun.cli.options import format_option
 from sftrun.cli.settings import amount
+from sftrun.plan.budget import Judgement, Span, judge_month
 from sftrun.report import costs as sums
 from sftrun.report.costs import By, Costs
 from sftrun.run.places import ledger_folder
@@ -41,6 +42,15 @@ def command(since: datetime.datetime | None, by: By, form: str) -> int:
 def month_cap() -> Decimal | None:
     """`month_usd` under [budget] in sftrun.toml: what a calendar month's runs may cost together."""
     return amount("budget", "month_usd", "200.00")
+
+
+def month_so_far(found: Span | None) -> Judgement:
+    """Whether the month's cap has room for it, beside what the ledger's runs have cost."""
+    cap = month_cap()
+    if cap is None:
+        return Judgement("start")
+    today = datetime.datetime.now(datetime.UTC).date()
+    return judge_month(found, cap, sums.spent_in_month(sums.read(ledger_folder()), today))
 
 
 def _show(found: Costs) -> None:

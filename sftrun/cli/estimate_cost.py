@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from sftrun.cli.costs import month_so_far
 from sftrun.cli.options import complete_recipes, format_option, set_option
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.errors import UsageError
@@ -72,4 +73,8 @@ def _show(found: Document) -> None:
     from sftrun.report.terminal_cost import estimates
     from sftrun.report.terminal_tables import console
 
-    console(sys.stdout).print(estimates(found))
+    out = console(sys.stdout)
+    out.print(estimates(found))
+    judged = month_so_far(found)
+    if judged.verdict != "start":
+        out.print(f"{judged.message}, so that `apply` {'asks first' if judged.verdict == 'ask' else 'refuses'}")

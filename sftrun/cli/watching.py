@@ -65,19 +65,18 @@ def watcher(folder: RunFolder, form: str) -> Watcher:
     """The live view on a terminal, plain lines elsewhere, events for machines."""
     if form == "json":
         return JsonLines(sys.stdout, sys.stderr)
-    rate = folder.job().money.usd_per_second
+    money = folder.job().money
     if is_plain(sys.stdout):
-        return Lines(sys.stdout, rate)
+        return Lines(sys.stdout, money)
     from sftrun.report.terminal import live_view
 
-    return live_view(sys.stdout, f"{folder.job().name} {folder.id}", rate)
+    return live_view(sys.stdout, f"{folder.job().name} {folder.id}", money)
 
 
 def keep_report(folder: RunFolder, state: RunState) -> Report:
     """The run's report; written beside its events once it has ended, so that other tools find it."""
     job = folder.job()
-    rate = job.money.usd_per_second
-    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), rate)
+    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), job.money)
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
             folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})

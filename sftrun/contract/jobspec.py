@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from sftrun.contract import gpus
 from sftrun.contract.choices import Attention, DataFormat, Dtype, Engine
 from sftrun.strict import Strict
 
@@ -123,12 +124,20 @@ class SampleSpec(Strict):
 
 
 class MoneySpec(Strict):
-    """What the job counts while it runs.  `usd_per_second` is GPU, CPU and memory together."""
+    """What the job counts while it runs.  `usd_per_second` is GPU, CPU and memory together.
+
+    Where one of several kinds of GPU may come, it is the dearest's, and `by_gpu` has each one's.
+    """
 
     usd_per_second: Decimal = Decimal(0)
+    by_gpu: dict[str, Decimal] = {}
     spent_usd: Decimal = Decimal(0)
     max_usd: Decimal | None = None
     reserve_seconds: float = 0.0
+
+    def rate(self, device: str | None) -> Decimal:
+        """USD a second on that device, as the driver calls it; None: not known yet."""
+        return self.by_gpu.get(gpus.named(device or "", self.by_gpu) or "", self.usd_per_second)
 
 
 class ClusterSpec(Strict):

@@ -13,14 +13,15 @@ from sftrun.contract.jobspec import JobSpec
 
 @dataclass(frozen=True)
 class Limits:
-    """`spent_before` is the money of earlier attempts; the timeout counts this attempt alone."""
+    """`spent_before` is the money of earlier attempts; the timeout counts this attempt alone, on its `device`."""
 
     spec: JobSpec
     spent_before: Decimal
+    device: str | None = None
 
     def spent(self, elapsed: float) -> Decimal:
         """Money of the whole run, `elapsed` seconds into this attempt, in USD to six places."""
-        money = self.spent_before + Decimal(str(round(elapsed, 3))) * self.spec.money.usd_per_second
+        money = self.spent_before + Decimal(str(round(elapsed, 3))) * self.spec.money.rate(self.device)
         return money.quantize(Decimal("0.000001"))
 
     def due(self, elapsed: float, reserve_seconds: float = 0.0) -> StopReason | None:

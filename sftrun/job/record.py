@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
+from sftrun.contract.jobspec import MoneySpec
 
 DURABLE = (events.Started, events.Checkpoint, events.Finished, events.Stopped, events.Failed)
 
@@ -22,6 +23,7 @@ class Past:
 
     last_seq: int = 0
     attempts: int = 0
+    device: str | None = None
     spent_usd: Decimal = Decimal(0)  # as the last attempt that could say it counted, at the prices of its time
     seconds: float = 0.0  # since then: of attempts that were cut off, from stage `start` to their last event
     reached_save: bool = False
@@ -100,6 +102,7 @@ def _fold(past: Past, event: AnyEvent) -> None:
             past.began_at = event.at
         case events.Started():
             past.attempts += 1
+            past.device = event.device
             past.finished = None
         case events.Stage(name="save"):
             past.reached_save = True
@@ -114,6 +117,7 @@ def _fold(past: Past, event: AnyEvent) -> None:
         past.last_at = event.at
 
 
-def spent(past: Past, usd_per_second: Decimal, known: Decimal) -> Decimal:
+def spent(past: Past, money: MoneySpec) -> Decimal:
     """Money of earlier attempts: what the plan knew, or what the record shows if that is more."""
-    return max(known, past.spent_usd + Decimal(str(round(past.seconds, 3))) * usd_per_second)
+    since = Decimal(str(round(past.seconds, 3))) * money.rate(past.device)
+    return max(money.spent_usd, past.spent_usd + since)

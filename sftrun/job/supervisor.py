@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -56,7 +57,7 @@ class Supervisor:
         self.stop_reason, self.mates, self.clock = stop_reason, mates, clock
         self.began = clock()
         past = record.past
-        self.limits = Limits(spec, spent(past, spec.money.usd_per_second, spec.money.spent_usd))
+        self.limits = Limits(spec, spent(past, spec.money))
         self.stage: events.StageName = "start"
         self.step = past.checkpoint.step if past.checkpoint else 0
         self.checkpoint = past.checkpoint.path if past.checkpoint else None
@@ -167,6 +168,7 @@ class Supervisor:
         match event:
             case events.Started():
                 event = event.model_copy(update={"attempt": self.record.past.attempts + 1})
+                self.limits = replace(self.limits, device=event.device)
             case Stage():
                 self.stage = event.name
             case events.Step():

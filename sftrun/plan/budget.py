@@ -1,11 +1,11 @@
 """A budget that holds: what to do about an estimate before a run starts, and how a month adds up.  Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from math import ceil
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
-from sftrun.plan.models import CostEstimate
+from sftrun.plan.models import CostEstimate, Plan
 
 Verdict = Literal["start", "ask", "refuse"]
 # what a dead supervisor could spend at most beyond the budget: an attempt is cut a little after the money is gone
@@ -51,7 +51,24 @@ def judge(found: CostEstimate | None, max_usd: Decimal | None, *, spent: Decimal
     return Judgement("start")
 
 
-def judge_month(found: CostEstimate | None, cap: Decimal | None, spent_this_month: Decimal) -> Judgement:
+def judge_each(found: Sequence[CostEstimate], max_usd: Decimal | None, *, spent: Decimal = Decimal(0)) -> Judgement:
+    """Of several kinds of GPU any one may come: what the strictest of them asks for, with its name."""
+    if len(found) < 2:
+        return judge(found[0] if found else None, max_usd, spent=spent)
+    judged = ((cost.gpu, judge(cost, max_usd, spent=spent)) for cost in found)
+    return strictest(one._replace(message=f"on {gpu} {one.message}") for gpu, one in judged)
+
+
+class Span(Protocol):
+    """What something costs, low and high."""
+
+    @property
+    def usd_low(self) -> Decimal: ...
+    @property
+    def usd_high(self) -> Decimal: ...
+
+
+def judge_month(found: Span | None, cap: Decimal | None, spent_this_month: Decimal) -> Judgement:
     """The same for the project's cap of a calendar month (`[budget] month_usd` of sftrun.toml)."""
     if cap is None:
         return Judgement("start")
@@ -68,6 +85,16 @@ def strictest(judgements: Iterable[Judgement]) -> Judgement:
     """The one that holds back most."""
     order = {"refuse": 0, "ask": 1, "start": 2}
     return min(judgements, key=lambda judgement: order[judgement.verdict], default=Judgement("start"))
+
+
+def attempts_words(plan: Plan, found: CostEstimate) -> str:
+    """How many attempts the run takes, and how many it may."""
+    timeout, allowed = plan.recipe.compute.timeout, plan.compute.retries + 1
+    hours = sum(stage.low + stage.high for stage in found.stages) / 2 / 3600
+    taken = f"it would {'end in' if found.attempts <= allowed else 'need'} {found.attempts} attempts"
+    may = f"of {allowed} allowed" if found.attempts <= allowed else f"`compute.retries` allows {allowed}"
+    limit = f"{timeout} s" if isinstance(timeout, int) else timeout
+    return f"the run takes about {hours:.1f} h, an attempt ends after {limit}: {taken}, {may}"
 
 
 def timeout_seconds(max_usd: Decimal | None, spent: Decimal, usd_per_second: Decimal, timeout: float) -> float:

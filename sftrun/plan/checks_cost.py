@@ -28,7 +28,7 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
         if plan.memory.fits:
             yield from _machine(plan, facts)
     if plan.cost is not None and plan.compute.executor == "modal":
-        yield from _budget(plan, plan.cost)
+        yield from _budget(plan, (plan.cost, *plan.other_costs))
         yield from _timeout(plan, plan.cost)
         if plan.memory is None or plan.memory.fits:
             yield from _cheaper(plan, plan.cost, facts, plan_of)
@@ -80,8 +80,8 @@ def _way(way: Change) -> str:
     return f"{way.words} (peak {way.peak_gb:.1f} GB{price})"
 
 
-def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
-    judged = budget.judge(found, plan.recipe.budget.max_usd)
+def _budget(plan: Plan, found: tuple[CostEstimate, ...]) -> Iterator[Diagnostic]:
+    judged = budget.judge_each(found, plan.recipe.budget.max_usd)
     if judged.verdict == "refuse":
         yield Diagnostic("C102", judged.message, at=("budget", "max_usd"), help=judged.help)
 
@@ -89,13 +89,8 @@ def _budget(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
 def _timeout(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
     if found.attempts <= 1:
         return
-    hours, limit = estimate.seconds(found) / 3600, plan.compute.timeout_seconds
-    allowed = plan.compute.retries + 1
-    if found.attempts <= allowed:
-        end = f"it would end in {found.attempts} attempts, of {allowed} allowed"
-    else:
-        end = f"it would need {found.attempts} attempts, `compute.retries` allows {allowed}"
-    message = f"the run takes about {hours:.1f} h, an attempt ends after {limit / 3600:.1f} h: {end}"
+    limit = plan.compute.timeout_seconds
+    message = budget.attempts_words(plan, found)
     longest = units.seconds("24h")
     help = (
         "write `compute.timeout: 24h`, the longest there is"

@@ -127,7 +127,10 @@ class ComputePlan(Strict):
 
 
 class Plan(Strict):
-    """What will be done.  Same recipe and facts, same plan, also next year."""
+    """What will be done.  Same recipe and facts, same plan, also next year.
+
+    `other_costs` are of the further kinds of GPU that the recipe would take, with what is planned for the first.
+    """
 
     version: Literal[1] = 1
     recipe: Recipe
@@ -144,3 +147,4 @@ class Plan(Strict):
     total_steps: int | None = None
     memory: MemoryEstimate | None = None
     cost: CostEstimate | None = None
+    other_costs: tuple[CostEstimate, ...] = ()

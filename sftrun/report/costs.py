@@ -127,10 +127,10 @@ def _each(root: Path) -> Iterator[Spent]:
 
 def _so_far(folder: RunFolder) -> tuple[float, Decimal]:
     try:
-        state, rate = fold(Tail(folder.events).read()), folder.job().money.usd_per_second
+        state, money = fold(Tail(folder.events).read()), folder.job().money
     except LedgerError:
         return 0.0, Decimal(0)
-    return state.seconds, state.spent_at(state.active_at, rate)
+    return state.seconds, state.spent_at(state.active_at, money)
 
 
 def _gpu(plan: Plan) -> str:

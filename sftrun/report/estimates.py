@@ -118,15 +118,15 @@ def of_recipe(
     gpus: Sequence[tuple[str, int]],
     observed: tuple[Observation, ...] = (),
 ) -> RecipeEstimate:
-    """The recipe on its own GPU, or on those asked for."""
-    own = _own_gpu(recipe, facts)
-    asked = tuple(gpus) or ((own,) if own is not None else ())
+    """The recipe on its own kinds of GPU, or on those asked for."""
+    own = _own_gpus(recipe, facts)
+    asked = tuple(gpus) or own
     pairs: list[tuple[Offer | None, Estimate]] = [
-        _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu == own or not gpus) for gpu in asked
+        _offer(recipe, facts, plan_of, gpu, observed, is_own=gpu in own) for gpu in asked
     ] or [_local(plan_of(recipe), facts, observed)]
     offers = tuple(offer for offer, _ in pairs if offer is not None)
     shown, first = next((pair for pair in pairs if pair[0] is not None and pair[0].is_recipes_own), pairs[0])
-    main = recipe if own in asked or not gpus else _on(recipe, asked[0])
+    main = recipe if not asked or set(own) & set(asked) else _on(recipe, asked[0])
     too_small = shown is not None and shown.why_not == TOO_SMALL
     best = advice.to_save(main, facts, plan_of, first) if shown is not None and shown.cost is not None else None
     usable = [offer for offer in offers if offer.usd is not None]
@@ -147,15 +147,22 @@ def of_recipe(
         to_save=_advice(best[0], best[1]) if best else None,
         budget_usd=limit,
         budget_verdict=_verdict(offers, limit),
-        note=first.note or None,
+        note=" ".join(filter(None, (first.note, _endless(plan, first.cost)))) or None,
         missing=first.missing,
     )
 
 
 def _verdict(offers: Sequence[Offer], limit: Decimal | None) -> Verdict | None:
-    """What `apply` would do about the budget, on the recipe's own GPU."""
-    own = next((offer.cost for offer in offers if offer.is_recipes_own and offer.cost is not None), None)
-    return None if own is None or limit is None else budget.judge(own, limit).verdict
+    """What `apply` would do about the budget, on any of the recipe's own kinds of GPU."""
+    own = [offer.cost for offer in offers if offer.is_recipes_own and offer.cost is not None]
+    return budget.judge_each(own, limit).verdict if own and limit is not None else None
+
+
+def _endless(plan: Plan, found: CostEstimate | None) -> str:
+    """What keeps a run from ending: more attempts than it is allowed."""
+    if found is None or found.attempts <= plan.compute.retries + 1:
+        return ""
+    return f"{budget.attempts_words(plan, found)}."
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
@@ -169,8 +176,7 @@ def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[st
         return tuple(dict.fromkeys(_asked(part.strip(), facts) for part in text.split(",")))
     if recipe.compute.nodes > 1:
         return tuple((gpu.name, gpu.max_per_container) for gpu in facts.catalog.gpus)
-    own = _own_gpu(recipe, facts)
-    counts = sorted({1, own[1] if own else 1})
+    counts = sorted({1, *(count for _, count in _own_gpus(recipe, facts)[:1])})
     return tuple((gpu.name, n) for gpu in facts.catalog.gpus for n in counts if n <= gpu.max_per_container)
 
 
@@ -193,13 +199,13 @@ def _steps(offers: Sequence[Offer]) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _own_gpu(recipe: Recipe, facts: Facts) -> tuple[str, int] | None:
-    """The first that the recipe asks for, by the catalog's name."""
+def _own_gpus(recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
+    """Those that the recipe asks for, the one it would have first, by the catalog's names."""
+    if recipe.compute.executor != "modal":
+        return ()
     choices = units.gpu_choices(recipe.compute.gpu)
-    if not choices or recipe.compute.executor != "modal":
-        return None
-    known = catalog.find(facts.catalog, choices[0][0])
-    return (known.name if known else choices[0][0]), choices[0][1]
+    known = {name: gpu.name for name, _ in choices if (gpu := catalog.find(facts.catalog, name)) is not None}
+    return tuple(dict.fromkeys((known.get(name, name), count) for name, count in choices))
 
 
 def _on(recipe: Recipe, gpu: tuple[str, int]) -> Recipe:

@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from sftrun.contract import gpus
 from sftrun.errors import LedgerError
 from sftrun.facts.models import Catalog
 from sftrun.plan.estimate import features_of
@@ -65,7 +66,5 @@ def _observation(plan: Plan, report: Report, known: Catalog) -> Observation:
 
 def received(device: str, known: Catalog) -> str | None:
     """The catalog's name of the GPU that the job says it got (`H100` may be served by an H200)."""
-    said = set(device.upper().replace("-", " ").split())
-    named = ((gpu.name, set(name.upper().split("-"))) for gpu in known.gpus for name in (gpu.name, *gpu.aliases))
-    fitting = [(len(parts), name) for name, parts in named if parts <= said]
-    return max(fitting, default=(0, None))[1]
+    by_name = {name: gpu.name for gpu in known.gpus for name in (gpu.name, *gpu.aliases)}
+    return by_name.get(gpus.named(device, by_name) or "")

@@ -6,12 +6,12 @@
 
 import os
 from abc import ABC, abstractmethod
-from decimal import Decimal
 from types import TracebackType
 from typing import IO
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, dump
+from sftrun.contract.jobspec import MoneySpec
 from sftrun.report import words
 from sftrun.run.state import RunState
 
@@ -68,8 +68,8 @@ class JsonLines(Watcher):
 class Lines(Watcher):
     """Plain lines, few enough for a log: a step's line for every 2 % of the way, or half a minute."""
 
-    def __init__(self, out: IO[str], usd_per_second: Decimal = Decimal(0)) -> None:
-        self._out, self._usd_per_second = out, usd_per_second
+    def __init__(self, out: IO[str], money: MoneySpec | None = None) -> None:
+        self._out, self._money = out, money or MoneySpec()
         self._line_step, self._line_at = 0, 0.0
 
     def heard(self, event: AnyEvent, state: RunState) -> None:
@@ -86,7 +86,7 @@ class Lines(Watcher):
         far = event.step - self._line_step >= event.total_steps * _LINE_SHARE
         if far or event.step < self._line_step or event.at - self._line_at >= _LINE_SECONDS:
             self._line_step, self._line_at = event.step, event.at
-            self.say(f"step {event.step}/{event.total_steps}: {measures(event, state, self._usd_per_second)}")
+            self.say(f"step {event.step}/{event.total_steps}: {measures(event, state, self._money)}")
 
 
 def is_plain(out: IO[str]) -> bool:
@@ -94,15 +94,15 @@ def is_plain(out: IO[str]) -> bool:
     return not out.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") in ("dumb", "")
 
 
-def measures(event: events.Step, state: RunState, usd_per_second: Decimal) -> str:
+def measures(event: events.Step, state: RunState, money: MoneySpec) -> str:
     """A step's figures in one line."""
     parts = [f"loss {words.loss(event.loss)}", f"lr {words.rate(event.learning_rate)}"]
     if event.tokens_per_second:
         parts.append(f"{event.tokens_per_second:,.0f} tok/s")
     if event.memory_gb:
         parts.append(f"{event.memory_gb:.2f} GB")
-    if usd_per_second:
-        parts.append(words.dollars(state.spent_at(event.at, usd_per_second)))
+    if money.usd_per_second:
+        parts.append(words.dollars(state.spent_at(event.at, money)))
     if state.seconds_left:
         parts.append(f"{words.clock(state.seconds_left)} to go")
     return ", ".join(parts)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
+from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.memory import allocated_gb
 from sftrun.plan.models import Plan
 from sftrun.report import words
@@ -112,7 +113,7 @@ def report(
     state: RunState,
     output_dir: str,
     billed: Billed | None = None,
-    usd_per_second: Decimal = Decimal(0),
+    money: MoneySpec | None = None,
 ) -> Report:
     """Put the figures together; the rate is for a run that has not said yet what it cost."""
     last, outcome = state.last, state.outcome
@@ -146,7 +147,7 @@ def report(
         seconds_per_step=state.seconds_per_step or None,
         data_wait_share=None if state.data_wait_share is None else round(state.data_wait_share, 4),
         memory_gb=state.memory_gb,
-        spent_usd=state.spent_at(state.active_at, usd_per_second),
+        spent_usd=state.spent_at(state.active_at, money or MoneySpec()),
         billed=billed,
         checkpoint=state.checkpoint.path if state.checkpoint else None,
         checkpoints=state.checkpoints,

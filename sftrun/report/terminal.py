@@ -6,7 +6,6 @@ run of ten thousand steps; what should stay (warnings, what the user must know) 
 
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from types import TracebackType
 from typing import IO
 
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, StageName
+from sftrun.contract.jobspec import MoneySpec
 from sftrun.report import words
 from sftrun.report.progress import Watcher, describe, stage_words
 from sftrun.run.state import RunState
@@ -36,10 +36,10 @@ class LiveView(Watcher):
         self,
         console: Console,
         title: str,
-        usd_per_second: Decimal = Decimal(0),
+        money: MoneySpec | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._console, self._title, self._usd_per_second, self._clock = console, title, usd_per_second, clock
+        self._console, self._title, self._money, self._clock = console, title, money or MoneySpec(), clock
         self._state = RunState()
         self._drawn_at = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=True, get_renderable=self.render)
@@ -94,8 +94,8 @@ class LiveView(Watcher):
             line.append(f"  lr {words.rate(last.learning_rate)}", style="dim")
             line.append(f"  {last.tokens_per_second:,.0f} tok/s") if last.tokens_per_second else None
             line.append(f"  {last.memory_gb:.2f} GB") if last.memory_gb else None
-        if self._usd_per_second:
-            line.append(f"  {words.dollars(state.spent_at(now, self._usd_per_second))}", style="yellow")
+        if self._money.usd_per_second:
+            line.append(f"  {words.dollars(state.spent_at(now, self._money))}", style="yellow")
         return line
 
 
@@ -155,6 +155,6 @@ def sparkline(values: list[float], width: int) -> str:
     return "".join(_BARS[round((mean - low) / span * (len(_BARS) - 1))] for mean in means)
 
 
-def live_view(out: IO[str], title: str, usd_per_second: Decimal) -> LiveView:
+def live_view(out: IO[str], title: str, money: MoneySpec) -> LiveView:
     """The live view on a terminal."""
-    return LiveView(Console(file=out, highlight=False), title, usd_per_second)
+    return LiveView(Console(file=out, highlight=False), title, money)

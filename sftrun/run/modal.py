@@ -16,10 +16,9 @@ from typing import ClassVar
 import modal
 
 from sftrun.contract.holder import Holder, age
-from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import SftrunError
 from sftrun.facts.files import sha256
-from sftrun.plan.budget import reserve_seconds
 from sftrun.plan.jobspec import Places, jobspec
 from sftrun.plan.models import Plan
 from sftrun.run import (
@@ -44,7 +43,6 @@ from sftrun.run.modal_start import CACHE_VOLUME, output_mount, record_path
 from sftrun.run.modal_watch import Watch, say
 
 LOG_SECONDS = 5.0
-RESERVE_SHARE = 0.1  # of an attempt, at most, is kept back for its last checkpoint
 
 
 @dataclass
@@ -69,9 +67,7 @@ class Modal:
             mounts={mount: mount for mount in plan.recipe.volumes},
             uploads={str(file): f"{CACHE_MOUNT}/{path}" for file, path in self._uploads(plan).items()},
         )
-        reserve = min(reserve_seconds(plan.cost), RESERVE_SHARE * plan.compute.timeout_seconds)
-        rate, limit = modal_start.usd_per_second(plan), plan.recipe.budget.max_usd
-        return jobspec(plan, run_id, where, MoneySpec(usd_per_second=rate, max_usd=limit, reserve_seconds=reserve))
+        return jobspec(plan, run_id, where, modal_start.money(plan))
 
     def start(self, folder: RunFolder) -> None:
         with translated():

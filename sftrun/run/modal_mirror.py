@@ -119,8 +119,7 @@ def last_seq(folder: RunFolder) -> int:
 
 
 def _said_for_it(folder: RunFolder, state: RunState, event: AnyEvent) -> str:
-    rate = folder.job().money.usd_per_second
-    spent = state.spent_at(state.active_at, rate)
+    spent = state.spent_at(state.active_at, folder.job().money)
     stamped = event.model_copy(update={"seq": last_seq(folder) + 1, "at": time.time(), "spent_usd": spent})
     return board.close(modal_call.board(), folder.id, events.dump(stamped))
 

@@ -15,10 +15,10 @@ import modal
 
 from sftrun import __version__
 from sftrun.contract.holder import user_name
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.contract.preparing import CORES, MEMORY_MIB
 from sftrun.errors import RemoteError
-from sftrun.plan.budget import timeout_seconds
+from sftrun.plan.budget import reserve_seconds, timeout_seconds
 from sftrun.plan.models import Plan
 from sftrun.plan.setup import wants_rdma
 from sftrun.run import modal_build, modal_call, modal_image, modal_mirror, modal_ready, remote
@@ -30,6 +30,9 @@ from sftrun.run.state import fold
 from sftrun.run.tail import Tail
 
 CACHE_VOLUME = "sftrun-cache"
+RESERVE_SHARE = 0.1  # of an attempt, at most, is kept back for its last checkpoint
+# what Modal may give instead, at the price of what was asked for (modal.com/docs/guide/gpu, read 2026-11-26)
+UPGRADES = {"H100": "H200", "A100-40GB": "A100-80GB"}
 FILES = ("run.json", "recipe.yaml", "plan.json", "lock.json", "job.json")
 _PREPARE: dict[str, Any] = {"cpu": CORES, "memory": MEMORY_MIB, "timeout": 4 * 3600, "retries": 2}
 
@@ -158,13 +161,26 @@ def output_mount(plan: Plan) -> str:
     return max(mounts, key=len)
 
 
-def usd_per_second(plan: Plan) -> Decimal:
-    """What a second of the run costs: GPU, CPU and memory."""
+def money(plan: Plan) -> MoneySpec:
+    """What a second of the run costs, GPU, CPU and memory, on whichever kind of GPU it gets; and its budget."""
+    by_gpu = _rates(plan)
+    reserve = min(reserve_seconds(plan.cost), RESERVE_SHARE * plan.compute.timeout_seconds)
+    return MoneySpec(
+        usd_per_second=max(by_gpu.values()),
+        by_gpu={UPGRADES.get(name, name): rate for name, rate in by_gpu.items()} | by_gpu if len(by_gpu) > 1 else {},
+        max_usd=plan.recipe.budget.max_usd,
+        reserve_seconds=reserve,
+    )
+
+
+def _rates(plan: Plan) -> dict[str, Decimal]:
+    """USD a second by the catalog's name of each kind of GPU; "" where there is none."""
     from sftrun.facts import catalog
     from sftrun.plan.cost import rates
 
-    if plan.cost is not None and plan.cost.usd_per_second:
-        return plan.cost.usd_per_second
+    if plan.cost is not None and len(plan.other_costs) == len(plan.compute.gpus) - 1:
+        return {cost.gpu: cost.usd_per_second for cost in (plan.cost, *plan.other_costs)}
     known = catalog.load()
-    gpu = catalog.find(known, plan.compute.gpus[0]) if plan.compute.gpus else None
-    return rates(gpu, plan.compute.gpu_count, plan.compute, known.prices).total
+    gpus = [catalog.find(known, name) for name in plan.compute.gpus] or [None]
+    held = (rates(gpu, plan.compute.gpu_count, plan.compute, known.prices).total for gpu in gpus)
+    return {gpu.name if gpu else "": rate for gpu, rate in zip(gpus, held, strict=True)}

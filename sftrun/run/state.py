@@ -26,6 +26,7 @@ from sftrun.contract.events import (
     Step,
     Stopped,
 )
+from sftrun.contract.jobspec import MoneySpec
 
 Status = Literal["starting", "running", "finished", "stopped", "failed", "lost"]
 Curve = tuple[tuple[int, float], ...]
@@ -124,12 +125,13 @@ class RunState:
         """Length of all attempts if the present one went on until `now`."""
         return self.seconds_before + (max(now - self.attempt_at, 0.0) if self.attempt_at else 0.0)
 
-    def spent_at(self, now: float, usd_per_second: Decimal) -> Decimal:
+    def spent_at(self, now: float, money: MoneySpec) -> Decimal:
         """What the run has cost until `now`: its own last word, and the time since then at the present price."""
         if self.outcome is not None:
             return self.spent_usd
         since = max(self.seconds_at(now) - self.seconds_counted, 0.0)
-        return self.spent_usd + usd_per_second * Decimal(str(round(since, 3)))
+        rate = money.rate(self.started.device if self.started else None)
+        return self.spent_usd + rate * Decimal(str(round(since, 3)))
 
 
 def fold(events: Iterable[AnyEvent], state: RunState | None = None) -> RunState:

@@ -264,6 +264,34 @@ def test_a_long_line_goes_on_below_its_own_beginning(monkeypatch: pytest.MonkeyP
     assert "the middle of $75" in " ".join(lines)
 
 
+def test_every_kind_of_gpu_that_may_come_is_estimated_and_judged(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    dear = ("--set", "compute.gpu=[L4,B200]", "--set", "trainer.max_steps=100000", "--set", "compute.timeout=24h")
+    (one,) = document(str(file), *dear)["recipes"]
+    assert [(offer["gpu"], offer["is_recipes_own"]) for offer in one["offers"]] == [("L4", True), ("B200", True)]
+    costs = [Decimal(offer["cost"]["usd_low"]) for offer in one["offers"]]
+    between = (max(costs) + min(costs)) / 2
+    (judged,) = document(str(file), *dear, "--set", f"budget.max_usd={between:.2f}")["recipes"]
+    assert judged["budget_verdict"] == "refuse"
+
+
+def test_a_run_that_its_attempts_can_t_end_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    long = ("--set", "trainer.max_steps=100000", "--set", "compute.timeout=10m")
+    (one,) = document(str(file), *long)["recipes"]
+    assert "an attempt ends after 10m: it would need" in one["note"]
+
+
+def test_a_month_s_cap_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(RECIPE)
+    assert "this month" not in run(str(file)).output
+    (tmp_path / "sftrun.toml").write_text("[budget]\nmonth_usd = 0\n")
+    assert " ".join(run(str(file)).output.split()).endswith("so that `apply` refuses")
+
+
 @pytest.mark.parametrize(
     ("usd", "verdict", "said"),
     [

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def test_numbers_go_on_over_attempts(tmp_path: Path) -> None:
         record.close()
     found = Record(tmp_path / "events.jsonl").past
     assert (found.last_seq, found.attempts, found.seconds) == (6, 2, 20.0)
-    assert spent(found, Decimal("0.5"), Decimal(0)) == Decimal("10.0")
-    assert spent(found, Decimal("0.5"), Decimal(12)) == Decimal(12)
+    assert spent(found, MoneySpec(usd_per_second=Decimal("0.5"), spent_usd=Decimal(0))) == Decimal("10.0")
+    assert spent(found, MoneySpec(usd_per_second=Decimal("0.5"), spent_usd=Decimal(12))) == Decimal(12)
 
 
 def test_what_an_attempt_said_it_spent_stands_whatever_a_second_costs_now(tmp_path: Path) -> None:
@@ -65,8 +66,8 @@ def test_what_an_attempt_said_it_spent_stands_whatever_a_second_costs_now(tmp_pa
     record.append(events.Note(level="warning", message="said by the next supervisor, days later"), 90_000.0)
     record.close()
     found = Record(tmp_path / "events.jsonl").past
-    assert spent(found, Decimal("0.01"), Decimal(0)) == Decimal("1.54")
-    assert spent(found, Decimal("0.02"), Decimal(0)) == Decimal("1.58")
+    assert spent(found, MoneySpec(usd_per_second=Decimal("0.01"), spent_usd=Decimal(0))) == Decimal("1.54")
+    assert spent(found, MoneySpec(usd_per_second=Decimal("0.02"), spent_usd=Decimal(0))) == Decimal("1.58")
 
 
 @pytest.mark.parametrize("torn", [b'{"seq":2,"kind":"no', b'{"seq":2}\n', b"\0\0\0\0"])
@@ -135,6 +136,15 @@ def test_the_budget_is_reached_early_by_the_reserve(tmp_path: Path) -> None:
     assert limits.spent(20.0) == Decimal("0.60")
     assert [limits.due(seconds) for seconds in (49.0, 50.0)] == [None, "budget"]
     assert [limits.overdue(seconds) for seconds in (59.0, 60.0)] == [None, "budget"]
+
+
+def test_money_is_counted_at_the_price_of_the_gpu_that_came(tmp_path: Path) -> None:
+    by_gpu = {"L4": Decimal("0.01"), "B200": Decimal("0.05")}
+    money = MoneySpec(usd_per_second=Decimal("0.05"), by_gpu=by_gpu, max_usd=Decimal("1.00"))
+    unknown = Limits(job(tmp_path, money), spent_before=Decimal(0))
+    assert [limits.spent(20.0) for limits in (unknown, replace(unknown, device="NVIDIA L4"))] == [
+        Decimal("1.00"), Decimal("0.20"),
+    ]  # fmt: skip
 
 
 def test_a_run_may_ask_for_a_larger_reserve_than_its_plan_but_no_smaller_one(tmp_path: Path) -> None:

@@ -62,6 +62,15 @@ def test_a_run_that_goes_on_is_judged_by_what_is_left_of_it() -> None:
     assert refused.help == "write `budget.max_usd: 4`, or make the run smaller"
 
 
+def test_of_several_kinds_of_gpu_the_dearest_is_judged_too() -> None:
+    cheap, dear = cost("1.00", "2.00"), cost("4.00", "5.00").model_copy(update={"gpu": "B200"})
+    assert budget.judge_each((cheap, dear), Decimal("6.00")).verdict == "start"
+    refused = budget.judge_each((cheap, dear), Decimal("3.00"))
+    assert refused.message == "on B200 the run costs an estimated $4.00 to $5.00, the budget is $3.00"
+    assert budget.judge_each((cheap,), Decimal("0.50")).message.startswith("the run costs")
+    assert budget.judge_each((), Decimal("0.50")).verdict == "start"
+
+
 def test_a_month_s_cap_counts_the_runs_before() -> None:
     assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("96.00")).verdict == "start"
     assert budget.judge_month(cost("2.00", "3.00"), Decimal(100), Decimal("97.50")).verdict == "ask"

@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
+from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.build import build
 from sftrun.plan.models import Plan
 from sftrun.report import words
@@ -111,7 +112,7 @@ def agrees(name: str, text: str) -> None:
 @WIDTHS
 def test_the_live_view(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True)
-    view = LiveView(console, "quickstart 3f2a9c01de", Decimal("0.01"), clock=lambda: 1040.0)
+    view = LiveView(console, "quickstart 3f2a9c01de", MoneySpec(usd_per_second=Decimal("0.01")), clock=lambda: 1040.0)
     state = RunState()
     for event in course()[:13]:
         state = advance(state, event)

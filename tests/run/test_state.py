@@ -6,6 +6,7 @@ import pytest
 
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
+from sftrun.contract.jobspec import MoneySpec
 from sftrun.run.state import CURVE_POINTS, RunState, advance, fold, seen
 
 
@@ -15,8 +16,9 @@ def numbered(*said: AnyEvent, after: int = 0, at: float = 100.0) -> list[AnyEven
 
 
 def started(attempt: int = 1, resumed_from: int | None = None) -> events.Started:
+    device = "NVIDIA H100 80GB HBM3"
     return events.Started(
-        run_id="r", attempt=attempt, host="h", pid=1, device="cpu", gpu_count=0, resumed_from=resumed_from
+        run_id="r", attempt=attempt, host="h", pid=1, device=device, gpu_count=1, resumed_from=resumed_from
     )
 
 
@@ -60,12 +62,13 @@ def test_a_new_attempt_takes_back_what_came_after_its_checkpoint() -> None:
 
 
 def test_money_goes_on_from_the_last_word_at_the_present_price() -> None:
+    price = MoneySpec(usd_per_second=Decimal("0.20"), by_gpu={"H100": Decimal("0.10"), "B200": Decimal("0.20")})
     stopped = events.Stopped(reason="budget", step=2, spent_usd=Decimal("5"))
     first = numbered(events.Stage(name="start"), started(), step(2), stopped)
-    assert fold(first).spent_at(9999.0, Decimal("0.10")) == Decimal("5")
+    assert fold(first).spent_at(9999.0, price) == Decimal("5")
     again = numbered(events.Stage(name="start"), started(2, resumed_from=2), after=4, at=5000.0)
     state = fold([*first, *again])
-    assert (state.seconds_at(5010.0), state.spent_at(5010.0, Decimal("0.10"))) == (13.0, Decimal("6.000"))
+    assert (state.seconds_at(5010.0), state.spent_at(5010.0, price)) == (13.0, Decimal("6.000"))
 
 
 def test_a_run_that_is_stopped_again_before_it_begins_costs_no_idle_time() -> None:
