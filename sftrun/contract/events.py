@@ -90,12 +90,13 @@ class Step(Event):
 
 
 class Evaluated(Event):
-    """Mean loss over the validation split after `step` steps."""
+    """Mean loss over the validation split after `step` steps, and the seconds that it took."""
 
     kind: Literal["eval"] = "eval"
     step: int
     loss: float
     rows: int
+    seconds: float = 0.0
 
 
 class Sample(Event):

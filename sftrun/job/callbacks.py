@@ -73,7 +73,9 @@ class Watcher(TrainerCallback):
         loss, self.evaluated_step = metrics["eval_loss"], state.global_step
         if not math.isfinite(loss):
             raise diverged(state.global_step, loss)
-        self.trainer.channel.say(events.Evaluated(step=state.global_step, loss=loss, rows=self.eval_rows))
+        took = round(metrics.get("eval_runtime", 0.0), 3)
+        said = events.Evaluated(step=state.global_step, loss=loss, rows=self.eval_rows, seconds=took)
+        self.trainer.channel.say(said)
 
     def _asked_to_stop(self) -> StopReason | None:
         """The first process decides for all, so that none waits for another at the next step."""

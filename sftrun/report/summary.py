@@ -5,7 +5,7 @@ Pure, and the form of `report.json` and of `show --format json`.  Schema: `schem
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
 from sftrun.contract.jobspec import MoneySpec
@@ -107,6 +107,11 @@ class Report(Strict):
     versions: dict[str, str]
 
 
+def _in_order(seconds: dict[StageName, float]) -> list[tuple[StageName, float]]:
+    order: tuple[StageName, ...] = get_args(StageName)
+    return sorted(seconds.items(), key=lambda stage: order.index(stage[0]))
+
+
 def report(
     manifest: Manifest,
     plan: Plan,
@@ -128,7 +133,7 @@ def report(
         gpu_count=state.started.gpu_count if state.started else 0,
         began_at=state.began_at or None,
         seconds=round(state.seconds, 3),
-        stages=tuple(StageSeconds(name=n, seconds=round(s, 3)) for n, s in state.stage_seconds.items()),
+        stages=tuple(StageSeconds(name=n, seconds=round(s, 3)) for n, s in _in_order(state.stage_seconds)),
         rows=state.data.rows if state.data else None,
         eval_rows=state.data.eval_rows if state.data else None,
         tokens=state.data.tokens if state.data else None,

@@ -220,7 +220,11 @@ def _evaluated(state: RunState, event: Evaluated) -> RunState:
     evals = (*state.evals, (event.step, event.loss))
     # the first and the last evaluation are what a report compares, so both ends stay
     thinned = (*evals[:-1:2], evals[-1]) if len(evals) > CURVE_POINTS else evals
-    return replace(state, evals=thinned)
+    if state.stage != "train" or not event.seconds:
+        return replace(state, evals=thinned)
+    # an evaluation between steps is none of the training's time
+    spent = {**state.stage_seconds, "eval": state.stage_seconds.get("eval", 0.0) + event.seconds}
+    return replace(state, evals=thinned, stage_seconds=spent, stage_since=state.stage_since + event.seconds)
 
 
 def _sample(state: RunState, event: Sample) -> RunState:

@@ -61,6 +61,16 @@ def test_a_new_attempt_takes_back_what_came_after_its_checkpoint() -> None:
     assert state.first.loss == 3.0
 
 
+def test_evaluations_between_steps_are_none_of_the_trainings_time() -> None:
+    def evaluated(after: int) -> events.Evaluated:
+        return events.Evaluated(step=after, loss=1.0, rows=9, seconds=0.25)
+
+    between = (events.Stage(name="train"), step(1), evaluated(1), step(2), evaluated(2))
+    last = (events.Stage(name="eval"), evaluated(3), events.Stage(name="save"))
+    found = fold(numbered(started(), *between, *last))
+    assert found.stage_seconds == {"eval": 0.5 + 2.0, "train": 5.0 - 0.5}
+
+
 def test_money_goes_on_from_the_last_word_at_the_present_price() -> None:
     price = MoneySpec(usd_per_second=Decimal("0.20"), by_gpu={"H100": Decimal("0.10"), "B200": Decimal("0.20")})
     stopped = events.Stopped(reason="budget", step=2, spent_usd=Decimal("5"))
