@@ -15,7 +15,7 @@ from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
 from sftrun.contract.holder import Holder
-from sftrun.errors import BudgetRefused
+from sftrun.errors import BudgetRefused, UsageError
 from sftrun.plan.budget import Judgement, judge_each, remaining, strictest
 from sftrun.plan.estimate import priced, seconds, usd
 from sftrun.plan.models import CostEstimate, Plan
@@ -43,6 +43,8 @@ class Wanted:
 
 def apply(wanted: Wanted) -> int:
     """Do it; returns the exit code."""
+    if wanted.recipe == "-":
+        raise UsageError("a run is known by its recipe's file, and `-` is none", help="write the recipe to a file")
     prepared = prepare(wanted.recipe, wanted.overrides, offline=False)
     ledger = Ledger.open()
     plan = _learned(must(prepared), prepared, ledger)

@@ -5,7 +5,7 @@ import sys
 import click
 
 from sftrun.cli.costs import month_so_far
-from sftrun.cli.options import complete_recipes, format_option, set_option
+from sftrun.cli.options import complete_recipes, format_option, piped, set_option
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.errors import UsageError
 from sftrun.facts.models import Facts
@@ -27,7 +27,7 @@ _OURS = {"G103", "C102"}
 @click.option("--offline", is_flag=True, help="Ask no network; a model that only the Hub knows is not estimated.")
 @format_option()
 def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | None, offline: bool, form: str) -> int:
-    """Say what recipes will take in time, memory and money.
+    """Say what recipes will take in time, memory and money; - reads one from stdin.
 
     \b
     Examples:
@@ -36,7 +36,8 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
       sftrun estimate-cost recipe.yaml --set trainer.packing=true --gpu L4,A10,H100
       sftrun estimate-cost recipes/*.yaml --format json
     """
-    prepared = [prepare(file, overrides, offline=offline) for file in recipes]
+    stdin = piped(recipes)
+    prepared = [prepare(file, overrides, offline=offline, text=stdin if file == "-" else None) for file in recipes]
     found = document([_estimate(one, gpu) for one in prepared], _facts(prepared[0]))
     if form == "json":
         click.echo(found.model_dump_json(indent=2))

@@ -3,12 +3,14 @@
 Completion reads folders, never recipes: a Tab must answer at once, also when a file is broken.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
+_LIMIT = 256 * 1024 + 1
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -69,3 +71,8 @@ def format_option(*others: str) -> Decorator:
         show_default=True,
         help="For people, or for machines.",
     )
+
+
+def piped(names: Sequence[str]) -> bytes | None:
+    """What stands for the recipe that is named `-`: stdin, up to one byte more than `load` takes."""
+    return sys.stdin.buffer.read(_LIMIT) if "-" in names else None

@@ -44,7 +44,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    file: str | Path, overrides: tuple[str, ...] = (), *, offline: bool = True, text: str | None = None
+    file: str | Path, overrides: tuple[str, ...] = (), *, offline: bool = True, text: str | bytes | None = None
 ) -> Prepared:
     """Read, gather, plan and check one recipe; never raises for what the recipe holds."""
     return examine(load(file, overrides, text=text), offline=offline)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sftrun.cli.options import complete_recipes, format_option, set_option
+from sftrun.cli.options import complete_recipes, format_option, piped, set_option
 from sftrun.diagnostics import Diagnostic
 from sftrun.recipe.load import Loaded, load
 
@@ -36,7 +36,7 @@ def command(
     if fix and "-" in files:
         raise click.UsageError("--fix writes into files, and `-` is none")
     names = list(dict.fromkeys(found for name in files for found in expanded(name)))
-    stdin = sys.stdin.buffer.read(_LIMIT) if "-" in names else None
+    stdin = piped(names)
     judged, corrected = [], 0
     for name in names:
         if fix:
@@ -47,8 +47,6 @@ def command(
     return int(any(one.severity == "error" for _, found in judged for one in found))
 
 
-# one byte more than a recipe may have, so that `load` sees that there is more
-_LIMIT = 256 * 1024 + 1
 _SUFFIXES = (".yaml", ".yml")
 
 

@@ -4,7 +4,7 @@ Modal bills GPU, CPU and memory by the second, CPU and memory at the larger of r
 multiplies all three.  Volumes cost beyond their free TiB only, so a run's own files are free until then.
 """
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Final, NamedTuple
 
 from sftrun.contract.preparing import CORES, MEMORY_MIB
@@ -13,6 +13,7 @@ from sftrun.facts.models import Gpu, Prices
 from sftrun.plan.models import ComputePlan
 
 CENT: Final = Decimal("0.0001")
+WIDE: Final = Context(prec=60)  # an absurd run has an absurd price, and no error
 # what a training process uses where the recipe asks for nothing: a feeding core and the libraries' own memory
 USED_CORES_PER_GPU: Final = Decimal("1.25")
 USED_GIB: Final = Decimal(8)
@@ -86,4 +87,4 @@ def storage(prices: Prices, gib: float, months: float) -> Decimal:
 
 
 def _rounded(amount: Decimal) -> Decimal:
-    return amount.quantize(CENT, rounding=ROUND_HALF_UP)
+    return amount.quantize(CENT, rounding=ROUND_HALF_UP, context=WIDE)

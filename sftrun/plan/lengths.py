@@ -56,8 +56,8 @@ class Lengths(NamedTuple):
 
 
 def of(facts: DataFacts, max_length: int) -> Lengths | None:
-    """The distribution of a data source after cutting at `max_length`; None where nothing is known of it."""
-    if facts.length_counts:
+    """The distribution of a data source after cutting at `max_length`; None where nothing is known or in its rows."""
+    if any(length for length, _ in facts.length_counts):
         return _counted(facts.length_counts, max_length)
     mean = facts.mean_tokens or (facts.tokens / facts.rows if facts.tokens and facts.rows else None)
     return None if mean is None else lognormal(mean, max_length)

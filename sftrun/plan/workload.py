@@ -65,19 +65,25 @@ def workload(
     eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
     mean = batch(trainer, spread, steps * trainer.gradient_accumulation_steps, round(rows))
     eval_spread = None if evaluation is None else lengths.of(evaluation, trainer.max_length)
-    evaluated = batch(trainer, eval_spread or spread, 1, max(round(eval_rows), 1))
-    rows_a_step = evaluated.rows * trainer.gradient_accumulation_steps * max(gpus, 1)
     return Workload(
         batch=mean,
         accumulation=trainer.gradient_accumulation_steps,
         steps=steps,
         rows=rows,
         eval_rows=eval_rows,
-        eval_steps=eval_rows / rows_a_step * evaluated.tokens / mean.tokens,
+        eval_steps=_eval_steps(trainer, eval_spread or spread, eval_rows, mean, gpus),
         eval_rounds=_eval_rounds(trainer, steps) if eval_rows else 0,
         epoch_tokens=rows * spread.mean,
         source=train.source,
     )
+
+
+def _eval_steps(trainer: TrainerSpec, spread: Lengths, rows: float, step: Batch, gpus: int) -> float:
+    if not rows:
+        return 0.0
+    evaluated = batch(trainer, spread, 1, max(round(rows), 1))
+    batches = rows / max(evaluated.rows, 1) / max(gpus, 1)
+    return batches / trainer.gradient_accumulation_steps * evaluated.tokens / step.tokens
 
 
 def _eval_rounds(trainer: TrainerSpec, steps: int) -> int:

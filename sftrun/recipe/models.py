@@ -16,7 +16,6 @@ from sftrun.strict import Strict
 Auto = Literal["auto"]
 Scalar = bool | int | float | str | None
 PositiveInt = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=1, le=10**12)]  # of rows or steps
 NonNegativeInt = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
@@ -86,7 +85,7 @@ class Source(Strict):
     config: str | None = Field(None, description="Configuration of the Hub's data set.")
     split: str | None = Field(None, description="Split of the Hub's data set.", examples=["train", "test"])
     revision: str | None = Field(None, description="Branch, tag or commit of the Hub's data set.")
-    num_examples: Count | None = Field(None, description="Rows, as declared; used where they can't be counted.")
+    num_examples: PositiveInt | None = Field(None, description="Rows, as declared; used where they can't be counted.")
     mean_tokens: Annotated[float, Field(gt=0, le=10_000_000)] | None = Field(
         None, description="Mean tokens a row, as declared; used where they can't be counted."
     )
@@ -114,7 +113,7 @@ class Trainer(Strict):
     num_train_epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         None, description="Passes over the data; or max_steps."
     )
-    max_steps: Count | None = Field(None, description="Optimiser steps; or num_train_epochs.")
+    max_steps: PositiveInt | None = Field(None, description="Optimiser steps; or num_train_epochs.")
     max_length: PositiveInt = Field(1024, description="Tokens a training row; longer rows are cut.")
     packing: bool = Field(
         False, description="Put several rows into one sequence of max_length, kept apart by attention."

@@ -284,6 +284,12 @@ def test_a_run_that_its_attempts_can_t_end_is_noted(tmp_path: Path) -> None:
     assert "an attempt ends after 10m: it would need" in one["note"]
 
 
+def test_a_recipe_comes_through_a_pipe() -> None:
+    done = CliRunner().invoke(estimate_cost.command, ["-", "--format", "json"], input=RECIPE, standalone_mode=False)
+    (one,) = json.loads(done.stdout)["recipes"]
+    assert (one["name"], one["steps"]) == ("r", 13)
+
+
 def test_a_month_s_cap_is_said(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(RECIPE)

@@ -1,0 +1,5 @@
+"""`python -m sftrun` is `sftrun`."""
+
+from sftrun.cli.main import run
+
+run()
