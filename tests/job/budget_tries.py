@@ -16,15 +16,17 @@ from typing import Any
 from sftrun.contract.events import AnyEvent, Stage, Started, Step
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec
 from sftrun.job import checkpoints
+from sftrun.job.channel import Channel
 from tests.job import tiny, warm  # noqa: F401  the latter starts workers without their imports
 from tests.job.clocked import Clock, attempt
 from tests.job.runs import curve, record
 
 SEED = 20261125
 FACTOR = 20.0
-RESERVE = 80.0  # seconds of the fast clock: four real ones, for a machine with other things to do
+RESERVE = 1200.0  # seconds of the fast clock: a minute, for a machine with other things to do
 RESUMED = (0, 1)
 TRAINER = {"max_steps": 120, "logging_steps": 1, "save_steps": 25}
+ENDLESS = {"max_steps": 4000}
 
 
 def main(folder: Path, tries: int) -> None:
@@ -41,7 +43,7 @@ def _try(number: int, folder: Path, model: Path, data: Path, whole: JobSpec) -> 
     draw = random.Random(SEED + number)
     trainer, source = TRAINER, DatasetSpec(train=DataSource(files=(str(data),)), format="instruction")
     if number not in RESUMED:
-        trainer = TRAINER | {"logging_steps": draw.choice((1, 4, 50)), "save_steps": draw.choice((2, 7, 500))}
+        trainer = TRAINER | ENDLESS | {"logging_steps": draw.choice((1, 4, 50)), "save_steps": draw.choice((2, 7, 500))}
         trainer |= {"eval_steps": 9} if number % 5 == 4 else {}
         source = source.model_copy(update={"eval_fraction": 0.1 if number % 5 == 4 else None})
     price, moment = draw.uniform(0.0003, 0.02), draw.uniform(0.2, 16.0)
@@ -64,29 +66,32 @@ def _try(number: int, folder: Path, model: Path, data: Path, whole: JobSpec) -> 
 
 
 def _deaf_worker(folder: Path, model: Path, data: Path) -> dict[str, Any]:
-    """One that never gets to a step again: it is ended before the money is gone, with the checkpoints that it has."""
+    """One that stops at step 12 for good: it is ended before the money is gone, with the checkpoints that it has."""
     money = MoneySpec(usd_per_second=Decimal("0.01"), max_usd=Decimal(1), reserve_seconds=60.0)
     spec = tiny.make_job(folder, model, data, trainer=TRAINER | {"save_steps": 5}, money=money)
-    pids: list[int] = []
+    say = Channel.say
 
-    def stop(event: AnyEvent) -> None:
-        if isinstance(event, Started):
-            pids.append(event.pid)
-        if isinstance(event, Step) and event.step == 12:
-            os.kill(pids[0], signal.SIGSTOP)
+    def say_and_stop(channel: Channel, event: AnyEvent) -> None:
+        say(channel, event)
+        if _is_step_12(event):
+            os.kill(os.getpid(), signal.SIGSTOP)
 
-    return _outcome(spec, _attempt(spec, stop))
+    Channel.say = say_and_stop  # type: ignore[assignment,method-assign]  # in the worker, which is a fork
+    return _outcome(spec, _attempt(spec, _is_step_12))
 
 
-def _attempt(spec: JobSpec, heard: Callable[[AnyEvent], None] = lambda event: None) -> list[AnyEvent]:
+def _trains(event: AnyEvent) -> bool:
+    return isinstance(event, Stage) and event.name == "train"
+
+
+def _is_step_12(event: AnyEvent) -> bool:
+    return isinstance(event, Step) and event.step == 12
+
+
+def _attempt(spec: JobSpec, begins: Callable[[AnyEvent], bool] = _trains) -> list[AnyEvent]:
+    """The clock stands still until the event that `begins` it."""
     clock = Clock(FACTOR)
-
-    def hear(event: AnyEvent) -> None:
-        if isinstance(event, Stage) and event.name == "train":
-            clock.begin()
-        heard(event)
-
-    return attempt(spec, clock, hear)
+    return attempt(spec, clock, lambda event: clock.begin() if begins(event) else None)
 
 
 def _outcome(spec: JobSpec, seen: list[AnyEvent]) -> dict[str, Any]:

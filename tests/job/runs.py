@@ -10,6 +10,24 @@ from pathlib import Path
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.record import STOP
+from sftrun.job.process import EVENTS
+
+HOLDING = f"""
+import os, time
+
+write = os.write
+
+def held(descriptor, data):
+    written = write(descriptor, data)
+    while word in bytes(data) and not os.path.exists(os.environ["HELD_UNTIL"]):
+        time.sleep(0.01)
+    return written
+
+if "{EVENTS}" in os.environ:
+    word = os.environ["HELD_AT"].encode()
+    os.write = held
+"""
 
 
 class Run:
@@ -58,6 +76,19 @@ class Run:
         """The supervisor itself, without warning."""
         self.process.kill()
         self.process.communicate()
+
+
+def held_at(word: str, spec: JobSpec) -> dict[str, str]:
+    """The env of a run whose worker, once it has said an event with this in it, waits for a stop or its death."""
+    folder = Path(spec.record_dir).parent / "held"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sitecustomize.py").write_text(HOLDING)
+    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "HELD_AT": word, "HELD_UNTIL": str(Path(spec.record_dir) / STOP)}
+
+
+def held_at_step(step: int, spec: JobSpec) -> dict[str, str]:
+    return held_at(f'"step":{step},', spec)
 
 
 def at_step(step: int) -> Callable[[AnyEvent], bool]:

@@ -15,7 +15,7 @@ from sftrun.contract.events import Checkpoint, DataReady, Failed, ModelReady, No
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec, SampleSpec
 from sftrun.job import checkpoints, worker
 from tests.job import tiny
-from tests.job.runs import Run, at_step, record
+from tests.job.runs import Run, at_step, held_at, record
 
 CHAT_ROWS = [
     {"messages": [{"role": "user", "content": f"Double {i}."}, {"role": "assistant", "content": str(2 * i)}]}
@@ -93,7 +93,7 @@ def test_a_stop_that_was_asked_for_before_the_supervisor_began_is_obeyed(
 def test_a_stop_after_the_last_step_names_that_step_and_its_checkpoint(model: Path, data: Path, tmp_path: Path) -> None:
     samples = SampleSpec(prompts=tuple(f"Add 1 and {i}." for i in range(100)), max_new_tokens=32)
     spec = tiny.make_job(tmp_path, model, data, samples=samples, trainer={"max_steps": 4})
-    run = Run(spec, tmp_path)
+    run = Run(spec, tmp_path, held_at('"name":"samples_after"', spec))
     run.until(lambda event: isinstance(event, Stage) and event.name == "samples_after")
     run.stop()
     code, last = run.rest()

@@ -19,7 +19,7 @@ from sftrun.contract.jobspec import (
 from sftrun.job import fast_path, head
 from sftrun.job.attention import BoundsCollator, UnsupportedAttention
 from tests.job import tiny
-from tests.job.runs import Run, record
+from tests.job.runs import Run, at_step, held_at_step, record
 
 ROWS = 12
 PLAIN_LORA = LoraSpec(r=4, lora_alpha=8.0)
@@ -112,8 +112,8 @@ def test_a_run_with_loaders_and_filling_goes_on_where_it_was_stopped(model: Path
     whole, broken = (
         job(tmp_path / name, model, "varlen", trainer).model_copy(update=in_4bit) for name in ("whole", "broken")
     )
-    run = Run(broken, tmp_path / "broken")
-    run.until(lambda event: isinstance(event, Step) and event.step >= 4)
+    run = Run(broken, tmp_path / "broken", held_at_step(4, broken))
+    run.until(at_step(4))
     run.kill_worker()
     assert run.rest()[0] == 3
     expected, found = finish(whole, tmp_path / "whole"), finish(broken, tmp_path / "broken")

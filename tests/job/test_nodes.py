@@ -17,7 +17,7 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Stopped
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record, worker_below
+from tests.job.runs import Run, at_step, curve, held_at_step, record, worker_below
 
 pytestmark = pytest.mark.slow
 STEPS = {"max_steps": 8, "logging_steps": 1, "save_steps": 3, "gradient_accumulation_steps": 1}
@@ -60,8 +60,14 @@ os._exit = lambda code: os.abort()
 class Pair:
     """A job on two machines that share nothing: the second one has a folder of its own for its checkpoints."""
 
-    def __init__(self, spec: JobSpec, folder: Path, env: dict[str, str] | None = None) -> None:
-        """`env`: what the second machine sees besides."""
+    def __init__(
+        self,
+        spec: JobSpec,
+        folder: Path,
+        env: dict[str, str] | None = None,
+        of_the_first: dict[str, str] | None = None,
+    ) -> None:
+        """`env`: what the second machine sees besides; `of_the_first`: what the first one does."""
         port = free_port()
         first, second = (
             spec.model_copy(update={"nodes": 2, "cluster": ClusterSpec(rank=rank, address="::1", port=port)})
@@ -74,7 +80,7 @@ class Pair:
         self.second = subprocess.Popen(
             [sys.executable, "-c", MATE, str(job)], stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True
         )
-        self.first = Run(first, folder)
+        self.first = Run(first, folder, of_the_first)
 
     def second_says(self) -> Failed | None:
         printed, _ = self.second.communicate(timeout=600)
@@ -141,7 +147,8 @@ def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data:
     whole.second_says()
     (tmp_path / "sitecustomize.py").write_text(ABORTING)  # as gloo does to who hears nothing more while he leaves
     aborted = {"PYTHONPATH": str(tmp_path)}
-    pair = Pair(job(tmp_path / "parts", model, data, 2, **random), tmp_path / "parts", aborted)
+    parts = job(tmp_path / "parts", model, data, 2, **random)
+    pair = Pair(parts, tmp_path / "parts", aborted, held_at_step(2, parts))
     pair.first.until(at_step(2))
     pair.first.stop()
     assert pair.first.rest()[0] == 4

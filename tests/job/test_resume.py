@@ -10,7 +10,7 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Finished, Note, Stage, Started, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record
+from tests.job.runs import Run, at_step, curve, held_at, held_at_step, record
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_a_run_broken_in_five_ways_has_the_curve_of_an_unbroken_one(model: Path,
 
 
 def _stop(spec: JobSpec, folder: Path) -> None:
-    run = Run(spec, folder)
+    run = Run(spec, folder, held_at_step(2, spec))
     run.until(at_step(2))
     run.stop()
     code, last = run.rest()
@@ -75,7 +75,7 @@ def _stop(spec: JobSpec, folder: Path) -> None:
 
 
 def _kill_worker(spec: JobSpec, folder: Path) -> None:
-    run = Run(spec, folder)
+    run = Run(spec, folder, held_at_step(8, spec))
     run.until(at_step(8))
     run.kill_worker()
     code, last = run.rest()
@@ -89,7 +89,7 @@ def _kill_supervisor_after_a_torn_checkpoint(spec: JobSpec, folder: Path) -> Non
     newest = max(Path(spec.checkpoints_dir).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     weights = newest / "adapter_model.safetensors"
     os.truncate(weights, weights.stat().st_size // 2)
-    run = Run(spec, folder)
+    run = Run(spec, folder, held_at_step(10, spec))
     run.until(at_step(10))
     run.kill()
     assert any(isinstance(event, Note) and newest.name in event.message for event in run.events)
@@ -98,7 +98,7 @@ def _kill_supervisor_after_a_torn_checkpoint(spec: JobSpec, folder: Path) -> Non
 
 
 def _kill_worker_when_all_steps_are_done(spec: JobSpec, folder: Path) -> None:
-    run = Run(spec, folder)
+    run = Run(spec, folder, held_at('"name":"samples_after"', spec))
     run.until(lambda event: isinstance(event, Stage) and event.name == "samples_after")
     run.kill_worker()
     code, last = run.rest()

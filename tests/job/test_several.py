@@ -9,7 +9,7 @@ from sftrun.contract.events import Started, Step, Stopped
 from sftrun.contract.jobspec import JobSpec, LoraSpec
 from sftrun.job import checkpoints
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record
+from tests.job.runs import Run, at_step, curve, held_at_step, record
 
 
 @pytest.mark.slow
@@ -46,18 +46,19 @@ def test_a_run_goes_on_with_another_number_of_processes(model: Path, tmp_path: P
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = Run(spec(whole, 1, 2), whole)
-    first = Run(spec(broken, 2, 1), broken)
+    two, one = spec(broken, 2, 1), spec(broken, 1, 2)
+    first = Run(two, broken, held_at_step(6, two))
     first.until(at_step(6))
     first.kill_worker()
     assert first.rest()[0] == 3
-    second = Run(spec(broken, 1, 2), broken)
+    second = Run(one, broken, held_at_step(14, one))
     second.until(at_step(14))
     second.stop()
     assert second.rest()[0] == 4
-    stopping.clear(spec(broken, 1, 2).record_dir)
-    assert Run(spec(broken, 2, 1), broken).rest()[0] == 0
+    stopping.clear(one.record_dir)
+    assert Run(two, broken).rest()[0] == 0
     assert unbroken.rest()[0] == 0
-    expected, found = curve(record(spec(whole, 1, 2))), curve(record(spec(broken, 2, 1)))
+    expected, found = curve(record(spec(whole, 1, 2))), curve(record(two))
     assert list(expected) == list(range(1, 21))
     assert {step: (rate, tokens) for step, (_, rate, tokens) in found.items()} == {
         step: (rate, tokens) for step, (_, rate, tokens) in expected.items()

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from sftrun.contract.events import Note, Sample
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, SampleSpec
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, record
+from tests.job.runs import Run, at_step, curve, held_at_step, record
 from tests.job.test_fast_path import ROWS, finish, job, steps
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_a_run_goes_on_spread_or_not_with_the_same_curve(model: Path, tmp_path: 
         update={"gpu_count": 1, "trainer": two.trainer.model_copy(update={"fsdp": False, **quarter})}
     )
     for spec, step in ((two, 3), (two, 6), (alone, 9)):
-        run = Run(spec, tmp_path / "broken")
+        run = Run(spec, tmp_path / "broken", held_at_step(step, spec))
         run.until(at_step(step))
         run.kill_worker()
         assert run.rest()[0] == 3

@@ -20,12 +20,12 @@ model: {name_or_path: "builtin:tiny", dtype: float32}
 lora: {r: 4, lora_alpha: 8}
 dataset: {train: train.jsonl}
 trainer:
-  max_steps: 10
+  max_steps: 100
   per_device_train_batch_size: 2
   max_length: 64
   learning_rate: 1.0e-3
   logging_steps: 1
-  save_steps: 2
+  save_steps: 20
   bf16: false
 compute: {executor: modal, gpu: none, timeout: 10m, retries: 3, image: {env: {OMP_NUM_THREADS: "1"}}}
 secrets: [huggingface]

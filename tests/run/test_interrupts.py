@@ -72,7 +72,7 @@ def test_ctrl_c_once_stops_with_a_checkpoint(place: Place) -> None:
 
 
 def test_ctrl_c_twice_stops_at_once(place: Place) -> None:
-    terminal = Terminal(place, "apply", "r.yaml", FAKE_STEP_SECONDS="3")
+    terminal = Terminal(place, "apply", "r.yaml", FAKE_STEP_SECONDS="60")
     terminal.read_until(lambda seen: "train" in seen)
     terminal.press(CTRL_C)
     terminal.read_until(lambda seen: "stopping at the next step" in seen)

@@ -34,7 +34,7 @@ def test_what_is_watched_is_what_is_recorded(undisturbed: Reference) -> None:
     desk, seen = undisturbed
     assert seen[-1]["kind"] == "finished"
     assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
-    assert list(losses(seen)) == list(range(1, 11))
+    assert list(losses(seen)) == list(range(1, 101))
     assert recorded(desk) == seen
     assert not {"ruamel", "ruamel.yaml"} & {path.name for path in desk.folder.glob("image/lib/*/site-packages/*")}
     assert float(seen[-1]["spent_usd"]) > 0
