@@ -88,7 +88,7 @@ def _steps(across: _Scale) -> str:
     labels = [
         f'<text x="{across(v):.1f}" y="{HEIGHT - 8}" text-anchor="{_anchor(across(v))}">{v:,.10g}</text>' for v in marks
     ]
-    return f'<text x="{LEFT - 6}" y="{HEIGHT - 8}" text-anchor="end">step</text>{"".join(labels)}'
+    return f'<text x="{LEFT - 14}" y="{HEIGHT - 8}" text-anchor="end">step</text>{"".join(labels)}'
 
 
 def _anchor(x: float) -> str:
