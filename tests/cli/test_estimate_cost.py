@@ -33,7 +33,9 @@ output: {dir: /out/r}
 @pytest.fixture(autouse=True)
 def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFTRUN_HOME", str(tmp_path / "ledger"))
-    monkeypatch.delenv("SFTRUN_PRICES", raising=False)
+    for name in ("SFTRUN_PRICES", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(tmp_path)
 
 

@@ -16,7 +16,7 @@ def sftrun(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Comple
     return subprocess.run(
         [sys.executable, "-m", "sftrun.cli.main", *arguments],
         cwd=cwd,
-        env=os.environ | environment,
+        env={**{name: value for name, value in os.environ.items() if name != "SFTRUN_HOME"}, **environment},
         capture_output=True,
         text=True,
         check=False,

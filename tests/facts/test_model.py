@@ -317,7 +317,7 @@ FILES = {
 
 def asked(address: str, **environment: str) -> ModelFacts | Problem:
     known = {"HF_ENDPOINT": address, "HF_HOME": "/nowhere", **environment}
-    return model_facts("me/mine", "v1", Path("/"), offline=False, timeout=2, environment=known)
+    return model_facts("me/mine", "v1", Path("/"), offline=False, timeout=30, environment=known)
 
 
 def test_the_hub_is_asked_for_headers_alone() -> None:

@@ -80,7 +80,7 @@ def test_a_stop_asked_for_is_heard_once() -> None:
         heard.set()
 
     board = Board(store, "r", on_stop)
-    assert heard.wait(10)
+    assert heard.wait(60)
     board.close()
     assert calls == [1]
 
@@ -96,7 +96,7 @@ def test_a_stop_that_could_not_be_noted_is_heard_again() -> None:
         heard.set()
 
     board = Board(store, "r", on_stop)
-    assert heard.wait(10)
+    assert heard.wait(60)
     board.close()
     assert calls == [1, 1]
 

@@ -1,6 +1,7 @@
 """Billed beside computed: Modal's report asked for through its own client, once, when somebody wants it."""
 
 import json
+import time
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -17,9 +18,10 @@ RPC = "WorkspaceBillingReport"
 
 def test_the_bill_is_shown_beside_the_count_once_it_was_asked_for(desk: Desk) -> None:
     desk.run("apply", "recipe.yaml")
+    _was_made(desk, hours_ago=0)  # an hour may have struck since it was
     assert "nothing yet: Modal's report has whole hours alone" in desk.run("show", "remote", "--billed")
 
-    _let_hours_pass(desk, 2)
+    _was_made(desk, hours_ago=2)
     (item,) = desk.plane.bill_usage()
     desk.plane.bills.items.append(replace(item, tags={"run": "another"}))
     asked = desk.plane.count(RPC)
@@ -72,11 +74,12 @@ def _fail(desk: Desk, **environment: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-def _let_hours_pass(desk: Desk, hours: int) -> None:
-    """The ledger as it would be had the run been made so much earlier."""
+def _was_made(desk: Desk, *, hours_ago: int) -> None:
+    """The ledger as it would be had the run begun then."""
     (folder,) = desk.folder.glob("ledger/runs/*")
     manifest = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(manifest | {"created": manifest["created"] - 3600 * hours}))
+    later = time.time() - 3600 * hours_ago - manifest["created"]
     lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    moved: list[dict[str, Any]] = [line | {"at": line["at"] - 3600 * hours} for line in lines]
+    (folder / "run.json").write_text(json.dumps(manifest | {"created": manifest["created"] + later}))
+    moved: list[dict[str, Any]] = [line | {"at": line["at"] + later} for line in lines]
     (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in moved))
