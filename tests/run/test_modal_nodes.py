@@ -13,7 +13,7 @@ from tests.run.modal_desk import WAIT, Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow
 # few enough that nothing is compiled
-STEPS = ("trainer.max_steps=40", "trainer.save_steps=2")
+STEPS = ("trainer.max_steps=24", "trainer.save_steps=2")
 ONE = (*STEPS, "compute.gpu=A10", "trainer.per_device_train_batch_size=8")
 TWO = (*STEPS, "compute.gpu=A10:4", "compute.nodes=2", "trainer.per_device_train_batch_size=1")
 
