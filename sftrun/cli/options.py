@@ -10,7 +10,6 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-_LIMIT = 256 * 1024 + 1
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -75,4 +74,6 @@ def format_option(*others: str) -> Decorator:
 
 def piped(names: Sequence[str]) -> bytes | None:
     """What stands for the recipe that is named `-`: stdin, up to one byte more than `load` takes."""
-    return sys.stdin.buffer.read(_LIMIT) if "-" in names else None
+    from sftrun.recipe.source import MAX_BYTES
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1) if "-" in names else None
