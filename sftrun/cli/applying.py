@@ -126,7 +126,7 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     click.echo(f"{plan.recipe.name}: {plan.recipe.model.name_or_path} on {_where(plan)}{steps}")
     console(sys.stdout).print(plan_tables(plan))
     click.echo(f"would write\n  {ledger.folder(run).path}/\n  {job.output_dir}/\n  {job.checkpoints_dir}/")
-    judged = _judged(plan, _costs(plan))
+    judged = _judged(plan, plan.costs)
     if judged.verdict != "start" and not generation:
         click.echo(f"without --dry-run it would {judged.verdict}: {judged.message}")
     click.echo(f"nothing was started; run {run} {'stands already' if generation else 'would be new'}")
@@ -163,7 +163,7 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
 
 def _consent(plan: Plan, is_agreed: bool, spent: Decimal, step: int) -> None:
     """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
-    left = [remaining(cost, step) for cost in _costs(plan)]
+    left = [remaining(cost, step) for cost in plan.costs]
     if left and plan.compute.executor == "modal":
         _say_expected(left[0], step)
     judged = _judged(plan, left, spent)
@@ -174,11 +174,6 @@ def _consent(plan: Plan, is_agreed: bool, spent: Decimal, step: int) -> None:
             return
         raise BudgetRefused("not started, as you said", help="make the run smaller, or raise the budget")
     raise BudgetRefused(judged.message, help=judged.help)
-
-
-def _costs(plan: Plan) -> list[CostEstimate]:
-    """On each kind of GPU that may come, the first one first."""
-    return [cost for cost in (plan.cost, *plan.other_costs) if cost is not None]
 
 
 def _judged(plan: Plan, found: Sequence[CostEstimate], spent: Decimal = Decimal(0)) -> Judgement:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Final, Literal, NamedTuple, Protocol
 
-from sftrun.plan.models import CostEstimate, Plan
+from sftrun.plan.models import CostEstimate
 
 Verdict = Literal["start", "ask", "refuse"]
 # what a dead supervisor could spend at most beyond the budget: an attempt is cut a little after the money is gone
@@ -85,16 +85,6 @@ def strictest(judgements: Iterable[Judgement]) -> Judgement:
     """The one that holds back most."""
     order = {"refuse": 0, "ask": 1, "start": 2}
     return min(judgements, key=lambda judgement: order[judgement.verdict], default=Judgement("start"))
-
-
-def attempts_words(plan: Plan, found: CostEstimate) -> str:
-    """How many attempts the run takes, and how many it may."""
-    timeout, allowed = plan.recipe.compute.timeout, plan.compute.retries + 1
-    hours = sum(stage.low + stage.high for stage in found.stages) / 2 / 3600
-    taken = f"it would {'end in' if found.attempts <= allowed else 'need'} {found.attempts} attempts"
-    may = f"of {allowed} allowed" if found.attempts <= allowed else f"`compute.retries` allows {allowed}"
-    limit = f"{timeout} s" if isinstance(timeout, int) else timeout
-    return f"the run takes about {hours:.1f} h, an attempt ends after {limit}: {taken}, {may}"
 
 
 def timeout_seconds(max_usd: Decimal | None, spent: Decimal, usd_per_second: Decimal, timeout: float) -> float:

@@ -28,7 +28,7 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
         if plan.memory.fits:
             yield from _machine(plan, facts)
     if plan.cost is not None and plan.compute.executor == "modal":
-        yield from _budget(plan, (plan.cost, *plan.other_costs))
+        yield from _budget(plan)
         yield from _timeout(plan, plan.cost)
         if plan.memory is None or plan.memory.fits:
             yield from _cheaper(plan, plan.cost, facts, plan_of)
@@ -80,17 +80,27 @@ def _way(way: Change) -> str:
     return f"{way.words} (peak {way.peak_gb:.1f} GB{price})"
 
 
-def _budget(plan: Plan, found: tuple[CostEstimate, ...]) -> Iterator[Diagnostic]:
-    judged = budget.judge_each(found, plan.recipe.budget.max_usd)
+def _budget(plan: Plan) -> Iterator[Diagnostic]:
+    judged = budget.judge_each(plan.costs, plan.recipe.budget.max_usd)
     if judged.verdict == "refuse":
         yield Diagnostic("C102", judged.message, at=("budget", "max_usd"), help=judged.help)
+
+
+def attempts_words(plan: Plan, found: CostEstimate) -> str:
+    """How many attempts the run takes, and how many it may."""
+    timeout, allowed = plan.recipe.compute.timeout, plan.compute.retries + 1
+    taken = f"it would {'end in' if found.attempts <= allowed else 'need'} {found.attempts} attempts"
+    may = f"of {allowed} allowed" if found.attempts <= allowed else f"`compute.retries` allows {allowed}"
+    limit = f"{timeout} s" if isinstance(timeout, int) else timeout
+    hours = estimate.seconds(found) / 3600
+    return f"the run takes about {hours:.1f} h, an attempt ends after {limit}: {taken}, {may}"
 
 
 def _timeout(plan: Plan, found: CostEstimate) -> Iterator[Diagnostic]:
     if found.attempts <= 1:
         return
     limit = plan.compute.timeout_seconds
-    message = budget.attempts_words(plan, found)
+    message = attempts_words(plan, found)
     longest = units.seconds("24h")
     help = (
         "write `compute.timeout: 24h`, the longest there is"

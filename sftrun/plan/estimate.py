@@ -70,12 +70,12 @@ def estimate(
 def priced(plan: Plan, facts: Facts, observed: tuple[Observation, ...] = ()) -> Plan:
     """The plan with its estimate put in; what could not be estimated stays None."""
     found = estimate(plan, facts, observed)
-    others = (estimate(on_gpu(plan, gpu), facts, observed).cost for gpu in plan.compute.gpus[1:])
+    others = (estimate(_on_gpu(plan, gpu), facts, observed).cost for gpu in plan.compute.gpus[1:])
     costs = tuple(cost for cost in others if cost is not None)
     return plan.model_copy(update={"memory": found.memory, "cost": found.cost, "other_costs": costs})
 
 
-def on_gpu(plan: Plan, gpu: str) -> Plan:
+def _on_gpu(plan: Plan, gpu: str) -> Plan:
     """The same plan where it gets that kind of GPU."""
     return plan.model_copy(update={"compute": plan.compute.model_copy(update={"gpus": (gpu,)})})
 

@@ -148,3 +148,8 @@ class Plan(Strict):
     memory: MemoryEstimate | None = None
     cost: CostEstimate | None = None
     other_costs: tuple[CostEstimate, ...] = ()
+
+    @property
+    def costs(self) -> tuple[CostEstimate, ...]:
+        """On each kind of GPU that may come, the first one first; those that could be estimated."""
+        return tuple(cost for cost in (self.cost, *self.other_costs) if cost is not None)

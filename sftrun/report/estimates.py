@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
-from sftrun.plan import advice, budget, estimate, units
+from sftrun.plan import advice, budget, checks_cost, estimate, units
 from sftrun.plan.advice import Change, PlanOf
 from sftrun.plan.budget import Verdict
 from sftrun.plan.estimate import Estimate
@@ -162,7 +162,7 @@ def _endless(plan: Plan, found: CostEstimate | None) -> str:
     """What keeps a run from ending: more attempts than it is allowed."""
     if found is None or found.attempts <= plan.compute.retries + 1:
         return ""
-    return f"{budget.attempts_words(plan, found)}."
+    return f"{checks_cost.attempts_words(plan, found)}."
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:

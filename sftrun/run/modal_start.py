@@ -178,8 +178,8 @@ def _rates(plan: Plan) -> dict[str, Decimal]:
     from sftrun.facts import catalog
     from sftrun.plan.cost import rates
 
-    if plan.cost is not None and len(plan.other_costs) == len(plan.compute.gpus) - 1:
-        return {cost.gpu: cost.usd_per_second for cost in (plan.cost, *plan.other_costs)}
+    if plan.costs and len(plan.costs) == len(plan.compute.gpus):
+        return {cost.gpu: cost.usd_per_second for cost in plan.costs}
     known = catalog.load()
     gpus = [catalog.find(known, name) for name in plan.compute.gpus] or [None]
     held = (rates(gpu, plan.compute.gpu_count, plan.compute, known.prices).total for gpu in gpus)
