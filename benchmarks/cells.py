@@ -184,6 +184,8 @@ def gpu_of(name: str) -> Gpu:
 
 def read(path: Path) -> tuple[Cell, ...]:
     known = {field.name for field in fields(Cell)}
+    if not path.is_file():
+        raise SystemExit(f"there is no file {path}")
     entries: list[dict[str, Any]] = json.loads(path.read_text())
     return tuple(Cell(**{k: v for k, v in entry.items() if k in known}) for entry in entries)
 

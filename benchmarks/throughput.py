@@ -306,6 +306,10 @@ def main() -> int:
     if options.one:
         options.json.write_text(json.dumps(measure(Row(**json.loads(options.one)), options.device)))
         return 0
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("needs a CUDA GPU")
     results = []
     for name in options.rows:
         results.append(run_apart(name, ROWS[name], options.limit, options.device))
