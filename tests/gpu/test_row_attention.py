@@ -56,3 +56,17 @@ def test_outputs_and_gradients_are_those_of_each_row_alone(
 def assert_near(found: Tensor, wanted: Tensor) -> None:
     assert float((found.double() - wanted).norm() / wanted.norm()) < 0.008
     assert float((found.double() - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+
+
+def test_batches_of_any_number_of_tokens_and_rows_share_their_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    triton: Any = pytest.importorskip("triton")
+    from sftrun.job.row_attention import row_attention
+
+    compiled: list[str] = []
+    monkeypatch.setattr(triton.knobs.runtime, "jit_cache_hook", lambda **known: compiled.append(known["repr"]))
+    for lengths in ((1, 5), (300,) * 5 + (101,), (100,) * 16, (7,) * 17):
+        joined = torch.randn(sum(lengths), 3 * 64, device="cuda", dtype=torch.bfloat16).requires_grad_()
+        q, k, v = (x.view(-1, 1, 64) for x in joined.split(64, dim=1))
+        bounds = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device="cuda")
+        row_attention(q, k, v, bounds, 64**-0.5, 33)[0].sum().backward()
+    assert len(compiled) == len({name.split("[")[0] for name in compiled}) == 3, compiled
