@@ -26,7 +26,6 @@ from counting import Counted, CountingCollator, CountingTrainer  # noqa: E402
 from transformers import PrinterCallback  # noqa: E402
 from turns import Turn  # noqa: E402
 
-from sftrun.contract.graphs import BOUNDS_STEPS  # noqa: E402
 from sftrun.job import attention, graphs, head, plain_head, speed  # noqa: E402
 
 # steps before the clock: until packed sequences, or rows of many sizes, meet nothing new; or until most are recorded
@@ -92,7 +91,7 @@ def _model(cell: Cell) -> Any:
 def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | None:
     trainer = _trainer(cell, model)
     if cell.stack != "eager":
-        steps = BOUNDS_STEPS if cell.graphs else ()
+        steps = attention.recorded_steps(model.config, cell.max_length) if cell.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
         speed.quicken(trainer)
     trainer.is_lean = head.install(trainer)

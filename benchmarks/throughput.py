@@ -130,7 +130,8 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         model = random_model.build(row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device)
     trainer = _trainer(row, model)
     if row.attention == attention.NAME:
-        trainer.data_collator = _bounds(row, trainer.data_collator)
+        steps = attention.recorded_steps(model.config, row.max_length) if row.graphs else ()
+        trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
     if row.ours:
         trainer.is_lean = head.install(trainer)
         trainer.data_collator = head.LearntCollator(trainer.data_collator)
@@ -156,13 +157,6 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()  # making the model in bf16 first is the benchmark's own affair
     losses = trainer.train()
     return _figures(row, clock, trainer.seen, ready, losses.training_loss) | {"notes": notes}
-
-
-def _bounds(row: Row, inner: Any) -> Any:
-    from sftrun.contract.graphs import BOUNDS_STEPS
-    from sftrun.job import attention
-
-    return attention.BoundsCollator(inner, *(BOUNDS_STEPS if row.graphs else ()))
 
 
 def _trainer(row: Row, model: Any) -> Any:

@@ -22,13 +22,12 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from sftrun.contract.graphs import BOUNDS_STEPS, ROW_CAPABILITY, ROW_HEADS, longest_step
 from sftrun.job.row_attention import row_attention
 
 NAME = "varlen"
 Kernel = Callable[[Sequence[Tensor], Tensor, int, float | None, int | None], Tensor]
 LARGEST_HEAD = 256  # what FlashAttention 2 holds in registers
-# what our own kernels do: a power of two or the sum of two (a masked piece came out wrong, by Triton 3.6)
-ROW_HEADS = (16, 32, 48, 64, 80, 96, 128)
 KERNEL_DTYPES = (torch.bfloat16, torch.float16)
 # Bounds are lengthened with empty rows, and the longest row is rounded up: fewer distinct shapes.  Not by much, since
 # the kernel starts a block for each row times each 128 tokens of the longest, and empty ones cost a microsecond each
@@ -63,7 +62,13 @@ def has_row_kernels() -> bool:
     """Whether our own kernels run here: Hopper and later, where they were measured, and Triton."""
     if importlib.util.find_spec("triton") is None or not torch.cuda.is_available():
         return False
-    return torch.cuda.get_device_capability() >= (9, 0)
+    return torch.cuda.get_device_capability() >= ROW_CAPABILITY
+
+
+def recorded_steps(config: PretrainedConfig, max_length: int) -> tuple[int, int]:
+    """`BoundsCollator`'s steps where batches are recorded as CUDA graphs."""
+    capability = torch.cuda.get_device_capability() if has_row_kernels() else ()
+    return BOUNDS_STEPS[0], longest_step(max_length, capability, _head(config.get_text_config()))
 
 
 def check(config: PretrainedConfig) -> None:

@@ -46,7 +46,8 @@ def trainer(
         peft_config=adapter,
         callbacks=[watcher],
     )
-    watcher.trainer.data_collator = fast_path.collator(spec, watcher.trainer.data_collator)
+    made = watcher.trainer
+    made.data_collator = fast_path.collator(spec, made.data_collator, made.model.config)
     return watcher.trainer, watcher
 
 

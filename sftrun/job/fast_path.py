@@ -9,7 +9,6 @@ from typing import Any
 
 from accelerate.utils import DistributedType
 
-from sftrun.contract.graphs import BOUNDS_STEPS
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import attention, head, speed
 from sftrun.job.channel import Channel
@@ -30,10 +29,12 @@ def require_attention(spec: JobSpec, model: Any) -> None:
             raise refused(error) from error
 
 
-def collator(spec: JobSpec, inner: Collate) -> Collate:
-    """TRL's collator, with where rows begin and what is learnt.  Before any loader is made of it."""
-    if spec.trainer.engine == "trl" and spec.model.attn_implementation == attention.NAME:
-        inner = attention.BoundsCollator(inner, *(BOUNDS_STEPS if spec.trainer.record_graphs else ()))
+def collator(spec: JobSpec, inner: Collate, config: Any) -> Collate:
+    """TRL's collator for such a model, with where rows begin and what is learnt.  Before any loader is made of it."""
+    wanted = spec.trainer
+    if wanted.engine == "trl" and spec.model.attn_implementation == attention.NAME:
+        steps = attention.recorded_steps(config, wanted.max_length) if wanted.record_graphs else ()
+        inner = attention.BoundsCollator(inner, *steps)
     return head.LearntCollator(inner)
 
 

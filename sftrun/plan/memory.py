@@ -66,7 +66,7 @@ def estimate(
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
-        ("CUDA graphs", recording.held_bytes(setup, batch, recorded) if setup.trainer.record_graphs else 0.0),
+        ("CUDA graphs", recording.held_bytes(setup, batch, gpu, recorded) if setup.trainer.record_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB

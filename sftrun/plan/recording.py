@@ -4,6 +4,7 @@ import math
 from typing import Final
 
 from sftrun.contract import graphs
+from sftrun.facts.models import Gpu
 from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Batch
 
@@ -14,30 +15,30 @@ REACH: Final = 3.5
 USUAL: Final = 2.0  # within so many deviations lie nineteen of twenty
 
 
-def held_bytes(setup: Setup, batch: Batch, recorded: int | None = None) -> float:
+def held_bytes(setup: Setup, batch: Batch, gpu: Gpu, recorded: int | None = None) -> float:
     """They share one pool; but each keeps the gradients that it wrote, its output and its output's gradient.
 
     `recorded`: how many, where that is known.
     """
     each: float = setup.trainable_parameters * setup.trainable_bytes
     each += 2 * batch.tokens * setup.model.hidden_size * setup.activation_bytes
-    return ONCE_BYTES + each * (shapes(setup, batch) if recorded is None else recorded)
+    return ONCE_BYTES + each * (shapes(setup, batch, gpu) if recorded is None else recorded)
 
 
-def shapes(setup: Setup, batch: Batch) -> int:
+def shapes(setup: Setup, batch: Batch, gpu: Gpu) -> int:
     """Sums of row lengths rounded up (packed: numbers of rows), times longest rows rounded up, that a run meets."""
-    return min(_shapes(setup, batch, REACH), graphs.LIMIT)
+    return min(_shapes(setup, batch, gpu, REACH), graphs.LIMIT)
 
 
-def usual_shapes(setup: Setup, batch: Batch) -> int:
+def usual_shapes(setup: Setup, batch: Batch, gpu: Gpu) -> int:
     """Those that nineteen batches in twenty have, however many."""
-    return _shapes(setup, batch, USUAL)
+    return _shapes(setup, batch, gpu, USUAL)
 
 
-def _shapes(setup: Setup, batch: Batch, reach: float) -> int:
+def _shapes(setup: Setup, batch: Batch, gpu: Gpu, reach: float) -> int:
     deviation = math.sqrt(max(batch.squares - batch.real_tokens**2 / batch.rows, 0.0))
     step: float = graphs.TOKENS
     if batch.layout == "packed":
         step = graphs.BOUNDS_STEPS[0] * batch.real_tokens / batch.rows
-    longest = math.ceil(setup.trainer.max_length / graphs.BOUNDS_STEPS[1])
-    return math.ceil(1 + 2 * reach * deviation / step) * longest
+    longest = graphs.longest_step(setup.trainer.max_length, gpu.compute_capability, setup.model.head_dim)
+    return math.ceil(1 + 2 * reach * deviation / step) * math.ceil(setup.trainer.max_length / longest)

@@ -123,7 +123,7 @@ def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
     found = roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped())
     if batch.layout == "packed":  # always as many tokens: few shapes, however large
         return found.is_launch_bound
-    usual = recording.usual_shapes(known.setup, batch)
+    usual = recording.usual_shapes(known.setup, batch, known.gpu)
     steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
     is_worth_it = found.host > CLEAR * sum(found.gpu.values()) and (steps or 0) >= STEPS_A_SHAPE * usual
     return is_worth_it and usual <= graphs.LIMIT

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig
 
 from sftrun.contract.events import Finished, Note, Step
 from sftrun.contract.jobspec import (
@@ -168,7 +169,7 @@ def flat(rows: Any) -> dict[str, Any]:
 
 
 def test_a_batch_says_where_rows_begin_and_what_is_learnt() -> None:
-    batch = fast_path.collator(spec(), flat)([{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}])
+    batch = fast_path.collator(spec(), flat, LlamaConfig())([{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}])
     assert batch[head.TOKENS] == 5
     assert batch["cu_seq_lens_q"].tolist()[:4] == [0, 3, 5, 8]
     assert batch[head.LEARNT].tolist() == [1, 3]
@@ -177,7 +178,7 @@ def test_a_batch_says_where_rows_begin_and_what_is_learnt() -> None:
 
 def test_other_engines_and_kernels_keep_their_collator() -> None:
     for other in ({"trainer": TrainerSpec(engine="unsloth")}, {"model": ModelSpec(name_or_path="/m")}):
-        made = fast_path.collator(spec(**other), flat)
+        made = fast_path.collator(spec(**other), flat, LlamaConfig())
         assert isinstance(made, head.LearntCollator)
         assert not isinstance(made.inner, BoundsCollator)
 

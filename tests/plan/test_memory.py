@@ -77,21 +77,32 @@ def test_full_logits_are_counted_where_they_are_made() -> None:
 def test_each_recorded_graph_keeps_gradients_of_its_own() -> None:
     found = setup(record_graphs=True)
     batch = workload.worst_batch(found.trainer)
-    ten = recording.held_bytes(found, batch, recorded=20) - recording.held_bytes(found, batch, recorded=10)
+    ten = recording.held_bytes(found, batch, gpu(), 20) - recording.held_bytes(found, batch, gpu(), 10)
     assert ten == 10 * (29_884_416 * 2 + 2 * batch.tokens * 3072 * 2)
 
 
 def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> None:
     found = setup(record_graphs=True, packing=False, padding_free=True)
     alike, spread, wild = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.4, 1.2))
-    assert recording.shapes(found, alike) < recording.shapes(found, spread) < recording.shapes(found, wild) == 32
+    counts = [recording.shapes(found, batch, gpu()) for batch in (alike, spread, wild)]
+    assert counts == sorted(set(counts))
+    assert recording.shapes(found, wild, gpu("A100-80GB")) == 32
 
 
 def test_packed_steps_differ_in_their_number_of_rows_alone() -> None:
     found = setup(record_graphs=True)
     assert found.trainer.packing
     few, many = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
-    assert recording.shapes(found, few) < recording.shapes(found, many) < 32
+    assert recording.shapes(found, few, gpu()) < recording.shapes(found, many, gpu()) < 32
+
+
+def test_the_longest_row_is_a_size_of_its_own_where_the_kernel_asks_for_it() -> None:
+    found = setup(record_graphs=True)
+    batch = workload.batch(found.trainer, lognormal(177, 1900, 0.8), 100)
+    sums = recording.shapes(found, batch, gpu("H200"))
+    assert recording.shapes(found, batch, gpu("A100-80GB")) == 2 * sums
+    odd = found._replace(model=found.model.model_copy(update={"head_dim": 112}))
+    assert recording.shapes(odd, batch, gpu("H200")) == 2 * sums
 
 
 def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:
