@@ -28,8 +28,9 @@ from turns import Turn  # noqa: E402
 
 from sftrun.job import attention, graphs, head, plain_head, speed  # noqa: E402
 
-# steps before the clock: until packed sequences, or rows of many sizes, meet nothing new; or until most are recorded
-WARM, WARM_FLAT, RECORDING = 3, 10, 40
+# steps before the clock: until packed sequences, or rows of many sizes, meet nothing new (cuDNN compiles for some of
+# those); or until most are recorded
+WARM, WARM_UNLIKE, RECORDING = 3, 12, 40
 # steps at most, for which there must be rows
 STEPS, STEPS_FLAT, STEPS_RECORDED = 52, 80, 200
 
@@ -97,19 +98,12 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
     trainer.is_lean = head.install(trainer)
     trainer.data_collator = CountingCollator(head.LearntCollator(trainer.data_collator))
     if prepare and cell.stack != "eager":
-        compiled = cell.stack == "compiled"
-        speed.prepare(
-            trainer.model,
-            compile_layers=compiled,
-            dequantize=cell.dequantize,
-            checkpointing=cell.checkpointing and compiled,
-            fuse_lora=cell.rank > 0,
-        )
+        _prepare(cell, trainer.model)
     backbone = model.get_base_model().base_model if cell.rank else model.base_model
     plain = backbone.forward
     graphed = graphs.GraphedBackbone(backbone, lambda: None) if cell.graphs else None
     if graphed is None:
-        clock = Clock(turn, WARM_FLAT if cell.layout == "flat" else WARM)
+        clock = Clock(turn, WARM if cell.layout == "packed" else WARM_UNLIKE)
     else:
         backbone.forward = graphed
         clock = Clock(turn, RECORDING, lambda: graphed.misses)
@@ -124,6 +118,21 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
         backbone.forward = plain
     found = _figures(cell, clock, trainer.seen)
     return replace(found, recorded=len(graphed.graphs)) if found is not None and graphed is not None else found
+
+
+def _prepare(cell: Cell, model: Any) -> None:
+    """As the product does; but what refreshes joined weights goes into `forward`, for each cell's graphs to record."""
+    compiled = cell.stack == "compiled"
+    prepared = speed.prepare(
+        model,
+        compile_layers=compiled,
+        dequantize=cell.dequantize,
+        checkpointing=cell.checkpointing and compiled,
+        fuse_lora=cell.rank > 0,
+        record_graphs=True,
+    )
+    assert prepared.graphed is not None
+    prepared.graphed.backbone.forward = prepared.graphed.plainly
 
 
 def _trainer(cell: Cell, model: Any) -> Any:
@@ -191,7 +200,8 @@ def _figures(cell: Cell, clock: Clock, seen: list[Counted]) -> Cell | None:
         allocated_gb=_gb(torch.cuda.max_memory_allocated),
         reserved_gb=_gb(torch.cuda.max_memory_reserved),
     )
-    clean = f"{len(clock.windows)} clean windows, {clock.dropped} dropped, the middle ones within {spread:.1%}"
+    paces = " ".join(f"{window.pace:.4f}" for window in clock.windows)
+    clean = f"windows {paces}; {clock.dropped} dropped, the middle ones within {spread:.1%}"
     print(
         f"{cell.name}: {found.seconds:.4f} s, {found.allocated_gb:.2f} GB of {found.reserved_gb:.2f}; {clean}; {taken}",
         flush=True,

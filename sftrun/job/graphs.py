@@ -17,6 +17,7 @@ from sftrun.contract.graphs import LIMIT
 from sftrun.job.attention import bounds_known
 
 WARM_UPS = 1
+INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q")
 
 
 class GraphedBackbone:
@@ -26,7 +27,7 @@ class GraphedBackbone:
         self.plain = backbone.forward
         self.backbone = backbone
         self.before = before  # what must be done before each forward pass, recorded with it
-        self.graphs: dict[tuple[int, ...], Callable[..., Tensor]] = {}
+        self.graphs: dict[tuple[int, ...], _Recorded] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.pool: Any = None
         self.misses = 0  # training batches that replayed no graph: of a new shape, or recorded just then
@@ -34,17 +35,19 @@ class GraphedBackbone:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         key = self._shape(args, kwargs)
         if key is None:
-            return self._plainly(*args, **kwargs)
+            return self.plainly(*args, **kwargs)
         if key not in self.graphs:
             self.misses += 1
             if key not in self.seen or len(self.graphs) >= LIMIT:
                 self.seen.add(key)
-                return self._plainly(*args, **kwargs)
+                return self.plainly(*args, **kwargs)
             self.graphs[key] = self._record(kwargs)
-        hidden = self.graphs[key](kwargs["input_ids"], kwargs["position_ids"], kwargs["cu_seq_lens_q"])
+        anchor = torch.empty(0, device=kwargs["input_ids"].device, requires_grad=True)
+        hidden = _Replay.apply(anchor, self.graphs[key], *(kwargs[name] for name in INPUTS))
         return BaseModelOutputWithPast(last_hidden_state=hidden)
 
-    def _plainly(self, *args: Any, **kwargs: Any) -> Any:
+    def plainly(self, *args: Any, **kwargs: Any) -> Any:
+        """Without a graph."""
         self.before()
         return self.plain(*args, **kwargs)
 
@@ -56,40 +59,82 @@ class GraphedBackbone:
             return None
         return (*ids.shape, len(bounds), int(kwargs["max_length_q"]))
 
-    def _record(self, kwargs: dict[str, Any]) -> Callable[..., Tensor]:
-        longest = int(kwargs["max_length_q"])
-        samples = tuple(kwargs[name].clone() for name in ("input_ids", "position_ids", "cu_seq_lens_q"))
-        stack = _Stack(self._plainly, [p for p in self.backbone.parameters() if p.requires_grad], longest)
+    def _record(self, kwargs: dict[str, Any]) -> "_Recorded":
+        def compute(ids: Tensor, positions: Tensor, bounds: Tensor) -> Tensor:
+            torch._dynamo.mark_dynamic(bounds, 0)
+            out = self.plainly(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=bounds_known(ids.device),
+                cu_seq_lens_q=bounds,
+                cu_seq_lens_k=bounds,
+                max_length_q=longest,
+                max_length_k=longest,
+                use_cache=False,
+            )
+            hidden: Tensor = out.last_hidden_state
+            return hidden
+
+        longest, inputs = int(kwargs["max_length_q"]), tuple(kwargs[name].clone() for name in INPUTS)
+        trained = [weight for weight in self.backbone.parameters() if weight.requires_grad]
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         # recording warms up on a stream of its own, which finds no room in what other streams have cached
         torch.cuda.empty_cache()
         enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         with torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False):
-            graphed: Callable[..., Tensor] = torch.cuda.make_graphed_callables(
-                stack, samples, num_warmup_iters=WARM_UPS, allow_unused_input=True, pool=self.pool
-            )
-        return graphed
+            return _Recorded(compute, inputs, trained, self.pool)
 
 
-class _Stack(nn.Module):
-    """The backbone as a function of tensors alone, with the adapter's weights as its own."""
+class _Recorded:
+    """Forward and backward pass of one shape.  `compute` maps `inputs` to hidden states."""
 
-    def __init__(self, plain: Callable[..., Any], trained: list[nn.Parameter], longest: int) -> None:
-        super().__init__()
-        self.trained = nn.ParameterList(trained)
-        self.plain, self.longest = plain, longest
+    def __init__(
+        self, compute: Callable[..., Tensor], inputs: tuple[Tensor, ...], trained: list[nn.Parameter], pool: Any
+    ) -> None:
+        self.inputs, self.trained = inputs, trained
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(WARM_UPS):
+                out = compute(*inputs)
+                torch.autograd.grad(out, trained, torch.empty_like(out), allow_unused=True)
+                del out
+        torch.cuda.synchronize()
+        self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.forward, pool=pool):
+            out = compute(*inputs)
+        self.out, self.out_grad = out.detach(), torch.empty_like(out)
+        with torch.cuda.graph(self.backward, pool=pool):
+            self.gradients = torch.autograd.grad(out, trained, self.out_grad, allow_unused=True)
 
-    def forward(self, ids: Tensor, positions: Tensor, bounds: Tensor) -> Tensor:
-        torch._dynamo.mark_dynamic(bounds, 0)
-        out = self.plain(
-            input_ids=ids,
-            position_ids=positions,
-            attention_mask=bounds_known(ids.device),
-            cu_seq_lens_q=bounds,
-            cu_seq_lens_k=bounds,
-            max_length_q=self.longest,
-            max_length_k=self.longest,
-            use_cache=False,
-        )
-        hidden: Tensor = out.last_hidden_state
-        return hidden
+    def compute(self, *inputs: Tensor) -> Tensor:
+        for weight in self.trained:
+            if weight.grad is not None:  # it may lie where this pass keeps what it computes
+                weight.grad = weight.grad.clone()
+        for own, given in zip(self.inputs, inputs, strict=True):
+            own.copy_(given)
+        self.forward.replay()
+        return self.out.detach()
+
+    def add_gradients(self, out_grad: Tensor) -> None:
+        self.out_grad.copy_(out_grad)
+        self.backward.replay()
+        for weight, found in zip(self.trained, self.gradients, strict=True):
+            if found is not None:
+                weight.grad = found if weight.grad is None else weight.grad + found
+
+
+class _Replay(torch.autograd.Function):
+    """Gives the weights their gradients itself: as inputs of this they would cost the CPU some 20 µs each, every step,
+    and a small model's hundreds of them as much as the GPU needs.  `anchor` stands for them, and gets none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, recorded: _Recorded, *inputs: Tensor) -> Tensor:
+        ctx.recorded, ctx.count = recorded, len(inputs)
+        return recorded.compute(*inputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
+        ctx.recorded.add_gradients(grad)
+        return (None,) * (2 + ctx.count)
