@@ -19,7 +19,9 @@ from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
 SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches
-CLEAR, STEPS_A_SHAPE = 1.3, 20  # of larger ones: where much is gained, and a recording, some half second, comes back
+# of larger ones those whose launches take such a share of what the GPU computes that a busy CPU would hold it up, if a
+# recording, some half second, comes back
+SHARE, STEPS_A_SHAPE = 0.6, 20
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -104,14 +106,15 @@ def _recorded(known: Inputs) -> Chosen | None:
     """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
     setup, batch = known.setup, _batch(known)
     can = setup.trainer.compile_layers and setup.joins_adapters and setup.gpus == 1
-    # gradients of a second micro-batch would be added to a graph's own buffers
+    # a second micro-batch's gradients would be copied; a layerwise optimiser waits for autograd to lay them down
     can = can and not setup.trainer.gradient_checkpointing and setup.trainer.gradient_accumulation_steps == 1
+    can = can and not setup.trainer.optim.endswith("layerwise")
     if not can or batch is None or not _waits_for_launches(known, batch):
         return None
     needs = peak(_with(known, record_graphs=True))
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
-    words = f"a step has about {batch.real_tokens:.0f} tokens: launching its kernels would take longer than they do"
+    words = f"a step has about {batch.real_tokens:.0f} tokens: a CPU may take longer to launch its kernels than they do"
     return Chosen(True, words)
 
 
@@ -121,12 +124,13 @@ def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
     if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
         return True
     found = roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped())
+    if found.host <= SHARE * sum(found.gpu.values()):
+        return False
     if batch.layout == "packed":  # always as many tokens: few shapes, however large
-        return found.is_launch_bound
+        return True
     usual = recording.usual_shapes(known.setup, batch, known.gpu)
     steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
-    is_worth_it = found.host > CLEAR * sum(found.gpu.values()) and (steps or 0) >= STEPS_A_SHAPE * usual
-    return is_worth_it and usual <= graphs.LIMIT
+    return usual <= graphs.LIMIT and (steps or 0) >= STEPS_A_SHAPE * usual
 
 
 def _batch(known: Inputs) -> Batch | None:

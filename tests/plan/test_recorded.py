@@ -57,6 +57,13 @@ def test_more_rows_are_recorded_where_a_narrow_model_computes_faster_than_it_lau
     assert not is_recorded(model=narrower(4), max_steps=210, **rows)  # half a second a recording
 
 
+def test_so_are_rows_whose_launches_a_busy_cpu_would_make_the_longer_part() -> None:
+    rows: dict[str, Any] = {"packing": False, "lengths": ((160, 500), (200, 500))}
+    assert is_recorded(per_device_train_batch_size=24, **rows)
+    assert not is_recorded(per_device_train_batch_size=48, **rows)
+    assert not is_recorded(per_device_train_batch_size=24, optim="galore_adamw_layerwise", **rows)
+
+
 def test_sums_of_too_many_sizes_are_not_recorded() -> None:
     rows = {"packing": False, "per_device_train_batch_size": 64}
     assert is_recorded(model=narrower(8), lengths=((505, 1000),), **rows)
