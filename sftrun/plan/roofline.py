@@ -19,6 +19,8 @@ from sftrun.plan.workload import Batch
 
 # how sharply the larger of GPU and host time wins; at equality the step takes 1.15 times either
 SHARPNESS: Final = 5
+# times as long to launch where others use the machine's CPU (docs/estimates.md)
+BUSY_CPU: Final = 1.8
 # they ride in the products of their siblings where adapters are joined
 JOINED: Final = tuple(name for _, *names in joined.SIBLINGS for name in names)
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
@@ -30,11 +32,12 @@ RDMA_BYTES: Final = 400e9
 
 
 class StepTime(NamedTuple):
-    """Seconds of one optimiser step, and the parts of one micro-batch."""
+    """Seconds of one optimiser step, and the parts of one micro-batch; `busy`: where others use the CPU as well."""
 
     seconds: float
     gpu: dict[str, float]
     host: float
+    busy: float
 
     @property
     def is_launch_bound(self) -> bool:
@@ -46,9 +49,10 @@ def step(setup: Setup, batch: Batch, accumulation: int, gpu: Gpu, calibration: C
     constants = calibration.stacks[setup.stack]
     parts = gpu_seconds(setup, batch, gpu, constants)
     host = host_seconds(setup, constants)
-    total = _soft_max(accumulation * sum(parts.values()), accumulation * host + constants.host_seconds_per_step)
-    total += optimizer_seconds(setup, gpu) + _exchange(setup, gpu, accumulation)
-    return StepTime(total, parts, host)
+    computed, launched = accumulation * sum(parts.values()), accumulation * host + constants.host_seconds_per_step
+    after = optimizer_seconds(setup, gpu) + _exchange(setup, gpu, accumulation)
+    seconds, busy = (_soft_max(computed, launched * times) + after for times in (1.0, BUSY_CPU))
+    return StepTime(seconds, parts, host, busy)
 
 
 def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants) -> dict[str, float]:

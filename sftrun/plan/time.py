@@ -35,8 +35,9 @@ CALIBRATED, EXTRAPOLATED, REPORTED, SEEN = (0.90, 1.12), (0.75, 1.40), (0.97, 1.
 # constants fitted to few cells are believed less
 FEW_CELLS: Final = 12
 FEW: Final = (0.80, 1.25)
-# a step that waits for launches depends on the machine's CPU (docs/estimates.md: measured twice, and held out)
-LAUNCH_BOUND: Final = (0.88, 1.35)
+# a step that waits for launches depends on the machine's CPU, which may be faster too (docs/estimates.md)
+LAUNCH_BOUND: Final = 0.88
+CPU_COUNTS: Final = 1.1  # and one that would take so many times as long on a busy one
 
 
 class Place(NamedTuple):
@@ -74,10 +75,12 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     else:
         words = f"extrapolated from an {measured} by compute and bandwidth"
     if found.is_launch_bound:
-        low, high = low * LAUNCH_BOUND[0], high * LAUNCH_BOUND[1]
+        low *= LAUNCH_BOUND
         words = f"{words}; the step waits for launches, so the CPU counts"
+    elif found.busy > CPU_COUNTS * found.seconds:
+        words = f"{words}; where others use the machine's CPU the step waits for launches"
     basis = f"{words}; {correction.words}" if correction.runs else words
-    return Pace(seconds, seconds * low, seconds * high, basis)
+    return Pace(seconds, seconds * low, seconds * high * found.busy / found.seconds, basis)
 
 
 def stages(

@@ -88,6 +88,17 @@ def test_a_small_step_waits_for_launches() -> None:
     assert roofline.step(small, batch, 1, gpu(), calibration.shipped()).is_launch_bound
 
 
+def test_a_busy_cpu_holds_up_what_waits_for_launches_and_hardly_what_does_not() -> None:
+    def share(batch_size: int, record_graphs: bool = False) -> float:
+        found = compiled(per_device_train_batch_size=batch_size, max_length=512, record_graphs=record_graphs)
+        step = roofline.step(found, workload.worst_batch(found.trainer), 1, gpu(), calibration.shipped())
+        return step.busy / step.seconds
+
+    assert share(1) > 1.7
+    assert share(64) < 1.01
+    assert share(4, record_graphs=True) < 1.1
+
+
 def test_twice_the_tokens_take_about_twice_as_long_when_the_gpu_is_full() -> None:
     ratio = seconds(compiled(per_device_train_batch_size=16)) / seconds(compiled())
     assert 1.7 < ratio < 2.05
