@@ -19,7 +19,9 @@ from sftrun.facts import calibration  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
 PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
-SHIPPED = tuple(Path(__file__).with_name(f"cells-{name}.json") for name in ("h200-blind", "h200", "h100"))
+SHIPPED = tuple(
+    Path(__file__).with_name(f"cells-{name}.json") for name in ("h200-blind-3", "h200-blind-1", "h200", "h100")
+)
 
 
 def table(cells: Sequence[Cell]) -> str:
