@@ -12,7 +12,7 @@ from sftrun.facts.models import Facts
 from sftrun.plan.build import build
 from sftrun.plan.models import Plan
 from sftrun.recipe.models import Recipe
-from sftrun.report.estimates import Document, RecipeEstimate, asked_gpus, document, of_recipe
+from sftrun.report.estimates import Document, RecipeEstimate, asked_gpus, dearest, document, of_recipe
 from sftrun.report.observed import observations
 from sftrun.run.places import ledger_folder
 
@@ -76,6 +76,6 @@ def _show(found: Document) -> None:
 
     out = console(sys.stdout)
     out.print(estimates(found))
-    judged = month_so_far(found)
+    judged = month_so_far(dearest(found))
     if judged.verdict != "start":
         out.print(f"{judged.message}, so that `apply` {'asks first' if judged.verdict == 'ask' else 'refuses'}")

@@ -5,7 +5,7 @@ The form of `estimate-cost --format json`.  Schema: `schemas/estimate-v1.schema.
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from sftrun.facts import catalog
 from sftrun.facts.models import Facts
@@ -108,6 +108,23 @@ def summed(one: RecipeEstimate) -> Offer | None:
     """The same where it has a price."""
     offer = chosen(one)
     return offer if offer is not None and offer.cost is not None else None
+
+
+class Sum(NamedTuple):
+    """USD of several runs."""
+
+    usd_low: Decimal
+    usd_high: Decimal
+
+
+def dearest(found: Document) -> Sum:
+    """Each recipe on the dearest of its own kinds of GPU, as `apply` judges a month's cap."""
+    costs = [
+        max(own, key=lambda cost: cost.usd_high)
+        for one in found.recipes
+        if (own := [o.cost for o in one.offers if o.cost and (o.is_recipes_own or o is chosen(one))])
+    ]
+    return Sum(sum((c.usd_low for c in costs), Decimal(0)), sum((c.usd_high for c in costs), Decimal(0)))
 
 
 def of_recipe(

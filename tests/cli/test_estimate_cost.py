@@ -300,6 +300,17 @@ def test_a_month_s_cap_is_said(tmp_path: Path) -> None:
     assert " ".join(run(str(file)).output.split()).endswith("so that `apply` refuses")
 
 
+def test_a_month_s_cap_is_judged_by_the_dearest_kind_of_a_list(tmp_path: Path) -> None:
+    file, kinds = tmp_path / "r.yaml", "compute.gpu=[L4, B200]"
+    file.write_text(RECIPE)
+    (one,) = document(str(file), "--set", kinds)["recipes"]
+    first, second = (float(offer["cost"]["usd_high"]) for offer in one["offers"])
+    assert first != second
+    (tmp_path / "sftrun.toml").write_text(f'[budget]\nmonth_usd = "{(first + second) / 2:.6f}"\n')
+    outputs = [" ".join(run(str(file), "--set", asked).output.split()) for asked in (kinds, "compute.gpu=[B200, L4]")]
+    assert all("this month" in output for output in outputs)
+
+
 @pytest.mark.parametrize(
     ("usd", "verdict", "said"),
     [
