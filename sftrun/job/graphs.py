@@ -1,4 +1,5 @@
-"""CUDA graphs of the backbone for small steps: 8 rows of 177 tokens are 50 ms of work and 140 ms of launching it.
+"""CUDA graphs of the backbone, for steps that a CPU could hold up: 8 rows of 177 tokens are 50 ms of work and 140 ms of
+launching it.
 
 A graph replays a fixed sequence of kernels on fixed shapes, so token counts are rounded up (SFTConfig's
 `pad_to_multiple_of`) and rows' bounds too; each shape's first batch runs as usual (and is what compiles), its second is
@@ -38,10 +39,11 @@ class GraphedBackbone:
             return self.plainly(*args, **kwargs)
         if key not in self.graphs:
             self.misses += 1
-            if key not in self.seen or len(self.graphs) >= LIMIT:
+            trained = self._trained()
+            if key not in self.seen or len(self.graphs) >= LIMIT or not trained:
                 self.seen.add(key)
                 return self.plainly(*args, **kwargs)
-            self.graphs[key] = self._record(kwargs)
+            self.graphs[key] = self._record(kwargs, trained)
         anchor = torch.empty(0, device=kwargs["input_ids"].device, requires_grad=True)
         hidden = _Replay.apply(anchor, self.graphs[key], *(kwargs[name] for name in INPUTS))
         return BaseModelOutputWithPast(last_hidden_state=hidden)
@@ -59,7 +61,13 @@ class GraphedBackbone:
             return None
         return (*ids.shape, len(bounds), int(kwargs["max_length_q"]))
 
-    def _record(self, kwargs: dict[str, Any]) -> "_Recorded":
+    def _trained(self) -> list[nn.Parameter]:
+        """The weights that a graph gives their gradients; none where hooks wait for autograd to do that."""
+        trained = [weight for weight in self.backbone.parameters() if weight.requires_grad]
+        hooked = any(weight._post_accumulate_grad_hooks or weight._backward_hooks for weight in trained)
+        return [] if hooked else trained
+
+    def _record(self, kwargs: dict[str, Any], trained: list[nn.Parameter]) -> "_Recorded":
         def compute(ids: Tensor, positions: Tensor, bounds: Tensor) -> Tensor:
             torch._dynamo.mark_dynamic(bounds, 0)
             out = self.plainly(
@@ -76,7 +84,6 @@ class GraphedBackbone:
             return hidden
 
         longest, inputs = int(kwargs["max_length_q"]), tuple(kwargs[name].clone() for name in INPUTS)
-        trained = [weight for weight in self.backbone.parameters() if weight.requires_grad]
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         # recording warms up on a stream of its own, which finds no room in what other streams have cached
         torch.cuda.empty_cache()
@@ -104,7 +111,8 @@ class _Recorded:
             out = compute(*inputs)
         self.out, self.out_grad = out.detach(), torch.empty_like(out)
         with torch.cuda.graph(self.backward, pool=pool):
-            self.gradients = torch.autograd.grad(out, trained, self.out_grad, allow_unused=True)
+            gradients = torch.autograd.grad(out, trained, self.out_grad, allow_unused=True)
+            self.gradients = tuple(map(_laid_out_as, trained, gradients))
 
     def compute(self, *inputs: Tensor) -> Tensor:
         for weight in self.trained:
@@ -121,6 +129,13 @@ class _Recorded:
         for weight, found in zip(self.trained, self.gradients, strict=True):
             if found is not None:
                 weight.grad = found if weight.grad is None else weight.grad + found
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """As autograd lays it down, and fused optimisers want it: an embedding's adapter has its gradient transposed."""
+    if gradient is None or gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
 
 
 class _Replay(torch.autograd.Function):

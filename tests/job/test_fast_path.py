@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from sftrun.contract import graphs
 from sftrun.contract.events import Finished, Note, Step
 from sftrun.contract.jobspec import (
     DatasetSpec,
@@ -17,6 +18,7 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
+from sftrun.job import attention as attentions
 from sftrun.job import fast_path, head
 from sftrun.job.attention import BoundsCollator, UnsupportedAttention
 from tests.job import tiny
@@ -190,3 +192,16 @@ def test_a_refusal_becomes_a_failure_that_says_what_to_write() -> None:
         "`varlen` can't",
         "write `attn_implementation: eager`",
     )
+
+
+@pytest.mark.parametrize(
+    ("capability", "head_dim", "longest"), [((9, 0), 96, 2048), ((9, 0), 112, 1024), ((8, 0), 96, 1024)]
+)
+def test_job_and_plan_round_the_longest_row_alike(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], head_dim: int, longest: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert attentions.recorded_steps(LlamaConfig(head_dim=head_dim), 2048) == (16, longest)
+    assert graphs.longest_step(2048, capability, head_dim) == longest
