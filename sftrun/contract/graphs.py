@@ -1,4 +1,4 @@
-"""CUDA graphs of small steps: what a batch's shape is rounded to, and how many shapes are recorded.
+"""CUDA graphs of steps that a CPU could hold up: what a batch's shape is rounded to, and how many shapes are recorded.
 
 The job records them, and the plan counts their memory.
 """

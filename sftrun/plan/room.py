@@ -2,7 +2,7 @@
 
 Of what fits the fastest is taken.  Keeping activations gains more (30,000 tokens/s against 21,000 where that was
 measured) than keeping weights (a tenth), so it goes first.  What is left may take a step's micro-batches at once, and
-small steps as CUDA graphs.
+steps that a CPU could hold up as CUDA graphs.
 """
 
 from sftrun.contract import graphs
@@ -19,9 +19,9 @@ from sftrun.recipe.known import SPREAD_OPTIMIZERS
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
 SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches
-# of larger ones those whose launches take such a share of what the GPU computes that a busy CPU would hold it up, if a
-# recording, some half second, comes back
-SHARE, STEPS_A_SHAPE = 0.6, 20
+SHARE = 0.6  # a larger one is recorded where launching it takes so much of what the GPU computes, or more
+RECORDING_SECONDS = 0.5  # of a shape; it has to come back on a busy CPU
+HOOKED = ("layerwise", "lomo")  # ends of optimisers' names that wait for autograd to lay gradients down
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -106,15 +106,17 @@ def _recorded(known: Inputs) -> Chosen | None:
     """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
     setup, batch = known.setup, _batch(known)
     can = setup.trainer.compile_layers and setup.joins_adapters and setup.gpus == 1
-    # a second micro-batch's gradients would be copied; a layerwise optimiser waits for autograd to lay them down
+    # a second micro-batch's gradients would be copied
     can = can and not setup.trainer.gradient_checkpointing and setup.trainer.gradient_accumulation_steps == 1
-    can = can and not setup.trainer.optim.endswith("layerwise")
+    can = can and not setup.trainer.optim.endswith(HOOKED)
     if not can or batch is None or not _waits_for_launches(known, batch):
         return None
     needs = peak(_with(known, record_graphs=True))
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
-    words = f"a step has about {batch.real_tokens:.0f} tokens: a CPU may take longer to launch its kernels than they do"
+    words = (
+        f"a step has about {batch.real_tokens:.0f} tokens: a busy CPU takes longer to launch it than the GPU to run it"
+    )
     return Chosen(True, words)
 
 
@@ -123,14 +125,15 @@ def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
         return False
     if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
         return True
-    found = roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped())
-    if found.host <= SHARE * sum(found.gpu.values()):
-        return False
-    if batch.layout == "packed":  # always as many tokens: few shapes, however large
-        return True
+    plain, recorded = (
+        roofline.step(setup, batch, 1, known.gpu, calibration.shipped())
+        for setup in (known.setup, _with(known, record_graphs=True).setup)
+    )
     usual = recording.usual_shapes(known.setup, batch, known.gpu)
+    if plain.host <= SHARE * sum(plain.gpu.values()) or usual > graphs.LIMIT:
+        return False
     steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
-    return usual <= graphs.LIMIT and (steps or 0) >= STEPS_A_SHAPE * usual
+    return (steps or 0) * (plain.busy - recorded.busy) >= RECORDING_SECONDS * usual
 
 
 def _batch(known: Inputs) -> Batch | None:

@@ -105,7 +105,7 @@ def micro_batches(recipe: Recipe, room: Room, said: Decisions) -> tuple[int, int
 
 
 def record_graphs(room: Room, said: Decisions) -> bool:
-    """Small steps replayed as CUDA graphs: launching their kernels one by one takes longer than running them."""
+    """Steps replayed as CUDA graphs where launching their kernels one by one could hold the GPU up."""
     if room.record_graphs is None:
         return False
     said.say("trainer.record_graphs", room.record_graphs.value, room.record_graphs.reason)
