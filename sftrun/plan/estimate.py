@@ -57,14 +57,21 @@ def estimate(
         return Estimate(memory=fits, missing=(EVAL_MISSING,))
     correction = learn(observed, features(plan, known))
     constants = calibration or calibrations.shipped()
-    step = roofline.step(known.setup, work.batch, work.accumulation, known.gpu, constants)
     reported = _reported(known, work)
-    pace = time.pace(step, known.gpu, known.setup, constants, correction)
     if reported is not None and correction.kind != "same":
-        pace = _reported_pace(reported, known, work, facts, constants)
-    priced = _cost(plan, facts, known, work, pace, correction, constants)
+        pace = plain = _reported_pace(reported, known, work, facts, constants)
+    else:
+        unrecorded = known.setup.trainer.model_copy(update={"record_graphs": False})
+        setups = known.setup, known.setup._replace(trainer=unrecorded)
+        pace, plain = (_pace(known._replace(setup=setup), work, constants, correction) for setup in setups)
+    priced = _cost(plan, facts, known, work, pace, plain, correction, constants)
     note = reported.note if reported else ""
     return Estimate(fits, priced, is_declared=work.source == "declared", note=note)
+
+
+def _pace(known: Inputs, work: Workload, constants: Calibration, correction: Correction) -> Pace:
+    step = roofline.step(known.setup, work.batch, work.accumulation, known.gpu, constants)
+    return time.pace(step, known.gpu, known.setup, constants, correction)
 
 
 def priced(plan: Plan, facts: Facts, observed: tuple[Observation, ...] = ()) -> Plan:
@@ -182,16 +189,23 @@ def _data_missing(plan: Plan, known: Inputs) -> tuple[str, ...]:
 
 
 def _cost(
-    plan: Plan, facts: Facts, known: Inputs, work: Workload, pace: Pace, correction: Correction, constants: Calibration
+    plan: Plan,
+    facts: Facts,
+    known: Inputs,
+    work: Workload,
+    pace: Pace,
+    plain: Pace,
+    correction: Correction,
+    constants: Calibration,
 ) -> CostEstimate:
     place = _place(plan, facts, known, work)
-    parts = time.stages(known.setup, work, pace, plan.samples, constants, known.gpu, place)
+    parts = time.stages(known.setup, work, pace, plain, plan.samples, constants, known.gpu, place)
     tries = time.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
         parts = (*parts, time.again(parts, tries))
     job = cost.rates(known.gpu, plan.compute.gpu_count, plan.compute, facts.catalog.prices)
     before = cost.preparing_rates(plan.compute, facts.catalog.prices)
-    bills = [_bill(parts, weight, job, before) for weight in (0.0, 0.5, 1.0)]
+    bills = [_bill(parts, name, job, before) for name in ("low", "expected", "high")]
     gpus = known.setup.gpus
     return CostEstimate(
         gpu=known.gpu.name,
@@ -226,30 +240,30 @@ def _place(plan: Plan, facts: Facts, known: Inputs, work: Workload) -> time.Plac
     return time.Place(True, is_apart, preparing.CORES if is_apart else plan.compute.cpu or 1.0)
 
 
-def _bill(parts: tuple[StageTime, ...], weight: float, job: Rates, before: Rates) -> Bill:
-    """At so much of the way from every stage's low end to its high one."""
-    seconds = {has_gpu: time.total(tuple(s for s in parts if s.has_gpu == has_gpu)) for has_gpu in (True, False)}
-    spans = {has_gpu: low + weight * (high - low) for has_gpu, (low, high) in seconds.items()}
+def _bill(parts: tuple[StageTime, ...], name: Literal["low", "expected", "high"], job: Rates, before: Rates) -> Bill:
+    """Of these seconds of every stage."""
+    spans = {has_gpu: sum(getattr(s, name) for s in parts if s.has_gpu == has_gpu) for has_gpu in (True, False)}
     return cost.together(cost.bill(job, spans[True]), cost.bill(before, spans[False]))
 
 
 def usd(found: CostEstimate) -> Decimal:
-    """The middle of the range."""
+    """Of the likely time."""
     return found.usd_gpu + found.usd_cpu + found.usd_memory + found.usd_storage
 
 
 def stage_seconds(found: CostEstimate) -> Mapping[str, float]:
-    """Seconds of each stage, in the middle of its range."""
-    return {stage.name: (stage.low + stage.high) / 2 for stage in found.stages}
+    """Seconds that each stage is likely to take."""
+    return {stage.name: stage.expected for stage in found.stages}
 
 
 def seconds(found: CostEstimate) -> float:
-    """Wall time, in the middle of its range."""
+    """The likely wall time."""
     return sum(stage_seconds(found).values())
 
 
 def _rounded(stage: StageTime) -> StageTime:
-    return stage.model_copy(update={"low": round(stage.low, 1), "high": round(stage.high, 1)})
+    found = {"low": stage.low, "high": stage.high, "likely": stage.likely}
+    return stage.model_copy(update={name: None if s is None else round(s, 1) for name, s in found.items()})
 
 
 def _reported(known: Inputs, work: Workload) -> ReportedPace | None:

@@ -38,19 +38,28 @@ class MemoryEstimate(Strict):
 
 
 class StageTime(Strict):
-    """Seconds of one stage, low and high.  Without `has_gpu` it comes before the job, in a container that has none."""
+    """Seconds of one stage, low and high, and `likely` ones where those are not in the middle.
+
+    Without `has_gpu` it comes before the job, in a container that has none.
+    """
 
     name: str
     low: float
     high: float
     basis: str
     has_gpu: bool = True
+    likely: float | None = None
+
+    @property
+    def expected(self) -> float:
+        """One figure for it, where one is shown or compared."""
+        return (self.low + self.high) / 2 if self.likely is None else self.likely
 
 
 class CostEstimate(Strict):
     """Time and money of the whole run, as a range.
 
-    `gpu_count` is of all machines.  USD by kind are for the middle of the range.  `correction` is what finished runs
+    `gpu_count` is of all machines.  USD by kind are for the likely time.  `correction` is what finished runs
     multiplied the computed step by.
     """
 

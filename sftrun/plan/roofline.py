@@ -21,6 +21,8 @@ from sftrun.plan.workload import Batch
 SHARPNESS: Final = 5
 # times as long to launch where others use the machine's CPU (docs/estimates.md)
 BUSY_CPU: Final = 1.8
+# to launch a recorded layer, forward and backward: two graphs of 24 layers took 3.2 ms, of 32 layers 4.2 (2026-11-26)
+GRAPHS_SECONDS_PER_LAYER: Final = 0.000135
 # they ride in the products of their siblings where adapters are joined
 JOINED: Final = tuple(name for _, *names in joined.SIBLINGS for name in names)
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
@@ -51,8 +53,8 @@ def step(setup: Setup, batch: Batch, accumulation: int, gpu: Gpu, calibration: C
     host = host_seconds(setup, constants)
     computed, launched = accumulation * sum(parts.values()), accumulation * host + constants.host_seconds_per_step
     after = optimizer_seconds(setup, gpu) + _exchange(setup, gpu, accumulation)
-    seconds, busy = (_soft_max(computed, launched * times) + after for times in (1.0, BUSY_CPU))
-    return StepTime(seconds, parts, host, busy)
+    slowly = BUSY_CPU * (launched + accumulation * graphs_seconds(setup))
+    return StepTime(_soft_max(computed, launched) + after, parts, host, _soft_max(computed, slowly) + after)
 
 
 def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants) -> dict[str, float]:
@@ -151,6 +153,11 @@ def dequantized_bytes(setup: Setup) -> float:
 def host_seconds(setup: Setup, constants: StackConstants) -> float:
     """What the CPU needs for one micro-batch, whatever its size: next to nothing where it is a recorded graph."""
     return 0.0 if setup.trainer.record_graphs else launch_seconds(setup, constants)
+
+
+def graphs_seconds(setup: Setup) -> float:
+    """What the CPU needs to launch a recorded micro-batch, which a calm one does while the GPU computes."""
+    return setup.model.layers * GRAPHS_SECONDS_PER_LAYER if setup.trainer.record_graphs else 0.0
 
 
 def launch_seconds(setup: Setup, constants: StackConstants) -> float:

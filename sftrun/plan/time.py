@@ -62,8 +62,10 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     """The roofline's step, corrected by what runs have shown."""
     seconds = found.seconds * correction.factor
     constants = calibration.stacks[setup.stack]
+    is_cpus = found.busy > CPU_COUNTS * found.seconds  # which may be busier, or calmer, than a run had it
+    least, most = (min(seconds, found.seconds), max(seconds, found.busy)) if is_cpus else (seconds, seconds)
     if correction.kind == "same":
-        return Pace(seconds, seconds * SEEN[0], seconds * SEEN[1], correction.words)
+        return Pace(seconds, least * SEEN[0], most * SEEN[1], correction.words)
     measured = " and an ".join(constants.gpus)
     here = gpu.name in constants.gpus and setup.gpus == 1 and constants.cells > 0
     low, high = (FEW if constants.cells < FEW_CELLS else CALIBRATED) if here else EXTRAPOLATED
@@ -77,42 +79,41 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     if found.is_launch_bound:
         low *= LAUNCH_BOUND
         words = f"{words}; the step waits for launches, so the CPU counts"
-    elif found.busy > CPU_COUNTS * found.seconds:
+    elif is_cpus:
         words = f"{words}; where others use the machine's CPU the step waits for launches"
     basis = f"{words}; {correction.words}" if correction.runs else words
-    return Pace(seconds, seconds * low, seconds * high * found.busy / found.seconds, basis)
+    return Pace(seconds, least * low, most * high, basis)
 
 
 def stages(
     setup: Setup,
     work: Workload,
     step: Pace,
+    plain: Pace,
     samples: SampleSpec,
     calibration: Calibration,
     gpu: Gpu,
     place: Place,
 ) -> tuple[StageTime, ...]:
-    """Every stage in its order, under the names of the job's events and of the waits before it."""
+    """Every stage in its order, under the names of the job's events and of the waits before it.
+
+    `plain` is a step that replays no CUDA graph: evaluation never does.
+    """
     return (
         *_begin(setup, work, place),
         _samples("samples_before", setup, samples, gpu),
         _train(setup, work, step, calibration),
-        _eval(setup, work, step),
+        _eval(setup, work, plain),
         _samples("samples_after", setup, samples, gpu),
         _save(setup, work),
     )
 
 
-def total(stages: tuple[StageTime, ...]) -> tuple[float, float]:
-    """Seconds of all stages, low and high."""
-    return sum(s.low for s in stages), sum(s.high for s in stages)
-
-
 def attempts(stages: tuple[StageTime, ...], timeout: float) -> int:
     """Attempts that the run takes: each begins anew with everything before the steps."""
-    middle = {s.name: (s.low + s.high) / 2 for s in stages if s.has_gpu}
-    before = sum(middle[name] for name in ("start", "data", "model", "samples_before"))
-    after = sum(middle.values()) - before
+    likely = {s.name: s.expected for s in stages if s.has_gpu}
+    before = sum(likely[name] for name in ("start", "data", "model", "samples_before"))
+    after = sum(likely.values()) - before
     return max(math.ceil(after / max(timeout - before, 1.0)), 1)
 
 
@@ -163,15 +164,15 @@ def _model(stored: float, fetch: float, basis: str) -> StageTime:
 def _train(setup: Setup, work: Workload, step: Pace, calibration: Calibration) -> StageTime:
     first = 0.0 if step.is_whole_run else calibration.stacks[setup.stack].compile_seconds
     low, high = work.steps * step.low + first * 0.5, work.steps * step.high + first * 2
-    return StageTime(name="train", low=low, high=high, basis=step.basis)
+    return StageTime(name="train", low=low, likely=work.steps * step.seconds + first, high=high, basis=step.basis)
 
 
 def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
     """A forward pass over the validation rows, at the training's layout."""
-    a_round = work.eval_steps / passes(setup)
-    seconds = [work.eval_rounds * a_round * s for s in (step.low, step.high)]
+    steps = work.eval_rounds * work.eval_steps / passes(setup)
     words = f"{work.eval_rounds} × {work.eval_rows:,.0f} rows, forward alone"
-    return StageTime(name="eval", low=seconds[0] * 0.7, high=seconds[1] * 1.3, basis=words)
+    low, likely, high = (steps * share for share in (step.low * 0.7, step.seconds, step.high * 1.3))
+    return StageTime(name="eval", low=low, likely=likely, high=high, basis=words)
 
 
 def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTime:

@@ -138,7 +138,7 @@ def _estimates(report: Report, plan: Plan) -> str:
         span = low if low == high else f"{low} to {high}"
         cells = (_NAMES[one.what], span, actual, "" if error is None else f"{error:+.0f}\u00a0%")
         rows.append(_row(cells, basis.get(one.what) or (plan.cost.basis if plan.cost else "")))
-    means = '<p class="soft">error: the middle of the estimate against what was; + is estimated too high</p>'
+    means = '<p class="soft">error: the likely figure of the estimate against what was; + is estimated too high</p>'
     return _section("Estimate and fact", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>{means}')
 
 

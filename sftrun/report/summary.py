@@ -167,7 +167,7 @@ def report(
 
 
 def error_percent(one: Compared) -> float | None:
-    """How far the middle of the estimate was from the fact."""
+    """How far the likely figure of the estimate was from the fact."""
     return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
 
 

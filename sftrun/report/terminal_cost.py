@@ -188,8 +188,8 @@ def _money(offer: Offer) -> str:
     parts = " + ".join(f"{name} {words.dollars(usd)}" for name, usd in kinds.items() if usd)
     if not parts:
         return "nothing is rented"
-    middle = words.dollars(offer.usd or Decimal(0))
-    return f"{parts} = {middle}, the middle of {words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
+    likely = words.dollars(offer.usd or Decimal(0))
+    return f"{parts} = {likely}, in a range of {words.dollars(cost.usd_low)} – {words.dollars(cost.usd_high)}"
 
 
 def _fitting(ways: Sequence[Advice], gpu: str) -> list[Text]:

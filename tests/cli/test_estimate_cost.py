@@ -263,7 +263,7 @@ def test_a_long_line_goes_on_below_its_own_beginning(monkeypatch: pytest.MonkeyP
     first = lines.index("on H200")
     last = next(number for number, line in enumerate(lines) if line.startswith("note:"))
     assert all(line.startswith("  ") for line in lines[first + 1 : last])
-    assert "the middle of $75" in " ".join(lines)
+    assert "in a range of $75" in " ".join(lines)
 
 
 def test_every_kind_of_gpu_that_may_come_is_estimated_and_judged(tmp_path: Path) -> None:
