@@ -82,16 +82,16 @@ class CostEstimate(Strict):
     correction: float = 1.0
 
     @property
-    def job_seconds(self) -> tuple[float, float]:
-        """Low and high of what the job itself takes, and is timed and stopped by."""
-        own = [stage for stage in self.stages if stage.has_gpu]
-        return sum(stage.low for stage in own), sum(stage.high for stage in own)
+    def job_seconds(self) -> tuple[float, float, float]:
+        """What the job itself takes, and is timed and stopped by: low, likely and high."""
+        low, likely, high = zip(*((s.low, s.expected, s.high) for s in self.stages if s.has_gpu), strict=True)
+        return sum(low), sum(likely), sum(high)
 
     @property
-    def job_usd(self) -> tuple[Decimal, Decimal]:
-        """Low and high of what the job itself counts as spent: without the container before it."""
-        low, high = (self.usd_per_second * Decimal(str(round(seconds, 1))) for seconds in self.job_seconds)
-        return low, high
+    def job_usd(self) -> tuple[Decimal, Decimal, Decimal]:
+        """The same of what the job itself counts as spent: without the container before it."""
+        low, likely, high = (self.usd_per_second * Decimal(str(round(seconds, 1))) for seconds in self.job_seconds)
+        return low, likely, high
 
 
 class SourcePlan(Strict):

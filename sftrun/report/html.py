@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from html import escape
 from importlib import resources
 from statistics import median
@@ -133,10 +134,13 @@ def _estimates(report: Report, plan: Plan) -> str:
     head = "<tr><th></th><th>estimated</th><th>was</th><th>error</th><th></th></tr>"
     rows = []
     for one in report.estimates:
-        low, high, actual = (_amount(one.what, value) for value in (one.low, one.high, one.actual))
-        error = error_percent(one)
-        span = low if low == high else f"{low} to {high}"
-        cells = (_NAMES[one.what], span, actual, "" if error is None else f"{error:+.0f}\u00a0%")
+        form, error = partial(_amount, one.what), error_percent(one)
+        cells = (
+            _NAMES[one.what],
+            one.estimated(form),
+            form(one.actual),
+            "" if error is None else f"{error:+.0f}\u00a0%",
+        )
         rows.append(_row(cells, basis.get(one.what) or (plan.cost.basis if plan.cost else "")))
     means = '<p class="soft">error: the likely figure of the estimate against what was; + is estimated too high</p>'
     return _section("Estimate and fact", f'<div class="wide"><table>{head}{"".join(rows)}</table></div>{means}')

@@ -3,7 +3,7 @@
 Pure, and the form of `report.json` and of `show --format json`.  Schema: `schemas/report-v1.schema.json`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Final, Literal, get_args
 
@@ -43,12 +43,20 @@ class SideBySide(Strict):
 
 
 class Compared(Strict):
-    """An estimate beside the fact."""
+    """An estimate beside the fact; `likely` where that is not the middle."""
 
     what: Literal["seconds", "memory_gb", "usd", "seconds_per_step"]
     low: float
     high: float
     actual: float
+    likely: float | None = None
+
+    def estimated(self, form: Callable[[float], str]) -> str:
+        """The likely figure with its range, in such a form."""
+        low, high = form(self.low), form(self.high)
+        if low == high:
+            return low
+        return f"{low} to {high}" if self.likely is None else f"{form(self.likely)} ({low} to {high})"
 
 
 class Failure(Strict):
@@ -168,7 +176,8 @@ def report(
 
 def error_percent(one: Compared) -> float | None:
     """How far the likely figure of the estimate was from the fact."""
-    return 100 * ((one.low + one.high) / 2 / one.actual - 1) if one.actual else None
+    likely = (one.low + one.high) / 2 if one.likely is None else one.likely
+    return 100 * (likely / one.actual - 1) if one.actual else None
 
 
 def money_facts(report: Report) -> Iterator[tuple[str, str]]:
@@ -198,17 +207,13 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
         return ()
     found: list[Compared] = []
     if plan.cost is not None:
-        (low, high), usd = plan.cost.job_seconds, plan.cost.job_usd
+        low, likely, high = plan.cost.job_seconds
+        usd = [round(float(amount), 4) for amount in plan.cost.job_usd]
         pace = plan.cost.seconds_per_step
         found += [
-            Compared(what="seconds", low=low, high=high, actual=round(state.seconds, 3)),
+            Compared(what="seconds", low=low, likely=likely, high=high, actual=round(state.seconds, 3)),
             Compared(what="seconds_per_step", low=pace, high=pace, actual=round(state.seconds_per_step, 6)),
-            Compared(
-                what="usd",
-                low=round(float(usd[0]), 4),
-                high=round(float(usd[1]), 4),
-                actual=float(state.spent_usd),
-            ),
+            Compared(what="usd", low=usd[0], likely=usd[1], high=usd[2], actual=float(state.spent_usd)),
         ]
     if plan.memory is not None and state.memory_gb and state.started is not None and state.started.gpu_count:
         peak = round(allocated_gb(plan.memory), 3)  # the job reports what its allocator had, not the CUDA context

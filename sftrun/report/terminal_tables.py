@@ -211,10 +211,8 @@ def _estimates(report: Report) -> Table:
     }
     for one in report.estimates:
         name, form = shown[one.what]
-        low, high = form(one.low), form(one.high)
         error = error_percent(one)
-        span = low if low == high else f"{low} to {high}"
-        table.add_row(name, span, form(one.actual), "" if error is None else f"{error:+.0f} %")
+        table.add_row(name, one.estimated(form), form(one.actual), "" if error is None else f"{error:+.0f} %")
     return table
 
 

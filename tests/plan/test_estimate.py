@@ -278,7 +278,7 @@ def test_on_modal_a_container_without_a_gpu_prepares_at_its_own_price() -> None:
     assert found.usd_high == pytest.approx(
         seconds * found.usd_per_second + Decimal(str(before.high)) * four_cores, abs=Decimal("0.001")
     )
-    assert found.job_usd[1] == pytest.approx(seconds * found.usd_per_second, abs=Decimal("0.001"))
+    assert found.job_usd[2] == pytest.approx(seconds * found.usd_per_second, abs=Decimal("0.001"))
 
 
 def test_a_timeout_is_none_of_the_preparing_container_s() -> None:

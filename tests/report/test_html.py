@@ -149,11 +149,14 @@ def test_a_run_without_a_step_still_has_a_page() -> None:
     assert "no step was logged yet" in written(said()[:2])
 
 
-@pytest.mark.parametrize(("low", "high", "actual", "error"), [(90, 110, 100, 0), (200, 200, 100, 100), (1, 1, 0, None)])
-def test_the_error_is_of_the_middle_of_the_estimate(
-    low: float, high: float, actual: float, error: float | None
+@pytest.mark.parametrize(
+    ("low", "likely", "high", "actual", "error"),
+    [(90, None, 110, 100, 0), (90, 150, 200, 100, 50), (200, None, 200, 100, 100), (1, None, 1, 0, None)],
+)
+def test_the_error_is_of_the_likely_figure(
+    low: float, likely: float | None, high: float, actual: float, error: float | None
 ) -> None:
-    assert error_percent(Compared(what="seconds", low=low, high=high, actual=actual)) == error
+    assert error_percent(Compared(what="seconds", low=low, likely=likely, high=high, actual=actual)) == error
 
 
 def test_a_step_done_twice_counts_as_done_last() -> None:
