@@ -42,6 +42,11 @@ class Inputs(NamedTuple):
     evaluation: DataFacts | None
     eval_fraction: float
 
+    def having(self, **changes: object) -> "Inputs":
+        """The same with other settings of the trainer."""
+        trainer = self.setup.trainer.model_copy(update=changes)
+        return self._replace(setup=self.setup._replace(trainer=trainer))
+
 
 def estimate(
     plan: Plan, facts: Facts, observed: tuple[Observation, ...] = (), calibration: Calibration | None = None
@@ -61,9 +66,7 @@ def estimate(
     if reported is not None and correction.kind != "same":
         pace = plain = _reported_pace(reported, known, work, facts, constants)
     else:
-        unrecorded = known.setup.trainer.model_copy(update={"record_graphs": False})
-        setups = known.setup, known.setup._replace(trainer=unrecorded)
-        pace, plain = (_pace(known._replace(setup=setup), work, constants, correction) for setup in setups)
+        pace, plain = (_pace(one, work, constants, correction) for one in (known, known.having(record_graphs=False)))
     priced = _cost(plan, facts, known, work, pace, plain, correction, constants)
     note = reported.note if reported else ""
     return Estimate(fits, priced, is_declared=work.source == "declared", note=note)

@@ -6,13 +6,13 @@ steps that a CPU could hold up as CUDA graphs.
 """
 
 from sftrun.contract import graphs
-from sftrun.contract.jobspec import TrainerSpec
 from sftrun.facts import calibration
 from sftrun.facts.models import Facts
 from sftrun.plan import lengths, memory, recording, roofline, workload
 from sftrun.plan.decisions import Chosen, Room
 from sftrun.plan.estimate import Inputs, inputs, peak
 from sftrun.plan.models import MemoryEstimate, Plan
+from sftrun.plan.roofline import StepTime
 from sftrun.plan.setup import Setup
 from sftrun.plan.workload import Batch
 from sftrun.recipe.known import SPREAD_OPTIMIZERS
@@ -34,12 +34,12 @@ def room(plan: Plan, facts: Facts) -> Room:
     can_copy = is_copyable(known.setup)
     recomputed = (False, True) if is_open else (plan.trainer.gradient_checkpointing,)
     choices = [(again, copied) for again in recomputed for copied in ((True, False) if can_copy else (False,))]
-    tries = [_with(known, gradient_checkpointing=again, dequantize=copied) for again, copied in choices]
+    tries = [known.having(gradient_checkpointing=again, dequantize=copied) for again, copied in choices]
     chosen = next((found for found in tries if _fits(peak(found))), tries[-1])
     at_once = _at_once(chosen)
     merged = _merged(chosen) if at_once is not None and at_once.value else chosen
     again, copied = chosen.setup.trainer.gradient_checkpointing, chosen.setup.trainer.dequantize
-    kept = peak(_with(known, gradient_checkpointing=False, dequantize=False))
+    kept = peak(known.having(gradient_checkpointing=False, dequantize=False))
     return Room(
         checkpointing=Chosen(again, _without(kept)) if is_open else None,
         dequantize=Chosen(copied, _copy_reason(known.setup, copied)) if can_copy else None,
@@ -72,7 +72,7 @@ def _least(plan: Plan, facts: Facts) -> MemoryEstimate | None:
     if not isinstance(known, Inputs):
         return None
     again = plan.trainer.gradient_checkpointing or plan.recipe.trainer.gradient_checkpointing == "auto"
-    return peak(_with(known, gradient_checkpointing=again, dequantize=False))
+    return peak(known.having(gradient_checkpointing=again, dequantize=False))
 
 
 def is_copyable(setup: Setup) -> bool:
@@ -111,7 +111,7 @@ def _recorded(known: Inputs) -> Chosen | None:
     can = can and not setup.trainer.optim.endswith(HOOKED)
     if not can or batch is None or not _waits_for_launches(known, batch):
         return None
-    needs = peak(_with(known, record_graphs=True))
+    needs = peak(known.having(record_graphs=True))
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
     words = (
@@ -125,15 +125,16 @@ def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
         return False
     if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
         return True
-    plain, recorded = (
-        roofline.step(setup, batch, 1, known.gpu, calibration.shipped())
-        for setup in (known.setup, _with(known, record_graphs=True).setup)
-    )
-    usual = recording.usual_shapes(known.setup, batch, known.gpu)
+    plain, usual = _step(known, batch), recording.usual_shapes(known.setup, batch, known.gpu)
     if plain.host <= SHARE * sum(plain.gpu.values()) or usual > graphs.LIMIT:
         return False
+    recorded = _step(known.having(record_graphs=True), batch)
     steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
     return (steps or 0) * (plain.busy - recorded.busy) >= RECORDING_SECONDS * usual
+
+
+def _step(known: Inputs, batch: Batch) -> StepTime:
+    return roofline.step(known.setup, batch, 1, known.gpu, calibration.shipped())
 
 
 def _batch(known: Inputs) -> Batch | None:
@@ -143,15 +144,10 @@ def _batch(known: Inputs) -> Batch | None:
     return None if spread is None else workload.batch(trainer, spread, 1)
 
 
-def _with(known: Inputs, **changes: object) -> Inputs:
-    trainer: TrainerSpec = known.setup.trainer.model_copy(update=changes)
-    return known._replace(setup=known.setup._replace(trainer=trainer))
-
-
 def _merged(known: Inputs) -> Inputs:
     trainer = known.setup.trainer
     rows = trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps
-    return _with(known, per_device_train_batch_size=rows, gradient_accumulation_steps=1)
+    return known.having(per_device_train_batch_size=rows, gradient_accumulation_steps=1)
 
 
 def _fits(needs: MemoryEstimate) -> bool:

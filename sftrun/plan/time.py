@@ -62,8 +62,8 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     """The roofline's step, corrected by what runs have shown."""
     seconds = found.seconds * correction.factor
     constants = calibration.stacks[setup.stack]
-    is_cpus = found.busy > CPU_COUNTS * found.seconds  # which may be busier, or calmer, than a run had it
-    least, most = (min(seconds, found.seconds), max(seconds, found.busy)) if is_cpus else (seconds, seconds)
+    waits_if_busy = found.busy > CPU_COUNTS * found.seconds  # and a CPU is busier, or calmer, than a run had it
+    least, most = (min(seconds, found.seconds), max(seconds, found.busy)) if waits_if_busy else (seconds, seconds)
     if correction.kind == "same":
         return Pace(seconds, least * SEEN[0], most * SEEN[1], correction.words)
     measured = " and an ".join(constants.gpus)
@@ -79,7 +79,7 @@ def pace(found: StepTime, gpu: Gpu, setup: Setup, calibration: Calibration, corr
     if found.is_launch_bound:
         low *= LAUNCH_BOUND
         words = f"{words}; the step waits for launches, so the CPU counts"
-    elif is_cpus:
+    elif waits_if_busy:
         words = f"{words}; where others use the machine's CPU the step waits for launches"
     basis = f"{words}; {correction.words}" if correction.runs else words
     return Pace(seconds, least * low, most * high, basis)
