@@ -39,8 +39,8 @@ class GraphedBackbone:
             return self.plainly(*args, **kwargs)
         if key not in self.graphs:
             self.misses += 1
-            trained = self._trained()
-            if key not in self.seen or len(self.graphs) >= LIMIT or not trained:
+            # weights are walked through last, and not for each step of a shape too many
+            if key not in self.seen or len(self.graphs) >= LIMIT or not (trained := self._trained()):
                 self.seen.add(key)
                 return self.plainly(*args, **kwargs)
             self.graphs[key] = self._record(kwargs, trained)
