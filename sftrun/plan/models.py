@@ -84,8 +84,8 @@ class CostEstimate(Strict):
     @property
     def job_seconds(self) -> tuple[float, float, float]:
         """What the job itself takes, and is timed and stopped by: low, likely and high."""
-        low, likely, high = zip(*((s.low, s.expected, s.high) for s in self.stages if s.has_gpu), strict=True)
-        return sum(low), sum(likely), sum(high)
+        own = [stage for stage in self.stages if stage.has_gpu]
+        return sum(stage.low for stage in own), sum(stage.expected for stage in own), sum(stage.high for stage in own)
 
     @property
     def job_usd(self) -> tuple[Decimal, Decimal, Decimal]:

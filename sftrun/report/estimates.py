@@ -3,7 +3,7 @@
 The form of `estimate-cost --format json`.  Schema: `schemas/estimate-v1.schema.json`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
@@ -87,14 +87,14 @@ class Document(Strict):
 def document(found: Sequence[RecipeEstimate], facts: Facts) -> Document:
     """Several recipes and their sum."""
     priced = [offer for one in found if (offer := summed(one)) is not None]
-    prices = facts.catalog.prices
+    prices, together = facts.catalog.prices, _sum(offer.cost for offer in priced)
     return Document(
         prices_date=prices.date,
         prices_source=prices.source,
         prices_age_days=catalog.age_days(prices, facts.today),
         recipes=tuple(found),
-        usd_low=sum((o.cost.usd_low for o in priced if o.cost), Decimal(0)),
-        usd_high=sum((o.cost.usd_high for o in priced if o.cost), Decimal(0)),
+        usd_low=together.usd_low,
+        usd_high=together.usd_high,
         seconds=sum(o.seconds or 0.0 for o in priced),
     )
 
@@ -119,12 +119,16 @@ class Sum(NamedTuple):
 
 def dearest(found: Document) -> Sum:
     """Each recipe on the dearest of its own kinds of GPU, as `apply` judges a month's cap."""
-    costs = [
+    return _sum(
         max(own, key=lambda cost: cost.usd_high)
         for one in found.recipes
         if (own := [o.cost for o in one.offers if o.cost and (o.is_recipes_own or o is chosen(one))])
-    ]
-    return Sum(sum((c.usd_low for c in costs), Decimal(0)), sum((c.usd_high for c in costs), Decimal(0)))
+    )
+
+
+def _sum(costs: Iterable[CostEstimate | None]) -> Sum:
+    known = [cost for cost in costs if cost is not None]
+    return Sum(sum((c.usd_low for c in known), Decimal(0)), sum((c.usd_high for c in known), Decimal(0)))
 
 
 def of_recipe(
