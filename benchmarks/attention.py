@@ -41,13 +41,13 @@ def inputs(shape: str, tokens: int, dtype: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def ours(q: Any, k: Any, v: Any, bounds: Any) -> Any:
-    from sftrun.job import attention
+    from sftrun.job.fast import attention
 
     return attention.by_rows((q, k, v), bounds, 0, None, None)
 
 
 def torchs(q: Any, k: Any, v: Any, bounds: Any) -> Any:
-    from sftrun.job import attention
+    from sftrun.job.fast import attention
 
     longest = -(-int(bounds.diff().max()) // attention.LENGTH_STEP) * attention.LENGTH_STEP
     return lambda: attention.by_torch((q, k, v), bounds, longest, None, None)
@@ -113,7 +113,7 @@ def sweep(shape: str, tokens: int, out: Path, compile_share: tuple[int, int] | N
     import torch
     from triton.testing import do_bench
 
-    from sftrun.job import row_kernels as kernels
+    from sftrun.job.fast import row_kernels as kernels
 
     bounds = bounds_of(tokens, CENSUS)
     q, k, v, grad = inputs(shape, tokens, torch.bfloat16)

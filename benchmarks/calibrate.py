@@ -1,7 +1,7 @@
 """Measure the grid on this machine's GPU and fit the time model's constants to it.
 
     python benchmarks/calibrate.py measure --out cells.json --gpu H100 [--blind] [--limit 540] [--part 0/2]
-    python benchmarks/calibrate.py fit cells.json … [--stacks compiled …] --out sftrun/facts/catalog/calibration.json
+    python benchmarks/calibrate.py fit cells.json … [--stacks compiled …] --out CALIBRATION.json
 
 A group of cells shares a model, and so a process, its imports and its compiled layers (`measuring`).  Three processes
 are under way at once where the GPU's memory has room for them, so that they import, compile and warm up together; while
@@ -27,10 +27,10 @@ from cells import Cell, gpu_of, read, write  # noqa: E402
 from grid import BLIND, GRID, SINCE  # noqa: E402
 from turns import Group, Turns  # noqa: E402
 
-from sftrun.facts.models import Gpu  # noqa: E402
-from sftrun.job.process import DEFAULTS  # noqa: E402
-from sftrun.plan import memory  # noqa: E402
-from sftrun.plan.workload import Batch, worst_batch  # noqa: E402
+from sftrun.facts.values import Gpu  # noqa: E402
+from sftrun.job.supervise.process import DEFAULTS  # noqa: E402
+from sftrun.plan.estimate import memory  # noqa: E402
+from sftrun.plan.estimate.workload import Batch, worst_batch  # noqa: E402
 
 AT_ONCE = 3
 
@@ -111,7 +111,7 @@ def fit_all(cells: list[Cell], out: Path) -> None:
     """Constants of every stack that the cells know; the others stay."""
     from fit import fit
 
-    from sftrun.facts import calibration
+    from sftrun.facts.gpus import calibration
 
     used = [cell for cell in cells if not cell.held_out and cell.seconds]
     found, today = fit(used, calibration.shipped()), datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
-from sftrun.facts import catalog
-from sftrun.facts.models import Gpu, Linear, ModelFacts
-from sftrun.plan.setup import Setup
-from sftrun.plan.workload import Batch, Layout
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Gpu, Linear, ModelFacts
+from sftrun.plan.estimate.setup import Setup
+from sftrun.plan.estimate.workload import Batch, Layout
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -149,7 +149,7 @@ class Cell:
             use_liger_kernel=self.stack == "liger",
             compile_layers=self.stack == "compiled",
             dequantize=self.dequantize,
-            record_graphs=self.graphs,
+            cuda_graphs=self.graphs,
             optim=self.optim,
         )
         attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.joined else "flash_attention_2"

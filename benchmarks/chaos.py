@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from chaos_harms import HARMS  # noqa: E402
 
-from tests.modal_plane import Plane  # noqa: E402
+from modal_plane import Plane  # noqa: E402
 
 PATIENCE_SECONDS = 180.0
 APPLIES = 6

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.modal_plane import Plane
+from modal_plane import Plane
 
 Harm = Callable[[Plane, random.Random], None]
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from trl import SFTTrainer
 
-from sftrun.job import head
+from sftrun.job.fast import head
 
 KEY = "counted"
 

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from sftrun.facts.data import data_facts
-from sftrun.facts.data_wish import Wish
-from sftrun.facts.models import DataFacts, Files
+from sftrun.facts.data.count import data_facts
+from sftrun.facts.values import DataFacts
+from sftrun.rows.find import Files
+from sftrun.rows.wish import Wish
 
 PREFECTURES = (
     *("Tokyo", "Osaka", "Hokkaido", "Aichi", "Fukuoka", "Kyoto"),

@@ -40,7 +40,7 @@ def main() -> None:
         folder = Path(name)
         rows = folder / "train.jsonl"
         make_data.main(["census", "--rows", str(options.rows), "--held-out", "0", "--out", str(rows)])
-        model = options.tokenizer or trained_tokenizer(folder / "model", rows)
+        loading = options.tokenizer or trained_tokenizer(folder / "model", rows)
         load = os.getloadavg()[0]
         print(f"{options.rows:,} rows, {rows.stat().st_size / 1e6:.0f} MB, {os.cpu_count()} cores, load {load:.1f}\n")
         print("| what | seconds | rows/s | CPU seconds | of these alone | rows per CPU second | peak MB |")
@@ -55,7 +55,7 @@ def main() -> None:
             (f"loaded by {LOADERS} loaders", "load", "whole"),
         ):
             job = folder / f"{place}.json"
-            job.write_text(_job(folder / place, model, rows).model_dump_json())
+            job.write_text(_job(folder / place, loading, rows).model_dump_json())
             _row(label, cell, job, options.rows)
     return None
 
@@ -93,9 +93,9 @@ def _row(label: str, cell: str, job: Path, rows: int) -> None:
 
 def _measure(cell: str, spec: JobSpec) -> None:
     """One cell, in a process of its own; its figures are the last line."""
-    from sftrun.job import model
+    from sftrun.job.train import loading
 
-    made = model.load_tokenizer(spec.model)
+    made = loading.load_tokenizer(spec.model)
     what, _, processes = cell.partition(":")
     work = {"tokenise": _tokenise, "trl": _trl, "pack": _pack, "prepare": _prepare, "find": _find, "load": _load}[what]
     begin = work(spec, made, int(processes or 1))
@@ -114,7 +114,8 @@ Begin = Callable[[], object]
 
 
 def _tokenise(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
-    from sftrun.job import data, shards
+    from sftrun.job import data
+    from sftrun.job.prepare import shards
 
     def begin() -> None:
         rows = data.read(spec.dataset.train, spec.dataset.format)
@@ -136,7 +137,7 @@ def _trl(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
 def _pack(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
     import trl.data_utils  # noqa: F401
 
-    from sftrun.job import shards
+    from sftrun.job.prepare import shards
 
     folder = Path(spec.record_dir)
     return lambda: shards.pack(folder / "train.arrow", spec, folder / "packed", shards.Crew(processes))
@@ -145,7 +146,7 @@ def _pack(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
 def _prepare(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
     import trl.data_utils  # noqa: F401
 
-    from sftrun.job import prepared, shards
+    from sftrun.job.prepare import prepared, shards
 
     return lambda: prepared.make(spec, tokenizer, prepared.folder(spec, tokenizer), shards.Crew(processes))
 
@@ -153,7 +154,7 @@ def _prepare(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
 def _find(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
     import datasets  # noqa: F401
 
-    from sftrun.job import prepared
+    from sftrun.job.prepare import prepared
 
     def begin() -> None:
         found = prepared.find(prepared.folder(spec, tokenizer))
@@ -168,7 +169,7 @@ def _load(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
     from torch.utils.data import DataLoader, RandomSampler
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from sftrun.job import prepared
+    from sftrun.job.prepare import prepared
 
     found = prepared.find(prepared.folder(spec, tokenizer))
     assert found is not None

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import fit  # noqa: E402
 from cells import Cell, read  # noqa: E402
 
-from sftrun.facts import calibration  # noqa: E402
+from sftrun.facts.gpus import calibration  # noqa: E402
 
 PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
 PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from cells import Cell, gpu_of
 
-from sftrun.facts.calibration import Calibration, StackConstants
-from sftrun.facts.models import Gpu
-from sftrun.plan import memory, roofline, time
-from sftrun.plan.learning import Correction
-from sftrun.plan.setup import Setup
-from sftrun.plan.workload import Batch
+from sftrun.facts.gpus.calibration import Calibration, StackConstants
+from sftrun.facts.values import Gpu
+from sftrun.plan.estimate import memory, roofline, stage_times
+from sftrun.plan.estimate.learning import Correction
+from sftrun.plan.estimate.setup import Setup
+from sftrun.plan.estimate.workload import Batch
 
 FREE = (
     "matmul_efficiency",
@@ -136,7 +136,7 @@ def is_within(cell: Cell, calibration: Calibration) -> bool:
     """Whether the measured step lies in the range that a plan would show."""
     setup, batch, gpu = _inputs(cell)
     found = roofline.step(setup, batch, cell.accumulation, gpu, calibration)
-    pace = time.pace(found, gpu, setup, calibration, Correction())
+    pace = stage_times.pace(found, gpu, setup, calibration, Correction())
     return pace.low <= cell.seconds <= pace.high
 
 

@@ -45,7 +45,7 @@ def peak_gb(work: Callable[[], object]) -> float:
 def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("needs a CUDA GPU")
-    from sftrun.job.head_kernels import FrozenHeadLogProbs
+    from sftrun.job.fast.head_kernels import FrozenHeadLogProbs
 
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", "", sep="\n")
     print("| head | tokens | TRL, ms | GB | ours, ms | GB |", "|" + " --- |" * 6, sep="\n")

@@ -17,7 +17,7 @@ PACK4 = Cell("", batch=4)
 PACK8 = Cell("", batch=8)
 PADDED = Cell("", layout="padded", batch=4, accumulation=2, optim="adamw_8bit")
 PADDED16 = Cell("", layout="padded", batch=16)
-SMALL_ROWS = 23  # as many rows of the census' lengths are a step that `plan.room` records
+SMALL_ROWS = 23  # as many rows of the census' lengths are a step that `plan.decide.room` records
 SMALL = ("0.1b", "360m", "0.5b")  # so are packed ones of such models, and those of few tokens
 
 

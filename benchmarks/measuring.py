@@ -26,7 +26,8 @@ from counting import Counted, CountingCollator, CountingTrainer  # noqa: E402
 from transformers import PrinterCallback  # noqa: E402
 from turns import Turn  # noqa: E402
 
-from sftrun.job import attention, graphs, head, plain_head, speed  # noqa: E402
+from sftrun.job.fast import attention, head, layers, plain_head  # noqa: E402
+from sftrun.job.fast import graphed as graphs  # noqa: E402
 
 # steps before the clock: until packed sequences, or rows of many sizes, meet nothing new (cuDNN compiles for some of
 # those); or until most are recorded
@@ -94,7 +95,7 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
     if cell.stack != "eager":
         steps = attention.recorded_steps(model.config, cell.max_length) if cell.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
-        speed.quicken(trainer)
+        layers.quicken(trainer)
     trainer.is_lean = head.install(trainer)
     trainer.data_collator = CountingCollator(head.LearntCollator(trainer.data_collator))
     if prepare and cell.stack != "eager":
@@ -123,13 +124,13 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
 def _prepare(cell: Cell, model: Any) -> None:
     """As the product does; but what refreshes joined weights goes into `forward`, for each cell's graphs to record."""
     compiled = cell.stack == "compiled"
-    prepared = speed.prepare(
+    prepared = layers.prepare(
         model,
         compile_layers=compiled,
         dequantize=cell.dequantize,
         checkpointing=cell.checkpointing and compiled,
         fuse_lora=cell.rank > 0,
-        record_graphs=True,
+        cuda_graphs=True,
     )
     assert prepared.graphed is not None
     prepared.graphed.backbone.forward = prepared.graphed.plainly

@@ -3,7 +3,7 @@
     python benchmarks/modal_start.py [--times 5]
 
 Image and data are there already.  The bare script is what one writes by hand: an App, an image, one spawn, a look at
-the board ten times a second; both run as fresh processes against tests/modal_plane.
+the board ten times a second; both run as fresh processes against modal_plane.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.modal_plane import Plane  # noqa: E402
+from modal_plane import Plane  # noqa: E402
 from tests.run.modal_desk import RECIPE, ROWS, TOKEN  # noqa: E402
 
 BARE = """

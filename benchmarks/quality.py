@@ -34,7 +34,7 @@ from sftrun.contract.jobspec import (  # noqa: E402
     QuantizationSpec,
     TrainerSpec,
 )
-from sftrun.job.process import DEFAULTS  # noqa: E402
+from sftrun.job.supervise.process import DEFAULTS  # noqa: E402
 
 ROADS = ("trl", "default", "packed", "unsloth")
 ROWS = 8  # a step
@@ -61,7 +61,7 @@ def spec(road: str, model: str, seed: int, folder: Path, epochs: float) -> JobSp
     if road in ("default", "packed"):
         trainer |= {"compile_layers": on_gpu, "dequantize": on_gpu, "padding_free": road == "default"}
     if road == "default":
-        trainer |= {"record_graphs": on_gpu}
+        trainer |= {"cuda_graphs": on_gpu}
     if road == "packed":
         # rows of 76 tokens: eight of them fill such a sequence
         trainer |= {"packing": True, "max_length": 608, "per_device_train_batch_size": 1}
@@ -97,7 +97,9 @@ def train(job: JobSpec, folder: Path) -> float:
     else:
         file = folder / "job.json"
         file.write_text(job.model_dump_json())
-        done = subprocess.run([sys.executable, "-m", "sftrun.job.entry", str(file)], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "sftrun.job.supervise.entry", str(file)], capture_output=True, text=True
+        )
         if done.returncode:
             raise SystemExit(f"{job.run_id}: {done.stdout[-600:]} {done.stderr[-600:]}")
     return time.perf_counter() - began
@@ -107,11 +109,13 @@ def _train_bare(job: JobSpec) -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from sftrun.job import data, model, plain_head, tokens
+    from sftrun.job import data, tokens
+    from sftrun.job.fast import plain_head
+    from sftrun.job.train import loading
 
-    if not model.has_gpu():
+    if not loading.has_gpu():
         plain_head.install()
-    tokenizer = model.load_tokenizer(job.model)
+    tokenizer = loading.load_tokenizer(job.model)
     rows, _ = data.load(job.dataset, job.trainer.seed)
     found = tokens.label(rows.rows, rows.format, job, tokenizer)
     columns = {"input_ids": [list(ids) for ids in found.input_ids], "labels": [list(ids) for ids in found.labels]}
@@ -130,15 +134,15 @@ def _train_bare(job: JobSpec) -> None:
         seed=wanted.seed,
         save_strategy="no",
         report_to="none",
-        use_cpu=not model.has_gpu(),
+        use_cpu=not loading.has_gpu(),
         disable_tqdm=True,
     )
     trainer = SFTTrainer(
-        model=model.load_model(job.model, job.quantization),
+        model=loading.load_model(job.model, job.quantization),
         args=config,
         train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
-        peft_config=model.lora_config(job.lora),
+        peft_config=loading.lora_config(job.lora),
     )
     trainer.train()
     trainer.model.save_pretrained(job.output_dir)
@@ -148,11 +152,12 @@ def judge(job: JobSpec) -> float:
     """Mean loss over the learnt tokens of the held-out rows, by plain transformers and PEFT."""
     import torch
 
-    from sftrun.job import data, model, tokens
+    from sftrun.job import data, tokens
+    from sftrun.job.train import loading
 
     plain = job.model.model_copy(update={"attn_implementation": "sdpa"})
-    base, tokenizer = model.load_model(plain, job.quantization), model.load_tokenizer(job.model)
-    tuned = model.load_tuned(job, base).eval()
+    base, tokenizer = loading.load_model(plain, job.quantization), loading.load_tokenizer(job.model)
+    tuned = loading.load_tuned(job, base).eval()
     _, rows = data.load(job.dataset, job.trainer.seed)
     held = tokens.label(rows.rows, rows.format, job, tokenizer)
     total, count = 0.0, 0
@@ -230,8 +235,8 @@ def main() -> None:
         (folder / "found.json").write_text(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as name:
-        model = make_half(Path(name) / "half") if options.model == "half" else options.model
-        results = run_all(options, model, Path(name))
+        loading = make_half(Path(name) / "half") if options.model == "half" else options.model
+        results = run_all(options, loading, Path(name))
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))

@@ -87,7 +87,11 @@ def run(folder: Path, spec: JobSpec, visible: str | None = None) -> dict[str, An
     file.write_text(spec.model_dump_json())
     env = os.environ | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     done = subprocess.run(
-        [sys.executable, "-m", "sftrun.job.entry", str(file)], capture_output=True, text=True, env=env, check=False
+        [sys.executable, "-m", "sftrun.job.supervise.entry", str(file)],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
     )
     events = [json.loads(line) for line in done.stdout.splitlines()]
     steps = [event for event in events if event["kind"] == "step"]

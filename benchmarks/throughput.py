@@ -116,7 +116,7 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     import random_model
     from counting import CountingCollator
 
-    from sftrun.job import attention, head, plain_head, speed
+    from sftrun.job.fast import attention, head, layers, plain_head
 
     if not torch.cuda.is_available():
         plain_head.install()
@@ -138,16 +138,16 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     trainer.data_collator = CountingCollator(trainer.data_collator)
     notes: list[str] = []
     if row.engine == "trl":
-        notes = speed.prepare(
+        notes = layers.prepare(
             trainer.model,
             compile_layers=row.compiled,
             dequantize=row.dequantised,
             checkpointing=row.checkpointing and row.compiled,
             fuse_lora=row.ours,
-            record_graphs=row.graphs,
+            cuda_graphs=row.graphs,
         ).notes
     if row.ours:
-        speed.quicken(trainer)
+        layers.quicken(trainer)
     clock = _clock(row)
     trainer.add_callback(clock)
     gc.collect()

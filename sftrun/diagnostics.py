@@ -1,7 +1,7 @@
 """What a check says: a code, a place, the value, one thing to do.  No rendering here.
 
-`at` is a path of keys into the recipe (`("trainer", "max_steps")`, list items by their index); `recipe.source` turns it
-into a line and a column.  The table of all codes, with why and an example, is `recipe.codes`.
+`at` is a path of keys into the recipe (`("trainer", "max_steps")`, list items by their index); `recipe.read.source`
+turns it into a line and a column.  The table of all codes, with why and an example, is `recipe.words.codes`.
 """
 
 from typing import Literal, NamedTuple

@@ -14,7 +14,22 @@
 
 A wrong recipe is no exception while it is judged: checks yield `Diagnostic`s. Exit code 0 is success, 70 a bug of
 ours, 130 a second Ctrl-C. The standard library only: `job` imports this on the GPU's machine.
+
+A fact that can't be known is no exception either: it is a `Problem`, a value that a check says at its place.
 """
+
+from typing import Literal, NamedTuple
+
+
+class Problem(NamedTuple):
+    """Why a fact could not be known: what and where, and one thing to do.
+
+    `unreachable`, `unknown` and `quantised` are no fault of the recipe: the same run may work elsewhere.
+    """
+
+    kind: Literal["missing", "malformed", "unsafe", "unreachable", "unknown", "quantised"]
+    message: str
+    help: str
 
 
 class SftrunError(Exception):

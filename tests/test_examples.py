@@ -13,12 +13,12 @@ from unittest.mock import patch
 
 import pytest
 
-from sftrun.cli.validate import judge
+from sftrun.cli.recipes.validate import judge
 from sftrun.diagnostics import Diagnostic
-from sftrun.facts.models import Machine
-from sftrun.recipe.codes import TABLE
+from sftrun.facts.values import Machine
 from sftrun.recipe.load import load
-from sftrun.report.carets import render
+from sftrun.recipe.words.codes import TABLE
+from sftrun.report.show.carets import render
 
 HERE = Path(__file__).parent / "examples"
 BAD = sorted((HERE / "bad").glob("*.yaml"))
@@ -72,7 +72,7 @@ def test_bad_example_is_told_so_in_exactly_these_words(file: Path) -> None:
 
 @pytest.mark.parametrize("file", BAD, ids=lambda file: file.stem)
 def test_no_line_of_a_message_is_wider_than_eighty_columns(file: Path) -> None:
-    from sftrun.report.carets import columns
+    from sftrun.report.show.carets import columns
 
     assert [line for line in said_about(file).splitlines() if columns(line) > 80] == []
 

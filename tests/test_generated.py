@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from sftrun.cli.schema import NAMES, text_of
+from sftrun.cli.recipes.schema import NAMES, text_of
 
 ROOT = Path(__file__).parent.parent
 

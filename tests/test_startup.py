@@ -41,8 +41,8 @@ READ = RECIPE.replace("Qwen/Qwen2.5-0.5B-Instruct", "builtin:tiny").replace(
 )
 # reading rows, starting processes, showing tables: nothing that a recipe without data and a right one asks for
 DEAR = {"rich", "tokenizers", "multiprocessing", "concurrent", "subprocess", "tomllib"}
-PLANNING = {"sftrun.plan.build", "sftrun.plan.estimate", "sftrun.plan.models", "sftrun.contract.jobspec"}
-READING = {"sftrun.facts.data", "sftrun.facts.data_rows", "sftrun.facts.data_labels", "sftrun.facts.tokens"}
+PLANNING = {"sftrun.plan.build", "sftrun.plan.estimate.total", "sftrun.plan.types", "sftrun.contract.jobspec"}
+READING = {"sftrun.facts.data.count", "sftrun.rows.read", "sftrun.rows.labels", "sftrun.rows.tokenizer"}
 
 
 def loaded(cwd: Path, *arguments: str) -> tuple[int, set[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sftrun import errors
-from sftrun.cli.main import available, cli
+from sftrun.cli.main import SECTIONS, cli
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 HEAD = """\
@@ -33,7 +33,7 @@ def text() -> str:
     """The page as it should be."""
     context = click.Context(cli, info_name="sftrun", **cli.context_settings)
     parts = [HEAD, "## Exit codes\n", _exit_codes(), "\n## Commands\n", _overview()]
-    for entries in available().values():
+    for entries in SECTIONS.values():
         for entry in entries:
             command = cli.get_command(context, entry.name)
             assert command is not None
@@ -49,7 +49,7 @@ def _exit_codes() -> str:
 
 
 def _overview() -> str:
-    rows = [f"| [`{e.name}`](#{e.name}) | {e.help} |" for entries in available().values() for e in entries]
+    rows = [f"| [`{e.name}`](#{e.name}) | {e.help} |" for entries in SECTIONS.values() for e in entries]
     return "\n".join(["| command | |", "| --- | --- |", *rows]) + "\n"
 
 

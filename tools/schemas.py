@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sftrun.cli.schema import NAMES, text_of
+from sftrun.cli.recipes.schema import NAMES, text_of
 
 FOLDER = Path(__file__).parent.parent / "schemas"
 

@@ -1,4 +1,4 @@
-"""Writes sftrun/facts/shipped: what `validate` knows of popular models with no network.
+"""Writes sftrun/facts/model/shipped: what `validate` knows of popular models with no network.
 
     python -m tools.ship_model_facts
 
@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sftrun.facts import model_shapes
-from sftrun.facts.model_names import Tensor
-from sftrun.facts.models import ModelFacts
+from sftrun.facts.model import shapes
+from sftrun.facts.model.tensor_names import Tensor
+from sftrun.facts.values import ModelFacts
 from tools.model_configs import MODELS, Shipped
 
-FOLDER = Path("sftrun/facts/shipped")
+FOLDER = Path("sftrun/facts/model/shipped")
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def derive(shipped: Shipped, model: torch.nn.Module) -> ModelFacts:
     """The facts, by the same function that reads checkpoints."""
     tensors = {name: Tensor("BF16", tuple(weight.shape)) for name, weight in model.named_parameters()}
     config = {**shipped.config, "model_type": shipped.model_type, "architectures": [type(model).__name__]}
-    return model_shapes.facts(
+    return shapes.facts(
         tensors,
         config,
         source="shipped",

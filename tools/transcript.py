@@ -50,7 +50,7 @@ def kill_the_worker_of(record: Path) -> None:
             mine = str(record).encode() in (process / "environ").read_bytes() + b" ".join(words)
         except OSError:
             continue
-        if b"sftrun.job.worker" in words and mine:
+        if b"sftrun.job.train.worker" in words and mine:
             os.kill(int(process.name), signal.SIGKILL)
 
 

@@ -2,7 +2,7 @@
 
     python tools/transcript_modal.py
 
-Modal is the control plane of tests/modal_plane on loopback, the client and the container's entry point are Modal's own,
+Modal is the control plane of modal_plane on loopback, the client and the container's entry point are Modal's own,
 and the job inside is the real one, so every line below but the build's is what an account would show.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.modal_plane import Plane  # noqa: E402
+from modal_plane import Plane  # noqa: E402
 
 TARGET = ROOT / "docs" / "transcript-modal.md"
 PATIENCE_SECONDS = 600.0
@@ -82,7 +82,7 @@ def main() -> None:
     parts = [
         "# A run on Modal\n",
         "Made by `python tools/transcript_modal.py`, which runs each command against the control plane of "
-        "[tests/modal_plane](../tests/modal_plane/README.md); every line below was printed by the program.  There an "
+        "[modal_plane](../modal_plane/README.md); every line below was printed by the program.  There an "
         "image is never built and a container is a process of one machine, so the times of both are not Modal's; nor "
         "is that of a step, of a model this small, on a CPU.\n",
     ]

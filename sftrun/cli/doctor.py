@@ -93,7 +93,8 @@ def _gpus() -> Iterator[Finding]:
 
 def _driver() -> Iterator[Finding]:
     """Whether the driver is there and new enough for torch, and torch is one that uses it."""
-    from sftrun.facts import drivers, locks
+    from sftrun.facts import locks
+    from sftrun.facts.gpus import drivers
 
     found = drivers.driver()
     if found is None:

@@ -27,37 +27,36 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Recipes": (
-        Entry("validate", "validate", "Check recipes to the line and column; nothing is run."),
-        Entry("explain", "explain", "Say what a diagnostic's code or a recipe's key means."),
-        Entry("migrate", "migrate", "Bring an older recipe to this version, comments kept."),
-        Entry("import", "import_", "Make a recipe from another tool's config."),
-        Entry("schema", "schema", "Print the recipe's JSON Schema, for editors."),
-        Entry("data", "data", "Look at the rows as the trainer will see them."),
+        Entry("validate", "recipes.validate", "Check recipes to the line and column; nothing is run."),
+        Entry("explain", "recipes.explain", "Say what a diagnostic's code or a recipe's key means."),
+        Entry("migrate", "recipes.migrate", "Bring an older recipe to this version, comments kept."),
+        Entry("import", "recipes.import_", "Make a recipe from another tool's config."),
+        Entry("schema", "recipes.schema", "Print the recipe's JSON Schema, for editors."),
+        Entry("data", "recipes.data", "Look at the rows as the trainer will see them."),
     ),
     "Runs": (
-        Entry("apply", "apply", "Start a recipe's run, attach to it, or resume it."),
-        Entry("runs", "runs", "List the runs of this folder."),
-        Entry("show", "show", "Show one run: its state, losses, samples, time and money."),
-        Entry("logs", "logs", "Print the output of a run's worker."),
-        Entry("attach", "attach", "Watch a run that is under way."),
-        Entry("cancel", "cancel", "Stop a run with a checkpoint."),
+        Entry("apply", "runs.apply", "Start a recipe's run, attach to it, or resume it."),
+        Entry("runs", "runs.runs", "List the runs of this folder."),
+        Entry("show", "runs.show", "Show one run: its state, losses, samples, time and money."),
+        Entry("logs", "runs.logs", "Print the output of a run's worker."),
+        Entry("attach", "runs.attach", "Watch a run that is under way."),
+        Entry("cancel", "runs.cancel", "Stop a run with a checkpoint."),
     ),
     "Results": (
-        Entry("generate", "generate", "Ask base and tuned model side by side, or chat with them."),
-        Entry("pull", "pull", "Copy a run's adapter, tokenizer and report to a folder."),
-        Entry("report", "report", "Write a run's report."),
+        Entry("generate", "runs.generate", "Ask base and tuned model side by side, or chat with them."),
+        Entry("pull", "runs.pull", "Copy a run's adapter, tokenizer and report to a folder."),
+        Entry("report", "money.report", "Write a run's report."),
     ),
     "Money": (
-        Entry("estimate-cost", "estimate_cost", "Say what a recipe will take in time, memory and money."),
-        Entry("prices", "prices", "List the prices that estimates rest on, and their date."),
-        Entry("costs", "costs", "Add up what runs have cost."),
+        Entry("estimate-cost", "recipes.estimate_cost", "Say what a recipe will take in time, memory and money."),
+        Entry("prices", "money.prices", "List the prices that estimates rest on, and their date."),
+        Entry("costs", "money.costs", "Add up what runs have cost."),
     ),
     "This machine": (
         Entry("doctor", "doctor", "Say what this machine can run, what is missing, and how to mend it."),
         Entry("completion", "completion", "Print the completion script of a shell."),
     ),
 }
-_FOLDER = os.path.dirname(__file__)
 _NAME_WIDTH = max(len(entry.name) for entries in SECTIONS.values() for entry in entries)
 
 
@@ -109,10 +108,10 @@ class LazyGroup(click.Group):
     """A group whose commands are names until one is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [entry.name for entries in available().values() for entry in entries]
+        return [entry.name for entries in SECTIONS.values() for entry in entries]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = next((e for es in available().values() for e in es if e.name == cmd_name), None)
+        entry = next((e for es in SECTIONS.values() for e in es if e.name == cmd_name), None)
         if entry is None:
             return None
         from importlib import import_module
@@ -129,24 +128,17 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, entries in available().items():
+        for section, entries in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl([(entry.name.ljust(_NAME_WIDTH), entry.help) for entry in entries])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list["click.shell_completion.CompletionItem"]:
         from click.shell_completion import CompletionItem
 
-        entries = [entry for group in available().values() for entry in group if entry.name.startswith(incomplete)]
+        entries = [entry for group in SECTIONS.values() for entry in group if entry.name.startswith(incomplete)]
         if entries and not incomplete.startswith("-"):
             return [CompletionItem(entry.name, help=entry.help) for entry in entries]
         return click.Command.shell_complete(self, ctx, incomplete)
-
-
-def available() -> dict[str, tuple[Entry, ...]]:
-    """The sections with the commands whose module is there."""
-    files = set(os.listdir(_FOLDER))
-    present = {name: tuple(e for e in entries if f"{e.module}.py" in files) for name, entries in SECTIONS.items()}
-    return {name: entries for name, entries in present.items() if entries}
 
 
 @click.group(

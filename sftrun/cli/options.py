@@ -74,6 +74,6 @@ def format_option(*others: str) -> Decorator:
 
 def piped(names: Sequence[str]) -> bytes | None:
     """What stands for the recipe that is named `-`: stdin, up to one byte more than `load` takes."""
-    from sftrun.recipe.source import MAX_BYTES
+    from sftrun.recipe.read.source import MAX_BYTES
 
     return sys.stdin.buffer.read(MAX_BYTES + 1) if "-" in names else None

@@ -16,15 +16,15 @@ from sftrun.cli.waiting import bar
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import RecipeRejected
 from sftrun.facts.gather import Gathered, Wanted, World, gather
-from sftrun.plan.checks import can_be_estimated, check
-from sftrun.plan.checks_data import wish
+from sftrun.plan.check.by_facts import can_be_estimated, check
+from sftrun.plan.check.data_facts import wish
 from sftrun.recipe.load import Loaded, in_order, load
 from sftrun.recipe.models import Recipe, Source
 from sftrun.run.places import ledger_folder
 
 if TYPE_CHECKING:
-    from sftrun.facts.models import Facts
-    from sftrun.plan.models import Plan
+    from sftrun.facts.values import Facts
+    from sftrun.plan.types import Plan
 
 
 class Prepared(NamedTuple):
@@ -66,13 +66,13 @@ def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> 
 
 def _planned(recipe: Recipe, facts: "Facts", folders: dict[str, str]) -> "tuple[Plan, list[Diagnostic]]":
     """The plan with its estimate, and what that gives rise to."""
-    from sftrun.plan import checks_cost
     from sftrun.plan.build import build
-    from sftrun.plan.estimate import priced
+    from sftrun.plan.check import estimated
+    from sftrun.plan.estimate.total import priced
 
     plan_of = partial(build, facts=facts, folders=folders)
     plan = priced(plan_of(recipe), facts)
-    return plan, list(checks_cost.check(plan, facts, plan_of))
+    return plan, list(estimated.check(plan, facts, plan_of))
 
 
 def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
@@ -100,7 +100,7 @@ def must(prepared: Prepared) -> "Plan":
     """The plan, or the diagnostics on stderr and RecipeRejected."""
     import click
 
-    from sftrun.report.carets import render
+    from sftrun.report.show.carets import render
 
     if prepared.diagnostics:
         click.echo(render(prepared.diagnostics, prepared.loaded.source), err=True)

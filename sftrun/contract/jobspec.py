@@ -1,7 +1,7 @@
 """JobSpec: all that the job needs, with nothing left to decide.
 
 Every `auto` of the recipe has become a value before it gets here; the one exception is the format of data that could
-not be read from the user's machine, which the job finds with the same function (`contract.formats.detect`).
+not be read from the user's machine, which the job finds with the same function (`rows.forms.detect`).
 Paths are those of the job's own machine: a Volume mount on Modal, a folder below the ledger here.
 """
 
@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sftrun.contract import gpus
+from sftrun.contract import gpu_names
 from sftrun.contract.choices import Attention, DataFormat, Dtype, Engine
 from sftrun.strict import Strict
 
@@ -99,7 +99,7 @@ class TrainerSpec(Strict):
     use_liger_kernel: bool = False
     compile_layers: bool = False
     dequantize: bool = False
-    record_graphs: bool = False
+    cuda_graphs: bool = False
     fsdp: bool = False
     bf16: bool = True
     fp16: bool = False
@@ -137,7 +137,7 @@ class MoneySpec(Strict):
 
     def rate(self, device: str | None) -> Decimal:
         """USD a second on that device, as the driver calls it; None: not known yet."""
-        return self.by_gpu.get(gpus.named(device or "", self.by_gpu) or "", self.usd_per_second)
+        return self.by_gpu.get(gpu_names.named(device or "", self.by_gpu) or "", self.usd_per_second)
 
 
 class ClusterSpec(Strict):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from sftrun.contract.events import StopReason
-from sftrun.contract.record import STOP
+from sftrun.contract.record_files import STOP
 
 
 def request(record_dir: str | Path, reason: StopReason) -> None:

@@ -13,12 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sftrun.contract.choices import Engine
-from sftrun.facts import catalog, files, locks
-from sftrun.facts.data_wish import Wish
+from sftrun.errors import Problem
+from sftrun.facts import locks
+from sftrun.facts.gpus import catalog
 from sftrun.facts.machine import machine
-from sftrun.facts.model import Problem, model_facts, model_folder
-from sftrun.facts.model_headers import Malformed
-from sftrun.facts.models import DataFacts, Facts, Files, Machine, ModelFacts
+from sftrun.facts.model.headers import Malformed
+from sftrun.facts.model.lookup import model_facts, model_folder
+from sftrun.facts.values import DataFacts, Facts, Machine, ModelFacts
+from sftrun.rows import find
+from sftrun.rows.find import Files
+from sftrun.rows.wish import Wish
 
 # the job writes it into each output folder (`job.output`)
 MARKER = "sftrun.json"
@@ -93,9 +97,9 @@ def _files(
 ) -> Files:
     if source is None:
         return Files()
-    found = files.find(*_place(*source, wanted.volumes, world.home))
+    found = find.find(*_place(*source, wanted.volumes, world.home))
     try:
-        hashed = files.hashed(found, world.home / "cache")
+        hashed = find.hashed(found, world.home / "cache")
     except OSError as error:
         problems[key] = Problem("missing", f"`{source[0]}` can't be read: {error.strerror}", "check its permissions")
         return Files()
@@ -110,7 +114,7 @@ def _rows(
     """Facts of the rows that can be read from here; None where they can't."""
     if not train.paths and not evaluation.paths:
         return None, None
-    from sftrun.facts.data import data_facts  # brings processes and tokenizers: not for a recipe without data
+    from sftrun.facts.data.count import data_facts  # brings processes and tokenizers: not for a recipe without data
 
     pair = data_facts(
         train,
@@ -139,7 +143,7 @@ def _known(found: DataFacts | Problem | None) -> DataFacts | None:
 
 def _readable(found: DataFacts) -> DataFacts:
     """Each fault with its file as one sees it from here, and the first of a kind with its line."""
-    from sftrun.facts.data_rows import line_at
+    from sftrun.rows.read import line_at
 
     faults, shown = [], set[str]()
     for fault in found.faults:
@@ -165,7 +169,7 @@ def _output_holds(wanted: Wanted, home: Path) -> str | None:
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:
     path = source[0]
     hub = re.fullmatch(r"(?:https?://huggingface\.co/datasets/)?([\w.-]+/[\w.-]+)/?", path)
-    if hub and not path.endswith(files.SUFFIXES) and not path.startswith("."):
+    if hub and not path.endswith(find.SUFFIXES) and not path.startswith("."):
         return f"write `{{hub: {hub[1]}}}` for a data set of the Hub, or correct the path"
     if "://" in path:
         return "download it, and name the file relative to the recipe"

@@ -6,7 +6,7 @@ No torch: it takes seconds to import, and `validate` answers in a blink.
 import os
 import shutil
 
-from sftrun.facts.models import Machine
+from sftrun.facts.values import Machine
 
 
 def machine() -> Machine:

@@ -6,7 +6,7 @@ import time
 
 from sftrun.contract import events
 from sftrun.contract.events import Event
-from sftrun.job.process import EVENTS
+from sftrun.job.supervise.process import EVENTS
 
 BEAT_SECONDS = 1.0
 

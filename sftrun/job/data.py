@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract.choices import DataFormat
-from sftrun.contract.formats import COLUMNS, detect
 from sftrun.contract.jobspec import DatasetSpec, DataSource
 from sftrun.job.failures import JobFailure
+from sftrun.rows.forms import COLUMNS, detect
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 Row = dict[str, Any]

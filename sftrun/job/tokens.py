@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sftrun.contract.choices import DataFormat
-from sftrun.contract.formats import split_instruction
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job import chat
 from sftrun.job.data import Row
+from sftrun.rows.forms import split_instruction
 
 IGNORED = -100
 Tokenized = tuple[list[int], list[int]]

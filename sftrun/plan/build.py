@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import ModelSpec
-from sftrun.facts.models import Facts, Files
-from sftrun.plan import resolve, speed, workload
-from sftrun.plan.decisions import Chosen, Decisions, Room
-from sftrun.plan.estimate import data_facts
+from sftrun.facts.values import Facts
+from sftrun.plan.decide import resolve, speed
+from sftrun.plan.decide.decisions import Chosen, Decisions, Room
+from sftrun.plan.decide.room import fsdp, may_shard, room
+from sftrun.plan.estimate import workload
+from sftrun.plan.estimate.host_memory import asked
+from sftrun.plan.estimate.total import data_facts
 from sftrun.plan.identity import identity
-from sftrun.plan.machine import asked
-from sftrun.plan.models import DatasetPlan, Plan, SourcePlan
-from sftrun.plan.room import fsdp, may_spread, room
+from sftrun.plan.types import DatasetPlan, Plan, SourcePlan
 from sftrun.recipe.models import Recipe, Source
+from sftrun.rows.find import Files
 
 
 def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
@@ -23,7 +25,7 @@ def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
     if not plan.compute.gpu_count:
         return plan
     spread = None
-    if may_spread(plan):
+    if may_shard(plan):
         other = _build(recipe, facts, folders, Room(fsdp=Chosen(True, "")))
         spread = fsdp(plan, other, facts)
         plan = plan if spread is None else other

@@ -11,8 +11,8 @@ import hashlib
 import json
 import math
 
-from sftrun.facts.models import Facts
-from sftrun.plan.models import ComputePlan
+from sftrun.facts.values import Facts
+from sftrun.plan.types import ComputePlan
 from sftrun.recipe.models import Recipe
 
 _OUTSIDE = {"name", "description", "tags", "budget", "secrets", "compute", "extends"}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sftrun.facts.models import Linear, ModelFacts, OtherModule
+from sftrun.facts.values import Linear, ModelFacts, OtherModule
 from sftrun.recipe.models import Lora
 
 ALL_LINEAR = "all-linear"

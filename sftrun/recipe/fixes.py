@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sftrun.diagnostics import Fix, Span
 from sftrun.recipe.load import load
-from sftrun.recipe.nodes import BREAK
+from sftrun.recipe.read.nodes import BREAK
 
 _ROUNDS = 4
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.recipe import reading, tokens
-from sftrun.recipe.checks import check
+from sftrun.recipe.check import leaks
+from sftrun.recipe.check.by_recipe import check
 from sftrun.recipe.models import Recipe
-from sftrun.recipe.nodes import Source
+from sftrun.recipe.read import reading
+from sftrun.recipe.read.nodes import Source
 
 
 class Loaded(NamedTuple):
@@ -44,7 +45,7 @@ def load(file: str | Path, overrides: tuple[str, ...] = (), *, text: str | bytes
     """
     read = reading.read(str(file), overrides, text)
     found = _completed(read)
-    found += tokens.find_all(read.source)
+    found += leaks.find_all(read.source)
     recipe: Recipe | None = None
     if read.source.root is not None and not read.stop:
         recipe, wrong = _judge(read)
@@ -58,7 +59,7 @@ def _completed(read: reading.Read) -> list[Diagnostic]:
     if not read.diagnostics:
         return []
     # words are looked for only when there is something to say: a right recipe starts fast
-    from sftrun.recipe import problems
+    from sftrun.recipe.words import problems
 
     return [problems.complete(one, read.source) for one in read.diagnostics]
 
@@ -70,8 +71,8 @@ def _judge(read: reading.Read) -> tuple[Recipe | None, list[Diagnostic]]:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        from sftrun.recipe import holes as gaps
-        from sftrun.recipe import problems
+        from sftrun.recipe.read import holes as gaps
+        from sftrun.recipe.words import problems
 
         found = problems.translate(error, read.source, read.broken)
         rest, holes = gaps.without(values, error, read.source)

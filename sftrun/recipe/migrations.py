@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass, field
 
 from sftrun.errors import SftrunError
-from sftrun.recipe.nodes import MapNode, Node, ScalarNode
-from sftrun.recipe.reading import values_of
-from sftrun.recipe.source import parse
+from sftrun.recipe.read.nodes import MapNode, Node, ScalarNode
+from sftrun.recipe.read.reading import values_of
+from sftrun.recipe.read.source import parse
 
 # flat key -> dotted key of version 1
 FLAT: dict[str, str] = {

@@ -1,8 +1,8 @@
 """The recipe, version 1, as types: one class a section, in the order of the file.
 
 Names are the libraries' own (SFTConfig, LoraConfig, BitsAndBytesConfig, `app.function`).  Absent and null mean the
-same; `auto` means 'decide for me' and is resolved by `plan.resolve`, never here.  Descriptions, defaults and examples
-become the JSON Schema that editors complete from.
+same; `auto` means 'decide for me' and is resolved by `plan.decide.resolve`, never here.  Descriptions, defaults and
+examples become the JSON Schema that editors complete from.
 """
 
 from decimal import Decimal

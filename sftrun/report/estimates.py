@@ -7,14 +7,16 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
-from sftrun.facts import catalog
-from sftrun.facts.models import Facts
-from sftrun.plan import advice, budget, checks_cost, estimate, units
-from sftrun.plan.advice import Change, PlanOf
-from sftrun.plan.budget import Verdict
-from sftrun.plan.estimate import Estimate
-from sftrun.plan.learning import Observation
-from sftrun.plan.models import CostEstimate, MemoryEstimate, Plan
+from sftrun import units
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Facts
+from sftrun.plan.check import advice, budget, estimated
+from sftrun.plan.check.advice import Change, PlanOf
+from sftrun.plan.check.budget import Verdict
+from sftrun.plan.estimate import total
+from sftrun.plan.estimate.learning import Observation
+from sftrun.plan.estimate.total import Estimate
+from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
 
@@ -152,7 +154,7 @@ def of_recipe(
     best = advice.to_save(main, facts, plan_of, first) if shown is not None and shown.cost is not None else None
     usable = [offer for offer in offers if offer.usd is not None]
     plan, limit = plan_of(main), recipe.budget.max_usd
-    train = estimate.data_facts(facts.train, recipe.dataset.train)
+    train = total.data_facts(facts.train, recipe.dataset.train)
     return RecipeEstimate(
         file=file,
         name=recipe.name,
@@ -183,7 +185,7 @@ def _endless(plan: Plan, found: CostEstimate | None) -> str:
     """What keeps a run from ending: more attempts than it is allowed."""
     if found is None or found.attempts <= plan.compute.retries + 1:
         return ""
-    return f"{checks_cost.attempts_words(plan, found)}."
+    return f"{estimated.attempts_words(plan, found)}."
 
 
 def asked_gpus(text: str | None, recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
@@ -243,14 +245,14 @@ def _offer(
     is_own: bool,
 ) -> tuple[Offer | None, Estimate]:
     plan = plan_of(_on(recipe, gpu))
-    found = estimate.estimate(plan, facts, observed)
+    found = total.estimate(plan, facts, observed)
     why_not = _why_not(plan, facts, gpu, found)
     return _filled(gpu[0], gpu[1], plan.compute.nodes, found, why_not, is_own=is_own), found
 
 
 def _local(plan: Plan, facts: Facts, observed: tuple[Observation, ...]) -> tuple[Offer | None, Estimate]:
     """This machine's GPU, if the catalog knows it; nothing is rented."""
-    found = estimate.estimate(plan, facts, observed)
+    found = total.estimate(plan, facts, observed)
     if found.cost is None:
         return None, found
     why_not = TOO_SMALL if found.memory is not None and not found.memory.fits else None
@@ -266,8 +268,8 @@ def _filled(gpu: str, count: int, nodes: int, found: Estimate, why_not: str | No
         is_recipes_own=is_own,
         usable=why_not is None,
         why_not=why_not,
-        seconds=estimate.seconds(priced) if priced else None,
-        usd=estimate.usd(priced) if priced else None,
+        seconds=total.seconds(priced) if priced else None,
+        usd=total.usd(priced) if priced else None,
         memory=found.memory,
         cost=priced,
     )
@@ -281,7 +283,7 @@ def _why_not(plan: Plan, facts: Facts, gpu: tuple[str, int], found: Estimate) ->
         return f"at most {known.max_per_container} a container"
     if plan.compute.nodes > 1 and gpu[1] < known.max_per_container:
         return f"several machines need all their {known.max_per_container}"
-    if not estimate.can_compute(plan, known):
+    if not total.can_compute(plan, known):
         return "has no bf16"
     if found.memory is not None and not found.memory.fits:
         return TOO_SMALL

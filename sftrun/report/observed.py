@@ -7,12 +7,12 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from sftrun.contract import gpus
+from sftrun.contract import gpu_names
 from sftrun.errors import LedgerError
-from sftrun.facts.models import Catalog
-from sftrun.plan.estimate import features_of
-from sftrun.plan.learning import Observation
-from sftrun.plan.models import Plan
+from sftrun.facts.values import Catalog
+from sftrun.plan.estimate.learning import Observation
+from sftrun.plan.estimate.total import features_of
+from sftrun.plan.types import Plan
 from sftrun.report.summary import Report
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.listing import rows
@@ -67,4 +67,4 @@ def _observation(plan: Plan, report: Report, known: Catalog) -> Observation:
 def received(device: str, known: Catalog) -> str | None:
     """The catalog's name of the GPU that the job says it got (`H100` may be served by an H200)."""
     by_name = {name: gpu.name for gpu in known.gpus for name in (gpu.name, *gpu.aliases)}
-    return by_name.get(gpus.named(device, by_name) or "")
+    return by_name.get(gpu_names.named(device, by_name) or "")

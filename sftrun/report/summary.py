@@ -9,9 +9,9 @@ from typing import Final, Literal, get_args
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
 from sftrun.contract.jobspec import MoneySpec
-from sftrun.plan.memory import allocated_gb
-from sftrun.plan.models import Plan
-from sftrun.report import words
+from sftrun.plan.estimate.memory import allocated_gb
+from sftrun.plan.types import Plan
+from sftrun.report.show import figures
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import ENDED, RunState
@@ -183,18 +183,21 @@ def error_percent(one: Compared) -> float | None:
 def money_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the run counted, and beside it what was billed, each by its name."""
     so_far = "" if report.status in ENDED else " so far"
-    counted, billed = f"{words.dollars(report.spent_usd)}{so_far}", report.billed
+    counted, billed = f"{figures.dollars(report.spent_usd)}{so_far}", report.billed
     if billed is None:
         if report.spent_usd or report.executor != "local":
             yield "money", counted
         return
     yield "money", f"{counted} computed, from seconds and prices"
     if report.began_at is not None and billed.through <= report.began_at:
-        first = words.minute((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
+        first = figures.minute((report.began_at // HOUR_SECONDS + 1) * HOUR_SECONDS)
         yield "billed", f"nothing yet: Modal's report has whole hours alone, the first of this run ends {first}"
     else:
-        until = f"up to {words.minute(billed.through)}"
-        yield "billed", f"{words.dollars(billed.usd)} in Modal's report {until}, before credits; no later hour is in it"
+        until = f"up to {figures.minute(billed.through)}"
+        yield (
+            "billed",
+            f"{figures.dollars(billed.usd)} in Modal's report {until}, before credits; no later hour is in it",
+        )
 
 
 def _failure(event: Failed) -> Failure:

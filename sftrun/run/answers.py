@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import translated
 from sftrun.errors import RunFailed
-from sftrun.run.files import translated
 
-ANSWERER = (sys.executable, "-m", "sftrun.job.answer")
+ANSWERER = (sys.executable, "-m", "sftrun.job.train.answer")
 
 
 def ask(job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float) -> Iterator[Sequence[str]]:

@@ -11,7 +11,7 @@ from typing import Protocol
 from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import RemoteError
-from sftrun.plan.models import Plan
+from sftrun.plan.types import Plan
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import Local
@@ -77,9 +77,9 @@ def choose(executor: str, ledger: Ledger) -> Backend:
     if executor == "local":
         return Local(ledger)
     try:
-        module = import_module("sftrun.run.modal")
+        module = import_module("sftrun.run.modal.executor")
     except ModuleNotFoundError as error:
-        if error.name != "sftrun.run.modal":
+        if error.name != "sftrun.run.modal.executor":
             raise
         raise RemoteError(
             "this version can't run on Modal yet", help="set `compute.executor: local`, or --set compute.executor=local"

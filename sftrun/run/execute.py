@@ -14,7 +14,7 @@ from typing import Literal
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.holder import Holder, myself
 from sftrun.errors import BudgetRefused, RunBusy, SftrunError
-from sftrun.plan.models import Plan
+from sftrun.plan.types import Plan
 from sftrun.run.backend import Backend
 from sftrun.run.ledger import Ledger, Lock, Manifest, RunFolder, run_id
 from sftrun.run.lock import exclusive

@@ -27,11 +27,11 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from sftrun.contract import record
+from sftrun.contract import record_files
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import make_folder, read_text, sync_folder, translated, write_atomic
 from sftrun.errors import LedgerError
-from sftrun.plan.models import Plan
-from sftrun.run.files import make_folder, read_text, sync_folder, translated, write_atomic
+from sftrun.plan.types import Plan
 from sftrun.run.places import RUN_ID, ledger_folder, runs_folder
 from sftrun.strict import Strict
 
@@ -92,11 +92,11 @@ class RunFolder:
 
     @property
     def events(self) -> Path:
-        return self.path / record.EVENTS
+        return self.path / record_files.EVENTS
 
     @property
     def log(self) -> Path:
-        return self.path / record.LOG
+        return self.path / record_files.LOG
 
     @property
     def build_log(self) -> Path:
@@ -104,7 +104,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        return self.path / record.LOCK
+        return self.path / record_files.LOCK
 
     def manifest(self) -> Manifest:
         return self._load("run.json", Manifest)

@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sftrun.contract.record import EVENTS, LOCK
+from sftrun.contract.record_files import EVENTS, LOCK
+from sftrun.disk import write_atomic
 from sftrun.errors import LedgerError, RunNotFound
-from sftrun.run.files import write_atomic
 from sftrun.run.lock import holder
 from sftrun.run.places import RUN_ID, runs_folder
 

@@ -20,24 +20,24 @@ from typing import ClassVar
 from sftrun.contract import stopping
 from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.disk import make_folder, translated
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.facts.machine import machine
-from sftrun.facts.models import Machine
-from sftrun.plan import memory
-from sftrun.plan.budget import reserve_seconds
-from sftrun.plan.jobspec import Places, jobspec
-from sftrun.plan.models import Plan
+from sftrun.facts.values import Machine
+from sftrun.plan.assemble import Places, jobspec
+from sftrun.plan.check.budget import reserve_seconds
+from sftrun.plan.estimate import memory
+from sftrun.plan.types import Plan
 from sftrun.run import places
 from sftrun.run.answers import ask
 from sftrun.run.billing import Billed
-from sftrun.run.files import make_folder, translated
+from sftrun.run.copy_results import MARKER
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.lock import holder
 from sftrun.run.processes import kill_session
-from sftrun.run.pull import MARKER
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-SUPERVISOR = (sys.executable, "-m", "sftrun.job.entry")
+SUPERVISOR = (sys.executable, "-m", "sftrun.job.supervise.entry")
 INSTALL = "pip install 'sftrun[local]'"
 _POLL_SECONDS = 0.02
 _TAIL_LINES = 5

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sftrun.contract.holder import Holder, parse, sign, try_lock
+from sftrun.disk import make_folder, translated
 from sftrun.errors import RunBusy
-from sftrun.run.files import make_folder, translated
 
 PATIENCE_SECONDS = 60.0
 

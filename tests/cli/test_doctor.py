@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.facts import drivers, locks
+from sftrun.facts import locks
+from sftrun.facts.gpus import drivers
 
 GPU = "NVIDIA H100 80GB HBM3"
 SMI = """#!/bin/sh

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
-from sftrun.cli import costs, estimate_cost, prices
+from sftrun.cli.money import costs, prices
+from sftrun.cli.recipes import estimate_cost
 from sftrun.errors import UsageError
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from sftrun.cli import main as door
-from sftrun.cli.main import available, cli, main
+from sftrun.cli.main import SECTIONS, cli, main
 from sftrun.errors import RunBusy
 
 
@@ -26,12 +26,12 @@ def sftrun(*arguments: str, cwd: Path, **environment: str) -> "subprocess.Comple
 def test_help_lists_every_command_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(f"  {entry.name} " in said for entries in available().values() for entry in entries)
+    assert all(f"  {entry.name} " in said for entries in SECTIONS.values() for entry in entries)
 
 
 def test_every_command_has_a_help_with_examples() -> None:
     context = click.Context(cli, info_name="sftrun")
-    for entries in available().values():
+    for entries in SECTIONS.values():
         for entry in entries:
             command = cli.get_command(context, entry.name)
             assert command is not None

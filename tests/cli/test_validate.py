@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sftrun.cli.main import cli
-from sftrun.recipe.codes import TABLE
+from sftrun.recipe.words.codes import TABLE
 
 GOOD = """\
 version: 1

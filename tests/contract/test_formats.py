@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sftrun.contract.formats import COLUMNS, detect, prompt_of, split_instruction
+from sftrun.rows.forms import COLUMNS, detect, prompt_of, split_instruction
 
 ROW = {"instruction": "Add.", "input": "1, 2", "output": "3"}
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from sftrun.contract import gpus
+from sftrun.contract import gpu_names
 from sftrun.contract.jobspec import MoneySpec
 
 NAMES = ("L4", "L40S", "A100-40GB", "A100-80GB", "H100", "RTX-PRO-6000")
@@ -23,7 +23,7 @@ NAMES = ("L4", "L40S", "A100-40GB", "A100-80GB", "H100", "RTX-PRO-6000")
     ],
 )
 def test_a_gpu_is_known_by_what_its_driver_calls_it(device: str, name: str | None) -> None:
-    assert gpus.named(device, NAMES) == name
+    assert gpu_names.named(device, NAMES) == name
 
 
 def test_a_second_costs_the_dearest_s_price_until_it_is_known_which_one_came() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.errors import SftrunError
-from sftrun.facts import catalog
+from sftrun.facts.gpus import catalog
 
 PER_HOUR = {
     "T4": "0.590",

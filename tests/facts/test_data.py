@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts import data
-from sftrun.facts.data import Wish, data_facts
-from sftrun.facts.model_headers import Problem
-from sftrun.facts.models import DataFacts, Files
+from sftrun.errors import Problem
+from sftrun.facts.data import count
+from sftrun.facts.data.count import Wish, data_facts
+from sftrun.facts.values import DataFacts
+from sftrun.rows.find import Files
 from tests.facts.tokenizers_for_tests import byte_level, save
 
 
@@ -56,7 +57,7 @@ def test_a_broken_line_is_named_by_its_number(tmp_path: Path, folder: Path) -> N
 def test_lines_are_numbered_through_all_stretches(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sftrun.facts.data_rows.STRETCH_BYTES", 97)
+    monkeypatch.setattr("sftrun.rows.read.STRETCH_BYTES", 97)
     rows = [row(number) if number != 41 else "oops" for number in range(1, 61)]
     found = facts_of(written(tmp_path / "a.jsonl", [*rows, row(7)]), folder)
     assert (found.rows, found.rows_broken, found.rows_duplicate) == (60, 1, 1)
@@ -69,8 +70,8 @@ def test_lines_are_numbered_through_all_stretches(
 def test_two_processes_count_what_one_counts(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.jsonl", [row(number) for number in range(3000)])
     one = facts_of(path, folder, processes=1)
-    monkeypatch.setattr("sftrun.facts.data_rows.STRETCH_BYTES", 50_000)
-    monkeypatch.setattr(data, "WORTH_TWO_PROCESSES", 0)
+    monkeypatch.setattr("sftrun.rows.read.STRETCH_BYTES", 50_000)
+    monkeypatch.setattr(count, "WORTH_TWO_PROCESSES", 0)
     heard: list[tuple[int, int]] = []
     assert facts_of(path, folder, processes=2, progress=lambda *at: heard.append(at)) == one
     assert heard[-1][0] == heard[-1][1]
@@ -80,7 +81,7 @@ def test_unchanged_data_are_not_read_again(tmp_path: Path, folder: Path, monkeyp
     path = written(tmp_path / "a.jsonl", [row(1), row(1), row(2)])
     train, evaluation = files(path, sha256="a"), files(written(tmp_path / "b.jsonl", [row(2), row(3)]), sha256="b")
     first = data_facts(train, evaluation, Wish(), folder, cache_dir=tmp_path / "cache")
-    monkeypatch.setattr(data, "_counted", None)
+    monkeypatch.setattr(count, "_counted", None)
     assert data_facts(train, evaluation, Wish(), folder, cache_dir=tmp_path / "cache") == first
 
 
@@ -176,7 +177,7 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path: Path, folder: Path) ->
 
 def test_parquet_without_pyarrow_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    monkeypatch.setattr(count, "find_spec", lambda name: None)
     found, _ = data_facts(files(tmp_path / "a.parquet"), None, Wish(), None)
     assert isinstance(found, Problem)
     assert found.help == "run `pip install pyarrow`"

@@ -13,10 +13,10 @@ transformers = pytest.importorskip("transformers")
 datasets = pytest.importorskip("datasets")
 
 from sftrun.contract.choices import DataFormat  # noqa: E402
-from sftrun.contract.formats import split_instruction  # noqa: E402
-from sftrun.facts.data_labels import Labeller  # noqa: E402
-from sftrun.facts.data_wish import Labelling  # noqa: E402
-from sftrun.facts.tokens import Tokens, load  # noqa: E402
+from sftrun.rows.forms import split_instruction  # noqa: E402
+from sftrun.rows.labels import Labeller  # noqa: E402
+from sftrun.rows.tokenizer import Tokens, load  # noqa: E402
+from sftrun.rows.wish import Labelling  # noqa: E402
 from tests.facts.tokenizers_for_tests import EOS, KINDS, UNMARKED, byte_level, corpus, save, split_then_bytes  # noqa: E402
 
 TEXTS = [text for text in corpus(7, 30) if text.strip()]

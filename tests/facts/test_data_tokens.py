@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from sftrun.facts.model_headers import Problem
-from sftrun.facts.tokens import Measured, Tokens, load
+from sftrun.errors import Problem
+from sftrun.rows.tokenizer import Measured, Tokens, load
 from tests.facts.tokenizers_for_tests import EOS, KINDS, corpus, save
 
 

@@ -12,8 +12,15 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.model import Problem, has_chat_template, model_facts, model_folder, shipped_facts, shipped_names
-from sftrun.facts.models import ModelFacts
+from sftrun.facts.model.lookup import (
+    Problem,
+    has_chat_template,
+    model_facts,
+    model_folder,
+    shipped_facts,
+    shipped_names,
+)
+from sftrun.facts.values import ModelFacts
 
 CONFIG = {
     "model_type": "llama",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import MistralConfig, PretrainedConfig
 
-from sftrun.job import attention, speed
+from sftrun.job.fast import attention, layers
 from tests.job import small
 from tests.job.small import distance, gradients, packed
 
@@ -92,7 +92,7 @@ def test_fused_lora_trains_what_peft_trains(compiled: bool, quantised: bool, den
     plain = with_lora(quantised)
     fast = copy.deepcopy(plain)
     loss_of(plain(**packed(rows), use_cache=False).logits, rows).backward()
-    speed.prepare(fast, compile_layers=compiled, dequantize=dense, checkpointing=cheap and compiled)
+    layers.prepare(fast, compile_layers=compiled, dequantize=dense, checkpointing=cheap and compiled)
     loss_of(fast(**packed(rows), use_cache=False).logits, rows).backward()
     assert distance(gradients(fast), gradients(plain)) < 3e-2
     torch._functorch.config.activation_memory_budget = 1.0
@@ -127,7 +127,7 @@ def recorded_and_plain() -> tuple[Any, Any]:
     model.get_base_model().set_attn_implementation("varlen")
     plain = copy.deepcopy(model)
     attention.install(plain.get_base_model())
-    speed.prepare(model, compile_layers=True, dequantize=True, record_graphs=True)
+    layers.prepare(model, compile_layers=True, dequantize=True, cuda_graphs=True)
     return model, plain
 
 

@@ -30,8 +30,8 @@ def distance(found: Tensor, wanted: Tensor) -> float:
 def test_a_frozen_heads_log_probs_and_gradients_are_exact(
     tokens: int, vocabulary: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sftrun.job import head_kernels
-    from sftrun.job.head_kernels import FrozenHeadLogProbs
+    from sftrun.job.fast import head_kernels
+    from sftrun.job.fast.head_kernels import FrozenHeadLogProbs
 
     monkeypatch.setattr(head_kernels, "TILE_LOGITS", 2**25)  # several tiles, the last one not full
     torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_a_frozen_heads_log_probs_and_gradients_are_exact(
 
 
 def test_a_batch_in_which_nothing_is_learnt_gives_nothing() -> None:
-    from sftrun.job.head_kernels import FrozenHeadLogProbs
+    from sftrun.job.fast.head_kernels import FrozenHeadLogProbs
 
     hidden = torch.randn(0, HIDDEN, device="cuda", dtype=torch.bfloat16).requires_grad_()
     weight = torch.randn(50, HIDDEN, device="cuda", dtype=torch.bfloat16)

@@ -37,7 +37,7 @@ def exact(q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], window: int
 def test_outputs_and_gradients_are_those_of_each_row_alone(
     heads: int, key_heads: int, head: int, window: int, dtype: torch.dtype
 ) -> None:
-    from sftrun.job.row_attention import row_attention
+    from sftrun.job.fast.row_attention import row_attention
 
     total = sum(ROWS)
     torch.manual_seed(0)
@@ -60,7 +60,7 @@ def assert_near(found: Tensor, wanted: Tensor) -> None:
 
 def test_batches_of_any_number_of_tokens_and_rows_share_their_compiled_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     triton: Any = pytest.importorskip("triton")
-    from sftrun.job.row_attention import row_attention
+    from sftrun.job.fast.row_attention import row_attention
 
     compiled: list[str] = []
     monkeypatch.setattr(triton.knobs.runtime, "jit_cache_hook", lambda **known: compiled.append(known["repr"]))

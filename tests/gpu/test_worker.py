@@ -60,7 +60,7 @@ def test_a_fast_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("layout", "size"), [("padding_free", 4), ("packing", 12)])
 def test_a_recorded_run_learns_what_a_plain_one_learns(layout: str, size: int, tmp_path: Path) -> None:
     rows = {"per_device_train_batch_size": size, "max_steps": 18, "bf16": True, "optim": "adamw_torch_fused"}
-    fast = FAST | rows | {layout: True, "dequantize": True, "record_graphs": True}
+    fast = FAST | rows | {layout: True, "dequantize": True, "cuda_graphs": True}
     expected = finish(on_gpu(tmp_path / "plain", "sdpa", rows), tmp_path / "plain")
     found = finish(on_gpu(tmp_path / "fast", "varlen", fast), tmp_path / "fast")
     for one, other in zip(steps(found), steps(expected), strict=True):

@@ -8,9 +8,9 @@ from pathlib import Path
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job import lock
-from sftrun.job.record import Record
-from sftrun.job.supervisor import Supervisor
+from sftrun.job.supervise import lock
+from sftrun.job.supervise.record import Record
+from sftrun.job.supervise.supervisor import Supervisor
 
 
 class Clock:

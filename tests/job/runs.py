@@ -10,8 +10,8 @@ from pathlib import Path
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.contract.record import STOP
-from sftrun.job.process import EVENTS
+from sftrun.contract.record_files import STOP
+from sftrun.job.supervise.process import EVENTS
 
 HOLDING = f"""
 import os, time
@@ -39,7 +39,7 @@ class Run:
         job = folder / f"{spec.run_id}.json"
         job.write_text(spec.model_dump_json())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "sftrun.job.entry", str(job)],
+            [sys.executable, "-m", "sftrun.job.supervise.entry", str(job)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=os.environ | (env or {}),
@@ -123,7 +123,7 @@ def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
 
 def _works(pid: int) -> bool:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"sftrun.job.worker" in words and b"sftrun.job.launch" not in words
+    return b"sftrun.job.train.worker" in words and b"sftrun.job.supervise.launch" not in words
 
 
 def _parent(path: Path) -> int:

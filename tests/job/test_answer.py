@@ -27,7 +27,7 @@ def test_an_adapter_s_run_answers_with_and_without_it(attention: str, tmp_path: 
     request = tmp_path / "request.json"
     asked = {"job": spec.model_dump(mode="json"), "prompts": ["Add 1 and 3."], "max_new_tokens": 4}
     request.write_text(json.dumps(asked))
-    command = [sys.executable, "-m", "sftrun.job.answer", str(request)]
+    command = [sys.executable, "-m", "sftrun.job.train.answer", str(request)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

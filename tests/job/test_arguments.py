@@ -16,8 +16,8 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
-from sftrun.job.arguments import ELSEWHERE, SAME, bnb_config, lora_config, sft_config
 from sftrun.job.data import Rows, split
+from sftrun.job.train.arguments import ELSEWHERE, SAME, bnb_config, lora_config, sft_config
 
 
 def job(dataset: dict[str, Any] | None = None, **trainer: Any) -> JobSpec:
@@ -200,7 +200,7 @@ def importing(names: list[str], absent: set[str]) -> str:
 
 
 def test_the_supervisor_needs_the_standard_library_and_pydantic_alone() -> None:
-    names = ["entry", "supervisor", "record", "limits", "lock", "death", "process", "output", "launch", "mate"]
+    names = ["entry", "supervisor", "record", "limits", "lock", "death", "process", "output", "launch", "peer"]
     assert importing([*names, "arguments", "data", "failures", "answer"], HEAVY | NOT_IN_THE_CONTAINER) == "[]"
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import Gemma2Config, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
 
-from sftrun.job import attention
+from sftrun.job.fast import attention
 from tests.job import small
 from tests.job.small import gradients, packed
 

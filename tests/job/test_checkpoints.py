@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.job import checkpoints
+from sftrun.job.supervise import checkpoints
 
 
 def make(folder: Path, step: int, run_id: str = "r") -> Path:

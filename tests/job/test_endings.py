@@ -13,7 +13,8 @@ import pytest
 from sftrun.contract import stopping
 from sftrun.contract.events import Checkpoint, DataReady, Failed, ModelReady, Note, Sample, Stage, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec, SampleSpec
-from sftrun.job import checkpoints, worker
+from sftrun.job.supervise import checkpoints
+from sftrun.job.train import worker
 from tests.job import tiny
 from tests.job.runs import Run, at_step, held_at, record
 
@@ -106,7 +107,7 @@ def test_a_job_that_is_no_job_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{}")
     for name in ("job.json", "none.json"):
         done = subprocess.run(
-            [sys.executable, "-m", "sftrun.job.entry", str(tmp_path / name)], capture_output=True, text=True
+            [sys.executable, "-m", "sftrun.job.supervise.entry", str(tmp_path / name)], capture_output=True, text=True
         )
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")
@@ -166,7 +167,9 @@ def test_signals_a_second_supervisor_and_a_loss_that_is_no_number(model: Path, d
     run, diverging = Run(spec, tmp_path / "a"), Run(wild, tmp_path / "b")
     run.until(at_step(2))
     second = subprocess.run(
-        [sys.executable, "-m", "sftrun.job.entry", str(tmp_path / "a" / "r1.json")], capture_output=True, text=True
+        [sys.executable, "-m", "sftrun.job.supervise.entry", str(tmp_path / "a" / "r1.json")],
+        capture_output=True,
+        text=True,
     )
     assert second.returncode == 6
     assert f"process {run.process.pid}" in second.stderr
@@ -216,7 +219,7 @@ def _answers(spec: JobSpec, folder: Path) -> None:
     request = folder / "request.json"
     request.write_text(json.dumps({"job": spec.model_dump(mode="json"), "max_new_tokens": 4}))
     done = subprocess.run(
-        [sys.executable, "-m", "sftrun.job.answer", str(request)],
+        [sys.executable, "-m", "sftrun.job.train.answer", str(request)],
         input='{"prompt": "Double 4."}\n{"prompt": "Double 5."}\n',
         capture_output=True,
         text=True,

@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from sftrun.contract import graphs
 from sftrun.contract.events import Finished, Note, Step
 from sftrun.contract.jobspec import (
     DatasetSpec,
@@ -18,9 +17,10 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
-from sftrun.job import attention as attentions
-from sftrun.job import fast_path, head
-from sftrun.job.attention import BoundsCollator, UnsupportedAttention
+from sftrun.job.fast import attention as attentions
+from sftrun.job.fast import fast_path, head
+from sftrun.job.fast.attention import BoundsCollator, UnsupportedAttention
+from sftrun.step import cuda_graphs
 from tests.job import tiny
 from tests.job.runs import Run, at_step, held_at_step, record
 
@@ -204,4 +204,4 @@ def test_job_and_plan_round_the_longest_row_alike(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert attentions.recorded_steps(LlamaConfig(head_dim=head_dim), 2048) == (16, longest)
-    assert graphs.longest_step(2048, capability, head_dim) == longest
+    assert cuda_graphs.longest_step(2048, capability, head_dim) == longest

@@ -10,8 +10,8 @@ from peft import PeftModel
 from transformers import Qwen2Config
 
 from sftrun.contract.jobspec import ModelSpec
-from sftrun.job import model, samples
 from sftrun.job.failures import JobFailure
+from sftrun.job.train import loading, samples
 from tests.job import small, tiny
 
 PROMPTS = ("Add 1 and 2.", "Hello")
@@ -33,7 +33,7 @@ def test_a_loss_scaler_can_unscale_the_gradients_of_an_adapter_over_4_bit_weight
     with pytest.raises(ValueError, match="FP16"):
         unscale()
     made.zero_grad()
-    model.widen_trained(made)
+    loading.widen_trained(made)
     unscale()
     assert {weight.dtype for weight in made.parameters() if weight.requires_grad} == {torch.float32}
     assert made.base_model.model.model.embed_tokens.weight.dtype == torch.float16
@@ -46,7 +46,7 @@ def named(folder: Path, attention: str = "sdpa") -> ModelSpec:
 
 def answers(spec: ModelSpec, tuned: Any) -> list[str]:
     """Of the base, then with the adapter."""
-    tokenizer = model.load_tokenizer(spec)
+    tokenizer = loading.load_tokenizer(spec)
     with samples.without_adapter(tuned):
         base = list(samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6))
     return [*base, *samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6)]
@@ -57,9 +57,9 @@ def test_a_model_that_is_laid_out_over_devices_answers_with_and_without_its_adap
     attention: str, tmp_path: Path
 ) -> None:
     spec = named(tmp_path / "model", attention)
-    tuned = small.adapt(model.load_model(spec, None))
+    tuned = small.adapt(loading.load_model(spec, None))
     tuned.save_pretrained(tmp_path / "adapter")
-    laid_out = model.load_model(spec, None, room={"cpu": 10**9})
+    laid_out = loading.load_model(spec, None, room={"cpu": 10**9})
     # as over several devices: each layer fetches what it computes on
     laid_out = dispatch_model(laid_out, {"": "cpu"}, main_device="cpu", force_hooks=True)
     found = answers(spec, PeftModel.from_pretrained(laid_out, tmp_path / "adapter"))
@@ -69,4 +69,4 @@ def test_a_model_that_is_laid_out_over_devices_answers_with_and_without_its_adap
 
 def test_a_model_that_the_free_memory_does_not_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobFailure, match="does not fit into"):
-        model.load_model(named(tmp_path / "model"), None, room={"cpu": 250_000})
+        loading.load_model(named(tmp_path / "model"), None, room={"cpu": 250_000})

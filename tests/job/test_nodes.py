@@ -22,11 +22,11 @@ from tests.job.runs import Run, at_step, curve, held_at_step, record, worker_bel
 
 pytestmark = pytest.mark.slow
 STEPS = {"max_steps": 8, "logging_steps": 1, "save_steps": 3, "gradient_accumulation_steps": 1}
-MATE = """
+PEER = """
 import sys
 from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.mate import attend
+from sftrun.job.peer import attend
 
 failed = attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), lambda: False)
 print(events.dump(failed) if failed else "", end="")
@@ -35,7 +35,7 @@ print(events.dump(failed) if failed else "", end="")
 TAKEN = """
 import sys
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.mate import attend
+from sftrun.job.peer import attend
 
 tries = []
 
@@ -79,7 +79,7 @@ class Pair:
         job = folder / "second.json"
         job.write_text(second.model_copy(update={"checkpoints_dir": str(self.second_disk)}).model_dump_json())
         self.second = subprocess.Popen(
-            [sys.executable, "-c", MATE, str(job)], stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True
+            [sys.executable, "-c", PEER, str(job)], stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True
         )
         self.first = Run(first, folder, of_the_first)
 

@@ -14,11 +14,12 @@ import pytest
 from datasets import Dataset
 
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec
-from sftrun.job import bins, data, prepared, preparing, shards, tokens
+from sftrun.job import data, tokens
 from sftrun.job.failures import JobFailure
-from sftrun.job.model import load_tokenizer
-from sftrun.job.prepared import Prepared
-from sftrun.job.shards import Crew
+from sftrun.job.prepare import arrow_bins, prepared, preparing, shards
+from sftrun.job.prepare.prepared import Prepared
+from sftrun.job.prepare.shards import Crew
+from sftrun.job.train.loading import load_tokenizer
 from tests.job import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -83,16 +84,16 @@ def test_bins_hold_each_row_once_and_whole_whoever_packs(model: Path, tokenizer:
 def test_bins_are_as_mixed_as_the_rows_and_all_but_full() -> None:
     draw = random.Random(0)
     lengths = sorted(min(int(draw.lognormvariate(4.8, 0.8)) + 8, 1900) for _ in range(20_000))
-    packed = bins.best_fit(lengths, 2048, 0)
+    packed = arrow_bins.best_fit(lengths, 2048, 0)
     assert sum(lengths) / (len(packed) * 2048) > 0.995
     spread = mean(pstdev(lengths[row] for row in one) for one in packed)
     assert spread > 0.85 * pstdev(lengths)
-    decreasing = bins.best_fit(lengths[::-1], 2048, None)
+    decreasing = arrow_bins.best_fit(lengths[::-1], 2048, None)
     assert mean(pstdev(lengths[::-1][row] for row in one) for one in decreasing) < 0.5 * pstdev(lengths)
 
 
 def test_rows_that_are_not_to_be_shuffled_keep_near_their_order() -> None:
-    assert bins.best_fit([5, 5, 3, 7, 2, 4], 10, None) == [[0, 1], [2, 3], [4, 5]]
+    assert arrow_bins.best_fit([5, 5, 3, 7, 2, 4], 10, None) == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_dropped_and_cut_rows_are_said_each_time(model: Path, tokenizer: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import Failed, Stage
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec
-from sftrun.contract.preparing import WORTH_A_PROCESS_BYTES
+from sftrun.step.place import WORTH_A_PROCESS_BYTES
 from tests.job import tiny
 from tests.job.runs import Run, curve, record
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.job import process
+from sftrun.job.supervise import process
 from tests.job import tiny
 
 

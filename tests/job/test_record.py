@@ -15,14 +15,15 @@ import pytest
 
 from sftrun.contract import events, stopping
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec, TrainerSpec
-from sftrun.contract.record import STOP
+from sftrun.contract.record_files import STOP
 from sftrun.errors import RunBusy
-from sftrun.job import death, failures, lock
-from sftrun.job.limits import Limits
-from sftrun.job.pace import Pace
-from sftrun.job.process import Worker
-from sftrun.job.record import Record, spent
-from sftrun.job.supervisor import Supervisor
+from sftrun.job import failures
+from sftrun.job.supervise import death, lock
+from sftrun.job.supervise.limits import Limits
+from sftrun.job.supervise.pace import Pace
+from sftrun.job.supervise.process import Worker
+from sftrun.job.supervise.record import Record, spent
+from sftrun.job.supervise.supervisor import Supervisor
 
 START = events.Stage(name="start")
 BEGUN = events.Started(run_id="r", attempt=1, host="h", pid=1, device="cpu", gpu_count=0)

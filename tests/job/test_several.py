@@ -7,7 +7,7 @@ import pytest
 from sftrun.contract import stopping
 from sftrun.contract.events import Started, Step, Stopped
 from sftrun.contract.jobspec import JobSpec, LoraSpec
-from sftrun.job import checkpoints
+from sftrun.job.supervise import checkpoints
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, held_at_step, record
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sftrun.contract.events import AnyEvent, Failed, Started, Step
-from sftrun.job import checkpoints, death
-from sftrun.run.remote import verdict
+from sftrun.job.supervise import checkpoints, death
+from sftrun.run.modal.container.functions import verdict
 from tests.job import tiny
 from tests.job.clocked import Clock, attempt
 from tests.job.runs import held_at_step

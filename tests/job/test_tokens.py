@@ -9,7 +9,7 @@ import pytest
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec
 from sftrun.job import data, tokens
 from sftrun.job.failures import JobFailure
-from sftrun.job.model import load_tokenizer
+from sftrun.job.train.loading import load_tokenizer
 from tests.job import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")

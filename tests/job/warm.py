@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.contract.record import LOG
-from sftrun.job import build, callbacks, data, fast_path, model, process, save, tokens, worker  # noqa: F401
-from sftrun.job.process import Worker
+from sftrun.contract.record_files import LOG
+from sftrun.job.supervise import process
+from sftrun.job.supervise.process import Worker
+from sftrun.job.train import worker
 
 torch.set_num_threads(1)
 

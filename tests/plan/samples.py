@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import Any
 
-from sftrun.facts.models import Catalog, DataFacts, Facts, Files, Gpu, Machine, Prices
+from sftrun.facts.values import Catalog, DataFacts, Facts, Gpu, Machine, Prices
 from sftrun.recipe.models import Recipe
+from sftrun.rows.find import Files
 
 H200 = Gpu(
     name="H200",

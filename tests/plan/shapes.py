@@ -1,9 +1,9 @@
 """The shapes that the figures of docs/estimates.md were measured with."""
 
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
-from sftrun.facts import catalog
-from sftrun.facts.models import Gpu, Linear, ModelFacts
-from sftrun.plan.setup import Setup
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Gpu, Linear, ModelFacts
+from sftrun.plan.estimate.setup import Setup
 
 HIDDEN, INNER, LAYERS, VOCAB = 3072, 8192, 32, 32064
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

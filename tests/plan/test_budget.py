@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from sftrun.plan import budget
-from sftrun.plan.models import CostEstimate, StageTime
+from sftrun.plan.check import budget
+from sftrun.plan.types import CostEstimate, StageTime
 
 
 def cost(low: str, high: str) -> CostEstimate:

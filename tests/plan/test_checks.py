@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sftrun.diagnostics import Path
-from sftrun.facts.models import Machine
-from sftrun.plan.checks import check
+from sftrun.facts.values import Machine
+from sftrun.plan.check.by_facts import check
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import deeper
 

@@ -4,15 +4,16 @@ import re
 from decimal import Decimal
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.plan import checks_cost, estimate
+from sftrun.plan.check import estimated
+from sftrun.plan.estimate import total
 from sftrun.recipe.models import Budget, Recipe
 from tests.plan.test_estimate import census, facts, plan_of
 
 
 def found(made: Recipe, today: str = "2026-10-20") -> dict[str, Diagnostic]:
     known = facts(today=today)
-    plan = estimate.priced(plan_of(made), known)
-    return {one.code: one for one in checks_cost.check(plan, known, plan_of)}
+    plan = total.priced(plan_of(made), known)
+    return {one.code: one for one in estimated.check(plan, known, plan_of)}
 
 
 def on(gpu: str, **trainer: object) -> Recipe:

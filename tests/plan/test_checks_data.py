@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from sftrun.diagnostics import Diagnostic, Span
-from sftrun.facts.models import DataFacts, RowFault
-from sftrun.plan.checks_data import check_data
+from sftrun.facts.values import DataFacts, RowFault
+from sftrun.plan.check.data_facts import check_data
 from sftrun.recipe.models import Recipe
 
 

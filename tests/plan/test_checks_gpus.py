@@ -7,12 +7,12 @@ from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.facts import catalog
-from sftrun.facts.models import DataFacts
-from sftrun.plan import estimate, workload
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import DataFacts
 from sftrun.plan.build import build
-from sftrun.plan.checks_gpus import check
-from sftrun.plan.models import Plan
+from sftrun.plan.check.several_gpus import check
+from sftrun.plan.estimate import total, workload
+from sftrun.plan.types import Plan
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import phi3
 
@@ -21,7 +21,7 @@ def planned(rows: int, gpu: Any, **trainer: Any) -> tuple[Plan, list[Diagnostic]
     train = DataFacts(source="counted", format="instruction", rows=rows, mean_tokens=100)
     about = facts(model=phi3(), catalog=catalog.shipped(), train=train)
     made = recipe(compute={"executor": "modal", "gpu": gpu}, trainer=trainer)
-    plan = estimate.priced(build(made, about, folders={}), about)
+    plan = total.priced(build(made, about, folders={}), about)
     return plan, list(check(plan, about))
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.facts.model import shipped_facts
-from sftrun.facts.model_headers import Problem
-from sftrun.plan.checks_model import check_model, model_problem
+from sftrun.errors import Problem
+from sftrun.facts.model.lookup import shipped_facts
+from sftrun.plan.check.model_facts import check_model, model_problem
 from sftrun.recipe.models import Recipe
 
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from sftrun.cli.prepare import prepare
-from sftrun.facts import catalog
-from sftrun.facts.models import DataFacts, Facts, Machine
-from sftrun.plan import advice, estimate, time
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import DataFacts, Facts, Machine
 from sftrun.plan.build import build
-from sftrun.plan.learning import Observation, learn
-from sftrun.plan.models import Plan, StageTime
+from sftrun.plan.check import advice
+from sftrun.plan.estimate import stage_times, total
+from sftrun.plan.estimate.learning import Observation, learn
+from sftrun.plan.types import Plan, StageTime
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import recipe
 from tests.plan.shapes import SEVEN, deeper, phi3
@@ -38,17 +39,17 @@ def plan_of(made: Recipe) -> Plan:
 
 
 @pytest.fixture
-def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> estimate.Estimate:
+def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> total.Estimate:
     monkeypatch.setenv("SFTRUN_HOME", str(tmp_path))
     prepared = prepare(AS_IT_WAS)
     assert prepared.plan is not None
     assert prepared.gathered is not None
-    return estimate.estimate(prepared.plan, prepared.gathered.facts)
+    return total.estimate(prepared.plan, prepared.gathered.facts)
 
 
-def test_the_original_script_s_epoch_takes_16_7_hours_and_76_dollars(as_it_was: estimate.Estimate) -> None:
+def test_the_original_script_s_epoch_takes_16_7_hours_and_76_dollars(as_it_was: total.Estimate) -> None:
     assert as_it_was.cost is not None
-    train = estimate.stage_seconds(as_it_was.cost)["train"]
+    train = total.stage_seconds(as_it_was.cost)["train"]
     assert train / 3600 == pytest.approx(16.7, abs=0.05)
     assert Decimal(str(train)) * Decimal("0.001261") == pytest.approx(Decimal(76), abs=1)
     assert as_it_was.cost.usd_low < 76 < as_it_was.cost.usd_high
@@ -57,21 +58,21 @@ def test_the_original_script_s_epoch_takes_16_7_hours_and_76_dollars(as_it_was: 
 
 
 def test_packing_brings_the_same_epoch_below_an_hour() -> None:
-    found = estimate.estimate(plan_of(census()), facts())
+    found = total.estimate(plan_of(census()), facts())
     assert found.cost is not None
-    assert estimate.seconds(found.cost) < 3600
+    assert total.seconds(found.cost) < 3600
     assert found.cost.usd_high < 5
 
 
 def test_without_data_it_asks_for_what_to_declare() -> None:
     bare = census(dataset={"train": {"path": "/out/train.jsonl", "num_examples": 10}})
-    found = estimate.estimate(plan_of(bare), facts())
+    found = total.estimate(plan_of(bare), facts())
     assert found.cost is None
     assert found.missing == ("the data can't be read from here: give `mean_tokens` of `dataset.train`",)
     assert found.memory is not None
     assert "max_length" in found.memory.basis
     rows = DataFacts(source="counted", format=None, rows=10)
-    counted = estimate.estimate(plan_of(census(dataset={"train": {"path": "/out/train.jsonl"}})), facts(train=rows))
+    counted = total.estimate(plan_of(census(dataset={"train": {"path": "/out/train.jsonl"}})), facts(train=rows))
     assert counted.missing == (
         "the rows' tokens can't be counted without the tokenizer: give `mean_tokens` of `dataset.train`",
     )
@@ -80,28 +81,28 @@ def test_without_data_it_asks_for_what_to_declare() -> None:
 def test_validation_rows_that_are_not_known_are_asked_for() -> None:
     train = {"path": "/out/train.jsonl", "num_examples": 10, "mean_tokens": 100}
     dataset = {"train": train, "eval": {"path": "/out/eval.jsonl"}}
-    found = estimate.estimate(plan_of(census(dataset=dataset)), facts())
+    found = total.estimate(plan_of(census(dataset=dataset)), facts())
     assert found.cost is None
     assert found.missing == ("the validation data can't be read from here: give `num_examples` of `dataset.eval`",)
 
 
 def test_counted_data_wins_over_declared() -> None:
     counted = DataFacts(source="counted", format=None, rows=100, length_counts=((100, 100),))
-    found = estimate.estimate(plan_of(census()), facts(train=counted))
+    found = total.estimate(plan_of(census()), facts(train=counted))
     assert found.cost is not None
     assert not found.is_declared
     assert found.cost.steps == 1
 
 
 def test_without_the_model_s_shapes_it_says_so() -> None:
-    found = estimate.estimate(plan_of(census()), facts(model=None))
+    found = total.estimate(plan_of(census()), facts(model=None))
     assert found.memory is None
     assert "shapes" in found.missing[0]
 
 
 def test_another_gpu_is_extrapolated_with_a_wider_range() -> None:
     here, there = (
-        estimate.estimate(plan_of(census(compute={"executor": "modal", "gpu": gpu})), facts()).cost
+        total.estimate(plan_of(census(compute={"executor": "modal", "gpu": gpu})), facts()).cost
         for gpu in ("H200", "L40S")
     )
     assert here is not None
@@ -113,7 +114,7 @@ def test_another_gpu_is_extrapolated_with_a_wider_range() -> None:
 def test_two_machines_cost_twice_a_second_and_take_half_the_steps() -> None:
     long = {"packing": True, "max_length": 2048, "per_device_train_batch_size": 8, "num_train_epochs": 4}
     one, two = (
-        estimate.estimate(
+        total.estimate(
             plan_of(census(compute={"executor": "modal", "gpu": "H100:8", "nodes": nodes}, trainer=long)), facts()
         ).cost
         for nodes in (1, 2)
@@ -128,15 +129,15 @@ def test_two_machines_cost_twice_a_second_and_take_half_the_steps() -> None:
 
 def test_a_short_timeout_takes_several_attempts() -> None:
     short = census(compute={"executor": "modal", "gpu": "H200", "timeout": "10m"})
-    found = estimate.estimate(plan_of(short), facts()).cost
+    found = total.estimate(plan_of(short), facts()).cost
     assert found is not None
     assert found.attempts > 1
     assert found.stages[-1].name == "attempts"
 
 
 def test_a_region_multiplies_the_price() -> None:
-    plain = estimate.estimate(plan_of(census()), facts()).cost
-    narrow = estimate.estimate(
+    plain = total.estimate(plan_of(census()), facts()).cost
+    narrow = total.estimate(
         plan_of(census(compute={"executor": "modal", "gpu": "H200", "region": "eu-west"})), facts()
     ).cost
     assert plain is not None
@@ -146,15 +147,15 @@ def test_a_region_multiplies_the_price() -> None:
 
 def observed(factor: float, **changes: object) -> Observation:
     plan = plan_of(census())
-    known = estimate.inputs(plan, facts())
-    assert isinstance(known, estimate.Inputs)
-    like = estimate.features(plan, known)._replace(**changes)  # type: ignore[arg-type]
+    known = total.inputs(plan, facts())
+    assert isinstance(known, total.Inputs)
+    like = total.features(plan, known)._replace(**changes)  # type: ignore[arg-type]
     return Observation(like, 1.0, factor)
 
 
 def test_a_run_of_the_very_recipe_is_believed() -> None:
-    found = estimate.estimate(plan_of(census()), facts(), (observed(1.5),)).cost
-    plain = estimate.estimate(plan_of(census()), facts()).cost
+    found = total.estimate(plan_of(census()), facts(), (observed(1.5),)).cost
+    plain = total.estimate(plan_of(census()), facts()).cost
     assert found is not None
     assert plain is not None
     assert found.seconds_per_step == pytest.approx(1.5 * plain.seconds_per_step, rel=1e-3)
@@ -245,11 +246,11 @@ def test_what_no_change_makes_fit_gets_none() -> None:
 
 def test_what_runs_have_taught_of_a_step_is_no_saving_of_a_change() -> None:
     made = census(trainer={"packing": True, "max_length": 2048, "gradient_accumulation_steps": 2})
-    known = estimate.inputs(plan_of(made), facts())
-    assert isinstance(known, estimate.Inputs)
-    slower = Observation(estimate.features(plan_of(made), known), 1.0, 3.0)
+    known = total.inputs(plan_of(made), facts())
+    assert isinstance(known, total.Inputs)
+    slower = Observation(total.features(plan_of(made), known), 1.0, 3.0)
     for seen in ((), (slower,)):
-        now = estimate.estimate(plan_of(made), facts(), seen)
+        now = total.estimate(plan_of(made), facts(), seen)
         assert advice.to_save(made, facts(), plan_of, now) is None
 
 
@@ -257,7 +258,7 @@ def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
     slow = {"packing": False, "max_length": 2048, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
     dropped = {"r": 16, "target_modules": SEVEN, "lora_dropout": 0.05}  # so small steps can't be recorded as graphs
     made = census(lora=dropped, trainer={**slow, "gradient_checkpointing": True})
-    now = estimate.estimate(plan_of(made), facts())
+    now = total.estimate(plan_of(made), facts())
     best = advice.to_save(made, facts(), plan_of, now)
     assert best is not None
     change, times = best
@@ -266,7 +267,7 @@ def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
 
 
 def test_on_modal_a_container_without_a_gpu_prepares_at_its_own_price() -> None:
-    found = estimate.estimate(plan_of(census()), facts()).cost
+    found = total.estimate(plan_of(census()), facts()).cost
     assert found is not None
     before, *own = found.stages
     assert (before.name, before.has_gpu) == ("prepare", False)
@@ -285,13 +286,13 @@ def test_a_timeout_is_none_of_the_preparing_container_s() -> None:
     begins = tuple(StageTime(name=n, low=1, high=1, basis="") for n in ("start", "data", "model", "samples_before"))
     train = StageTime(name="train", low=100, high=100, basis="")
     before = StageTime(name="prepare", low=0, high=9000, basis="", has_gpu=False)
-    assert time.attempts((before, *begins, train), 600) == 1
+    assert stage_times.attempts((before, *begins, train), 600) == 1
 
 
 def test_a_few_rows_of_this_machine_are_tokenised_beside_the_gpu() -> None:
     few = {"train": {"path": "/out/train.jsonl", "num_examples": 500, "mean_tokens": 180.0}}
     known = facts(model=phi3().model_copy(update={"source": "folder"}))
-    found = estimate.estimate(plan_of(census(dataset=few)), known).cost
+    found = total.estimate(plan_of(census(dataset=few)), known).cost
     assert found is not None
     assert [stage.name for stage in found.stages][:3] == ["start", "data", "model"]
 
@@ -301,7 +302,7 @@ def test_on_this_machine_the_model_loads_while_rows_are_tokenised() -> None:
     known = facts(machine=here)
     local = census(compute={"executor": "local"}, volumes={})
     made = build(local, known, folders={"model.name_or_path": "/r"})
-    found = estimate.estimate(made, known).cost
+    found = total.estimate(made, known).cost
     assert found is not None
     stages = {stage.name: stage for stage in found.stages}
     assert "prepare" not in stages

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import Facts, Files
+from sftrun.facts.values import Facts
 from sftrun.plan.build import build
+from sftrun.rows.find import Files
 from tests.plan.samples import facts, recipe
 
 

@@ -1,9 +1,9 @@
 """A plan and the places of an executor make the job's own text."""
 
 from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.build import build
-from sftrun.plan.jobspec import Places, jobspec
-from sftrun.plan.models import Plan
+from sftrun.plan.types import Plan
 from tests.plan.samples import facts, recipe
 
 

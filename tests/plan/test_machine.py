@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from sftrun.diagnostics import Diagnostic
-from sftrun.facts import catalog
-from sftrun.facts.models import Facts, Machine, ModelFacts
-from sftrun.plan import checks_cost, estimate
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Facts, Machine, ModelFacts
 from sftrun.plan.build import build
-from sftrun.plan.machine import converted_bytes, held, saved_bytes
-from sftrun.plan.models import Plan
+from sftrun.plan.check import estimated
+from sftrun.plan.estimate import total
+from sftrun.plan.estimate.host_memory import converted_bytes, held, saved_bytes
+from sftrun.plan.types import Plan
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import deeper, phi3, setup
@@ -30,11 +31,11 @@ def known(model: ModelFacts | None = None, **values: Any) -> Facts:
 
 
 def plan(one: Recipe, about: Facts) -> Plan:
-    return estimate.priced(build(one, about, folders={}), about)
+    return total.priced(build(one, about, folders={}), about)
 
 
 def said(one: Recipe, about: Facts) -> list[Diagnostic]:
-    found = checks_cost.check(plan(one, about), about, lambda changed: build(changed, about, folders={}))
+    found = estimated.check(plan(one, about), about, lambda changed: build(changed, about, folders={}))
     return [diagnostic for diagnostic in found if diagnostic.code == "G108"]
 
 

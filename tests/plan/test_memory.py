@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts import catalog
-from sftrun.plan import estimate, memory, recording, workload
+from sftrun.facts.gpus import catalog
 from sftrun.plan.build import build
-from sftrun.plan.lengths import lognormal
-from sftrun.plan.models import Plan
-from sftrun.plan.setup import Setup
+from sftrun.plan.estimate import graph_memory, memory, total, workload
+from sftrun.plan.estimate.lengths import lognormal
+from sftrun.plan.estimate.setup import Setup
+from sftrun.plan.types import Plan
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import deeper, gpu, setup
 
@@ -75,38 +75,38 @@ def test_full_logits_are_counted_where_they_are_made() -> None:
 
 
 def test_each_recorded_graph_keeps_gradients_of_its_own() -> None:
-    found = setup(record_graphs=True)
+    found = setup(cuda_graphs=True)
     batch = workload.worst_batch(found.trainer)
-    ten = recording.held_bytes(found, batch, gpu(), 20) - recording.held_bytes(found, batch, gpu(), 10)
+    ten = graph_memory.held_bytes(found, batch, gpu(), 20) - graph_memory.held_bytes(found, batch, gpu(), 10)
     assert ten == 10 * (29_884_416 * 2 + 2 * batch.tokens * 3072 * 2)
 
 
 def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> None:
-    found = setup(record_graphs=True, packing=False, padding_free=True)
+    found = setup(cuda_graphs=True, packing=False, padding_free=True)
     alike, spread, wild = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.4, 1.2))
-    counts = [recording.shapes(found, batch, gpu()) for batch in (alike, spread, wild)]
+    counts = [graph_memory.shapes(found, batch, gpu()) for batch in (alike, spread, wild)]
     assert counts == sorted(set(counts))
-    assert recording.shapes(found, wild, gpu("A100-80GB")) == 32
+    assert graph_memory.shapes(found, wild, gpu("A100-80GB")) == 32
 
 
 def test_packed_steps_differ_in_their_number_of_rows_alone() -> None:
-    found = setup(record_graphs=True)
+    found = setup(cuda_graphs=True)
     assert found.trainer.packing
     few, many = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
-    assert recording.shapes(found, few, gpu()) < recording.shapes(found, many, gpu()) < 32
+    assert graph_memory.shapes(found, few, gpu()) < graph_memory.shapes(found, many, gpu()) < 32
 
 
 def test_the_longest_row_is_a_size_of_its_own_where_the_kernel_asks_for_it() -> None:
-    found = setup(record_graphs=True)
+    found = setup(cuda_graphs=True)
     batch = workload.batch(found.trainer, lognormal(177, 1900, 0.8), 100)
-    sums = recording.shapes(found, batch, gpu("H200"))
-    assert recording.shapes(found, batch, gpu("A100-80GB")) == 2 * sums
+    sums = graph_memory.shapes(found, batch, gpu("H200"))
+    assert graph_memory.shapes(found, batch, gpu("A100-80GB")) == 2 * sums
     odd = found._replace(model=found.model.model_copy(update={"head_dim": 112}))
-    assert recording.shapes(odd, batch, gpu("H200")) == 2 * sums
+    assert graph_memory.shapes(odd, batch, gpu("H200")) == 2 * sums
 
 
 def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:
-    plain, recorded = setup(), setup(record_graphs=True)
+    plain, recorded = setup(), setup(cuda_graphs=True)
     moving = part(plain, "activations") + part(plain, "working space")
     assert part(recorded, "graphs' pool") == pytest.approx(moving, abs=0.001)
 
@@ -176,7 +176,7 @@ def spread(**sections: Any) -> Plan:
     trainer = {"max_steps": 100, "extra": {"fsdp": True}}
     about = facts(model=deeper(4), catalog=catalog.shipped())
     made = recipe(compute={"executor": "modal", "gpu": "H100:4"}, trainer=trainer, **sections)
-    return estimate.priced(build(made, about, folders={}), about)
+    return total.priced(build(made, about, folders={}), about)
 
 
 def test_answers_take_all_weights_where_training_took_a_share_of_each_gpu() -> None:

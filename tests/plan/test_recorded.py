@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import DataFacts, ModelFacts
+from sftrun.facts.values import DataFacts, ModelFacts
 from sftrun.plan.build import build
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import narrower, phi3
@@ -20,7 +20,7 @@ def is_recorded(
     made = recipe(lora=lora, compute={"executor": "modal", "gpu": gpu}, trainer=settings | trainer)
     tokens = sum(length * count for length, count in lengths)
     data = DataFacts(source="counted", format="instruction", rows=1000, tokens=tokens, length_counts=lengths)
-    return build(made, facts(model=model or phi3(), train=data), folders={}).trainer.record_graphs
+    return build(made, facts(model=model or phi3(), train=data), folders={}).trainer.cuda_graphs
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import Catalog, Machine
+from sftrun.facts.values import Catalog, Machine
 from sftrun.plan.build import build
-from sftrun.plan.models import Plan
+from sftrun.plan.types import Plan
 from tests.plan.samples import H200, PRICES, facts, recipe
 from tests.plan.shapes import phi3
 

@@ -3,10 +3,10 @@
 import pytest
 
 from sftrun.contract.jobspec import LoraSpec
-from sftrun.facts import calibration
-from sftrun.plan import roofline, workload
-from sftrun.plan.lengths import lognormal
-from sftrun.plan.setup import Setup
+from sftrun.facts.gpus import calibration
+from sftrun.plan.estimate import roofline, workload
+from sftrun.plan.estimate.lengths import lognormal
+from sftrun.plan.estimate.setup import Setup
 from tests.plan.shapes import SEVEN, gpu, setup
 
 LENGTHS = lognormal(177, 1900, 0.8)
@@ -37,11 +37,11 @@ def test_lora_does_four_operations_a_weight_and_token() -> None:
 def test_joined_adapters_cost_a_product_64_columns_more() -> None:
     found = compiled()
     outputs = sum(x.out_features * x.count for x in found.targets)
-    assert roofline.joined_weights(found) == 64 * outputs
-    assert roofline.joined_weights(setup()) == 0
+    assert roofline.fused_weights(found) == 64 * outputs
+    assert roofline.fused_weights(setup()) == 0
     # two of three siblings have a product each
     pair = LoraSpec(r=64, lora_alpha=16.0, target_modules=("q_proj", "v_proj"))
-    assert roofline.joined_weights(found._replace(lora=pair)) == 64 * 2 * 3072 * 32
+    assert roofline.fused_weights(found._replace(lora=pair)) == 64 * 2 * 3072 * 32
 
 
 def test_a_frozen_heads_logits_are_made_once_and_a_trained_ones_gradient_besides() -> None:
@@ -89,15 +89,15 @@ def test_a_small_step_waits_for_launches() -> None:
 
 
 def test_a_busy_cpu_holds_up_what_waits_for_launches_and_hardly_what_does_not() -> None:
-    def share(batch_size: int, record_graphs: bool = False) -> float:
-        found = compiled(per_device_train_batch_size=batch_size, max_length=512, record_graphs=record_graphs)
+    def share(batch_size: int, cuda_graphs: bool = False) -> float:
+        found = compiled(per_device_train_batch_size=batch_size, max_length=512, cuda_graphs=cuda_graphs)
         step = roofline.step(found, workload.worst_batch(found.trainer), 1, gpu(), calibration.shipped())
         return step.busy / step.seconds
 
     assert share(1) > 1.7
     assert share(64) < 1.01
-    assert share(64, record_graphs=True) < 1.01
-    assert share(2, record_graphs=True) < share(2)
+    assert share(64, cuda_graphs=True) < 1.01
+    assert share(2, cuda_graphs=True) < share(2)
 
 
 def test_twice_the_tokens_take_about_twice_as_long_when_the_gpu_is_full() -> None:
@@ -134,7 +134,7 @@ def test_the_last_wave_weighs_more_the_smaller_a_product_is() -> None:
 
 
 def test_kernels_of_a_recorded_step_take_a_share_of_their_launching_at_least() -> None:
-    recorded = compiled(record_graphs=True, packing=False, padding_free=True, per_device_train_batch_size=1)
+    recorded = compiled(cuda_graphs=True, packing=False, padding_free=True, per_device_train_batch_size=1)
     constants = calibration.shipped().stacks["compiled"]
     batch = workload.batch(recorded.trainer, lognormal(30, 2048, 0.1), 100)
     busy = sum(roofline.gpu_seconds(recorded, batch, gpu("H100"), constants).values())
@@ -143,7 +143,7 @@ def test_kernels_of_a_recorded_step_take_a_share_of_their_launching_at_least() -
 
 
 def test_spread_weights_are_fetched_in_each_pass_of_each_micro_batch() -> None:
-    shared, whole = (setup(nf4=False, rank=None, gpus=4, fsdp=is_spread) for is_spread in (True, False))
+    shared, whole = (setup(nf4=False, rank=None, gpus=4, fsdp=is_sharded) for is_sharded in (True, False))
     once = roofline.fetch_seconds(shared, gpu())
     assert once == pytest.approx(0.75 * 3_623_878_656 * 2 / roofline.NVLINK_BYTES)
     assert roofline.fetch_seconds(whole, gpu()) == 0.0

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import Catalog
-from sftrun.plan import advice, estimate
+from sftrun.facts.values import Catalog
 from sftrun.plan.build import build
-from sftrun.plan.models import Plan
+from sftrun.plan.check import advice
+from sftrun.plan.estimate import total
+from sftrun.plan.types import Plan
 from sftrun.recipe.models import Recipe
 from tests.plan.samples import H200, PRICES, facts, recipe
 from tests.plan.shapes import phi3
@@ -24,7 +25,7 @@ def written(gpu: str = "H200:4", **sections: Any) -> Recipe:
 def plan(memory_gb: float, made: Recipe) -> Plan:
     catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": memory_gb}),), prices=PRICES)
     known = facts(model=phi3(), catalog=catalog)
-    return estimate.priced(build(made, known, folders={}), known)
+    return total.priced(build(made, known, folders={}), known)
 
 
 def test_weights_that_fit_no_gpu_whole_are_spread_and_the_reason_says_so() -> None:

@@ -8,10 +8,10 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
-from sftrun.facts import model_shapes  # noqa: E402
-from sftrun.facts.model import shipped_facts  # noqa: E402
-from sftrun.facts.model_names import Tensor  # noqa: E402
-from sftrun.facts.models import ModelFacts  # noqa: E402
+from sftrun.facts.model import shapes  # noqa: E402
+from sftrun.facts.model.lookup import shipped_facts  # noqa: E402
+from sftrun.facts.model.tensor_names import Tensor  # noqa: E402
+from sftrun.facts.values import ModelFacts  # noqa: E402
 from sftrun.plan.targets import EXPERT_NAMES, reach  # noqa: E402
 from sftrun.recipe.models import Lora  # noqa: E402
 
@@ -71,7 +71,7 @@ def build(model_type: str, **config: object) -> "torch.nn.Module":
 
 def facts_of(model: "torch.nn.Module") -> ModelFacts:
     tensors = {name: Tensor("F32", tuple(weight.shape)) for name, weight in model.named_parameters()}
-    return model_shapes.facts(tensors, model.config.to_dict(), source="folder", name_or_path="x")
+    return shapes.facts(tensors, model.config.to_dict(), source="folder", name_or_path="x")
 
 
 def counted_by_peft(model: "torch.nn.Module", lora: Lora) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sftrun.facts import calibration
-from sftrun.plan import roofline, time, workload
-from sftrun.plan.learning import Correction
+from sftrun.facts.gpus import calibration
+from sftrun.plan.estimate import roofline, stage_times, workload
+from sftrun.plan.estimate.learning import Correction
 from tests.plan.shapes import gpu, setup
 
 
@@ -15,7 +15,7 @@ from tests.plan.shapes import gpu, setup
 def test_the_range_reaches_to_a_busy_cpu(rows: int, words: str) -> None:
     found = setup(attention="varlen", compile_layers=True, per_device_train_batch_size=rows, max_length=512)
     step = roofline.step(found, workload.worst_batch(found.trainer), 1, gpu("H200"), calibration.shipped())
-    pace = time.pace(step, gpu("H200"), found, calibration.shipped(), Correction())
+    pace = stage_times.pace(step, gpu("H200"), found, calibration.shipped(), Correction())
     assert pace.low < pace.seconds <= step.busy < pace.high
     assert words in pace.basis
     assert ("CPU" in pace.basis) == (rows < 64)

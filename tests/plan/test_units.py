@@ -2,7 +2,7 @@
 
 import pytest
 
-from sftrun.plan import units
+from sftrun import units
 
 
 @pytest.mark.parametrize(("text", "value"), [("90s", 90), ("30m", 1800), ("24h", 86400), (60, 60), ("60", 60)])

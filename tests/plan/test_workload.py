@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.models import DataFacts
-from sftrun.plan import lengths, workload
+from sftrun.facts.values import DataFacts
 from sftrun.plan.build import build
-from sftrun.plan.estimate import estimate
-from sftrun.plan.lengths import Lengths
+from sftrun.plan.estimate import lengths, workload
+from sftrun.plan.estimate.lengths import Lengths
+from sftrun.plan.estimate.total import estimate
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import phi3, trainer
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sftrun.recipe.fixes import applied
 from sftrun.recipe.load import load
-from sftrun.report.carets import columns, render
-from sftrun.report.machine import document
+from sftrun.report.show.as_json import document
+from sftrun.report.show.carets import columns, render
 
 HERE = Path(__file__).parent
 CORPUS = sorted(file for file in (HERE / "corpus").iterdir() if file.is_file())

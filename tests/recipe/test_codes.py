@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.recipe.codes import TABLE
 from sftrun.recipe.load import load
+from sftrun.recipe.words.codes import TABLE
 
 ROOT = Path(__file__).parent.parent.parent
 OTHERS = ("rich", "click", "difflib", "torch")
@@ -38,7 +38,7 @@ def test_every_expected_text_has_the_severity_of_the_table() -> None:
 
 
 def test_the_page_is_made_from_the_table() -> None:
-    from sftrun.recipe.codes_page import page
+    from sftrun.recipe.words.codes_page import page
 
     assert (ROOT / "docs/diagnostics.md").read_text("utf-8") == page()
 
@@ -71,7 +71,9 @@ def test_a_right_recipe_is_judged_without_the_table_and_the_words(tmp_path: Path
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
 
-    assert not {"sftrun.recipe.codes", "sftrun.recipe.problems", "rich", "click", "difflib", "torch"} & set(loaded)
+    assert not {"sftrun.recipe.words.codes", "sftrun.recipe.words.problems", "rich", "click", "difflib", "torch"} & set(
+        loaded
+    )
 
 
 def test_the_table_of_sft_config_is_that_of_the_locked_trl() -> None:

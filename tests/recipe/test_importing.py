@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.errors import SftrunError
-from sftrun.recipe.importing import recipe_of
+from sftrun.recipe.foreign.importing import recipe_of
 from sftrun.recipe.load import load
 
 HERE = Path(__file__).parent / "imports"

@@ -7,8 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sftrun.recipe.jsonschema import schema, text
-from sftrun.recipe.nodes import ListNode, MapNode, Node
-from sftrun.recipe.source import parse
+from sftrun.recipe.read.nodes import ListNode, MapNode, Node
+from sftrun.recipe.read.source import parse
 
 ROOT = Path(__file__).parent.parent.parent
 VALIDATOR = Draft202012Validator(schema())

@@ -174,8 +174,8 @@ def test_a_token_is_never_told_in_full() -> None:
 
 
 def test_other_tools_names_are_known_and_lead_to_keys_that_exist() -> None:
-    from sftrun.recipe import kinds
-    from sftrun.recipe.names import FOREIGN
+    from sftrun.recipe.words import kinds
+    from sftrun.recipe.words.names import FOREIGN
 
     for name, target in FOREIGN.items():
         if not target.startswith("("):
@@ -183,14 +183,14 @@ def test_other_tools_names_are_known_and_lead_to_keys_that_exist() -> None:
 
 
 def test_no_name_of_ours_at_top_level_or_in_a_section_is_taken_for_foreign() -> None:
-    from sftrun.recipe.names import FOREIGN
+    from sftrun.recipe.words.names import FOREIGN
 
     for name, target in FOREIGN.items():
         assert target != name
 
 
 def test_gpu_names_are_those_of_the_catalog() -> None:
-    from sftrun.facts.catalog import load as load_catalog
+    from sftrun.facts.gpus.catalog import load as load_catalog
     from sftrun.recipe.known import FEWER_GPUS, GPUS
 
     gpus = load_catalog().gpus

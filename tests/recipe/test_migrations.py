@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from sftrun.errors import SftrunError
-from sftrun.recipe import kinds
 from sftrun.recipe.load import load
 from sftrun.recipe.migrations import FLAT, migrate
+from sftrun.recipe.words import kinds
 
 HERE = Path(__file__).parent / "migrations"
 GOLDEN = sorted(HERE.glob("*.before.yaml"))

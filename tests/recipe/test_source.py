@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sftrun.recipe.load import load
-from sftrun.recipe.nodes import MapNode, resolve
-from sftrun.recipe.source import parse
+from sftrun.recipe.read.nodes import MapNode, resolve
+from sftrun.recipe.read.source import parse
 
 
 def first(file: str | Path, text: str | bytes | None = None) -> tuple[str, str]:

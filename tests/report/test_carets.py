@@ -4,8 +4,8 @@ import pytest
 
 from sftrun.diagnostics import Diagnostic, Span
 from sftrun.recipe.load import load
-from sftrun.recipe.nodes import Source
-from sftrun.report.carets import columns, render, wants_colour
+from sftrun.recipe.read.nodes import Source
+from sftrun.report.show.carets import columns, render, wants_colour
 
 
 def shown(line: str, column: int, end: int, message: str = "wrong", **more: object) -> str:

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from sftrun.report.costs import By, Spent, costs, spent_in_month
+from sftrun.report.cost_sums import By, Spent, costs, spent_in_month
 
 TODAY = date(2026, 11, 22)
 

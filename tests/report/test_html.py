@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 
 from sftrun.contract import events
-from sftrun.plan.estimate import priced
-from sftrun.plan.models import Plan
-from sftrun.report import chart
-from sftrun.report.html import Curves, curves, page
+from sftrun.plan.estimate.total import priced
+from sftrun.plan.types import Plan
+from sftrun.report.show import chart
+from sftrun.report.show.html import Curves, curves, page
 from sftrun.report.summary import Compared, Report, error_percent, report
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest

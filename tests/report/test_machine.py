@@ -3,7 +3,7 @@
 import json
 
 from sftrun.recipe.load import load
-from sftrun.report.machine import annotations, document
+from sftrun.report.show.as_json import annotations, document
 
 TEXT = """\
 version: 1

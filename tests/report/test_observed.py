@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.facts import catalog
-from sftrun.plan.estimate import estimate, priced
-from sftrun.plan.models import Plan
-from sftrun.report.costs import read
+from sftrun.facts.gpus import catalog
+from sftrun.plan.estimate.total import estimate, priced
+from sftrun.plan.types import Plan
+from sftrun.report.cost_sums import read
 from sftrun.report.observed import observations, received
 from sftrun.report.summary import report
 from sftrun.run.ledger import Ledger, Manifest

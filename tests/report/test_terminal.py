@@ -18,14 +18,14 @@ from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.build import build
-from sftrun.plan.models import Plan
-from sftrun.report import words
-from sftrun.report.costs import Spent, costs
-from sftrun.report.progress import Lines
+from sftrun.plan.types import Plan
+from sftrun.report.cost_sums import Spent, costs
+from sftrun.report.show import figures
+from sftrun.report.show.progress import Lines
+from sftrun.report.show.terminal import LiveView, sparkline
+from sftrun.report.show.terminal_cost import costs as cost_table
+from sftrun.report.show.terminal_tables import plan_tables, run_summary, runs_table, side_by_side
 from sftrun.report.summary import Compared, Failure, Report, report
-from sftrun.report.terminal import LiveView, sparkline
-from sftrun.report.terminal_cost import costs as cost_table
-from sftrun.report.terminal_tables import plan_tables, run_summary, runs_table, side_by_side
 from sftrun.run.ledger import Manifest
 from sftrun.run.listing import Row
 from sftrun.run.state import RunState, advance, fold
@@ -214,33 +214,33 @@ def test_a_flat_curve_is_flat() -> None:
     [("a\x1b[2Jb", "a�[2Jb"), ("a\rb\x07", "a�b�"), ("x\u202ey", "x�y"), ("日本 🚀\n\tok", "日本 🚀\n\tok")],
 )
 def test_control_characters_are_shown_not_obeyed(text: str, shown: str) -> None:
-    assert words.printable(text) == shown
+    assert figures.printable(text) == shown
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (75, "1:15"), (3599, "59:59"), (3723, "1:02:03")]
 )
 def test_clock(seconds: float, text: str) -> None:
-    assert words.clock(seconds) == text
+    assert figures.clock(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("amount", "text"), [("0", "$0.00"), ("0.0123", "$0.0123"), ("0.42", "$0.42"), ("1234.5", "$1,234.50")]
 )
 def test_dollars(amount: str, text: str) -> None:
-    assert words.dollars(Decimal(amount)) == text
+    assert figures.dollars(Decimal(amount)) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(3.0, "3.000"), (0.0123, "0.0123"), (12.345, "12.35"), (5e6, "5.000e+06")])
 def test_loss(value: float, text: str) -> None:
-    assert words.loss(value) == text
+    assert figures.loss(value) == text
 
 
 @pytest.mark.parametrize(
     ("days", "text"), [(0, "from today"), (1, "1 day old"), (51, "51 days old"), (-359, "dated 359 days ahead")]
 )
 def test_the_age_of_prices(days: int, text: str) -> None:
-    assert words.days_old(days) == text
+    assert figures.days_old(days) == text
 
 
 LONG = "a-recipe-with-a-name-that-is-as-long-as-a-name-may-be-63-letters"
@@ -278,4 +278,4 @@ def test_a_decided_key_stands_whole_in_a_narrow_terminal() -> None:
 
 
 def test_one_step_is_no_steps() -> None:
-    assert (words.steps(1), words.steps(1_200)) == ("1 step", "1,200 steps")
+    assert (figures.steps(1), figures.steps(1_200)) == ("1 step", "1,200 steps")

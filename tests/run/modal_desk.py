@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.modal_plane import Plane
+from modal_plane import Plane
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT = 180.0

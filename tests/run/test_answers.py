@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from sftrun.errors import RunFailed
-from sftrun.facts import catalog
-from sftrun.facts.models import Machine
-from sftrun.plan import estimate
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Machine
 from sftrun.plan.build import build
-from sftrun.plan.models import Plan
+from sftrun.plan.estimate import total
+from sftrun.plan.types import Plan
 from sftrun.run.local import require_room
-from sftrun.run.modal_answer import gpu_for
+from sftrun.run.modal.asking import gpu_for
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import deeper
 
@@ -23,7 +23,7 @@ def plan(times_as_deep: int, *, executor: str = "modal", machine: Machine = H100
     """Phi-3-mini with so many times its layers, by LoRA on four GPUs that share the weights."""
     about = facts(model=deeper(times_as_deep), catalog=CATALOG, machine=machine)
     base = {"compute": {"executor": executor, "gpu": "H100:4"}, "trainer": {"max_steps": 9, "extra": {"fsdp": True}}}
-    return estimate.priced(build(recipe(**(base | sections)), about, folders={}), about)
+    return total.priced(build(recipe(**(base | sections)), about, folders={}), about)
 
 
 @pytest.mark.parametrize(("times_as_deep", "gpu"), [(4, "L40S"), (20, "B200"), (50, "H100:4")])

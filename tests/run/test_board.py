@@ -3,7 +3,7 @@
 import json
 import threading
 
-from sftrun.run.board import PAGE, Board, close, page_key, read, stop_key
+from sftrun.run.modal.container.board import PAGE, Board, close, page_key, read, stop_key
 
 
 class Memory(dict[str, str]):

@@ -7,8 +7,8 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import JobSpec
-from sftrun.run import cluster
-from sftrun.run.cluster import GO, OVER, PORTS, TAKEN, Cluster, Lead, follow
+from sftrun.run.modal.container import cluster
+from sftrun.run.modal.container.cluster import GO, OVER, PORTS, TAKEN, Cluster, Lead, follow
 
 JOB = JobSpec.model_construct(nodes=2)
 FAILED = Failed(failure="out_of_memory", stage="train", message="machine 2 of 2: the GPU ran out of memory")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sftrun.disk import read_text, translated, write_atomic
 from sftrun.errors import LedgerError
-from sftrun.run.files import read_text, translated, write_atomic
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import pytest
 
+from modal_plane import bare_python
 from sftrun.facts import locks
-from tests.modal_plane import bare_python
 from tests.run.modal_desk import ROOT, TOKEN, WAIT, Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from grpclib import Status
 
-from tests.modal_plane import Fault
+from modal_plane import Fault
 from tests.run.modal_desk import WAIT, Desk
 
 pytestmark = pytest.mark.slow

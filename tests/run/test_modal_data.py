@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.contract.preparing import WORTH_A_CONTAINER_BYTES
+from sftrun.step.place import WORTH_A_CONTAINER_BYTES
 from tests.run.modal_desk import WAIT, Desk, recorded
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import modal.exception
 import pytest
 
 from sftrun.errors import RemoteError
-from sftrun.run.modal_errors import NOT_OURS, WORDS, redacted, translated, translation
+from sftrun.run.modal.wire_errors import NOT_OURS, WORDS, redacted, translated, translation
 
 EXPORTED = {
     name: kind

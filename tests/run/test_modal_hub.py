@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.modal_plane.faults import Fault
+from modal_plane.faults import Fault
 from tests.run.hub_for_tests import COMMIT, Hub, serve
 from tests.run.modal_desk import ROOT, WAIT, Desk, recorded
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from modal_plane.state import Task
 from tests.job.runs import worker_below
-from tests.modal_plane.state import Task
 from tests.run.modal_desk import WAIT, Desk, losses, opened, recorded, started
 
 pytestmark = pytest.mark.slow

@@ -9,13 +9,13 @@ import modal
 import pytest
 from grpclib import Status
 
+from modal_plane import Plane
+from modal_plane.faults import Fault, HttpFault
+from modal_plane.volumes import BLOCK_BYTES
 from sftrun.errors import SftrunError
-from sftrun.run import modal_files
-from tests.modal_plane import Plane
-from tests.modal_plane.faults import Fault, HttpFault
-from tests.modal_plane.volumes import BLOCK_BYTES
+from sftrun.run.modal import volume_files
 
-pytest_plugins = ["tests.modal_plane.fixtures"]
+pytest_plugins = ["modal_plane.fixtures"]
 BLOCKS = 5
 UPLOAD = """
 import sys
@@ -41,16 +41,16 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[modal_files.Transfer]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[volume_files.Transfer]:
     """The transfers of a test, for what they have counted."""
-    made: list[modal_files.Transfer] = []
+    made: list[volume_files.Transfer] = []
 
-    class Kept(modal_files.Transfer):
-        def __enter__(self) -> modal_files.Transfer:
+    class Kept(volume_files.Transfer):
+        def __enter__(self) -> volume_files.Transfer:
             made.append(self)
             return super().__enter__()
 
-    monkeypatch.setattr(modal_files, "Transfer", Kept)
+    monkeypatch.setattr(volume_files, "Transfer", Kept)
     return made
 
 
@@ -60,31 +60,31 @@ def but_how_far(said: list[str]) -> list[str]:
 
 
 def test_a_file_goes_up_whole_and_never_again(
-    plane: Plane, volume: modal.Volume, file: Path, sent: list[modal_files.Transfer]
+    plane: Plane, volume: modal.Volume, file: Path, sent: list[volume_files.Transfer]
 ) -> None:
     said: list[str] = []
     for _ in range(2):
-        modal_files.upload(volume, {file: "uploads/x/data.bin"}, said.append)
+        volume_files.upload(volume, {file: "uploads/x/data.bin"}, said.append)
     assert (plane.volume("cache") / "uploads/x/data.bin").read_bytes() == file.read_bytes()
     assert but_how_far(said) == ["uploading 1 file, 41.9 MB"]
     assert [transfer.moved for transfer in sent] == [file.stat().st_size]
 
 
 def test_storage_that_fails_for_a_moment_is_not_counted_twice(
-    plane: Plane, volume: modal.Volume, file: Path, sent: list[modal_files.Transfer]
+    plane: Plane, volume: modal.Volume, file: Path, sent: list[volume_files.Transfer]
 ) -> None:
     plane.faults.append(HttpFault("block", status=500, times=2))
-    modal_files.upload(volume, {file: "uploads/x/data.bin"}, lambda _: None)
+    volume_files.upload(volume, {file: "uploads/x/data.bin"}, lambda _: None)
     assert [transfer.moved for transfer in sent] == [file.stat().st_size]
 
 
 def test_an_upload_that_broke_off_is_taken_up_again_without_sending_a_block_twice(
-    plane: Plane, volume: modal.Volume, file: Path, sent: list[modal_files.Transfer]
+    plane: Plane, volume: modal.Volume, file: Path, sent: list[volume_files.Transfer]
 ) -> None:
     said: list[str] = []
     waited: list[float] = []
     plane.faults.append(Fault("VolumePutFiles2", Status.INTERNAL, times=4, passed=1))
-    modal_files.upload(volume, {file: "uploads/x/data.bin"}, said.append, waited.append)
+    volume_files.upload(volume, {file: "uploads/x/data.bin"}, said.append, waited.append)
     assert but_how_far(said) == [
         "uploading 1 file, 41.9 MB",
         "the upload broke off (InternalError); going on where it was",
@@ -94,7 +94,7 @@ def test_an_upload_that_broke_off_is_taken_up_again_without_sending_a_block_twic
 
 
 def test_after_a_kill_only_the_blocks_that_are_missing_go(
-    plane: Plane, volume: modal.Volume, file: Path, sent: list[modal_files.Transfer]
+    plane: Plane, volume: modal.Volume, file: Path, sent: list[volume_files.Transfer]
 ) -> None:
     plane.faults.append(HttpFault("block", status=500, times=None, passed=2))
     before = len(list((plane.folder / "contents").iterdir()))
@@ -103,7 +103,7 @@ def test_after_a_kill_only_the_blocks_that_are_missing_go(
     client.kill()
     client.wait()
     plane.faults.clear()
-    modal_files.upload(volume, {file: "uploads/x/data.bin"}, lambda _: None)
+    volume_files.upload(volume, {file: "uploads/x/data.bin"}, lambda _: None)
     assert [transfer.moved for transfer in sent] == [(BLOCKS - 2) * BLOCK_BYTES]
     assert (plane.volume("cache") / "uploads/x/data.bin").read_bytes() == file.read_bytes()
 
@@ -115,5 +115,5 @@ def test_a_file_that_changes_on_the_way_does_not_stand_under_the_old_one_s_name(
         file.write_bytes(b"other")
 
     with pytest.raises(SftrunError, match="was changed while it was uploaded"):
-        modal_files.upload(volume, {file: "uploads/x/data.bin"}, change)
+        volume_files.upload(volume, {file: "uploads/x/data.bin"}, change)
     assert not (plane.volume("cache") / "uploads/x/data.bin").exists()

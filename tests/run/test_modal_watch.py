@@ -9,10 +9,11 @@ import modal.exception
 import pytest
 
 from sftrun.errors import RemoteError
-from sftrun.run import modal_call, modal_watch
 from sftrun.run.ledger import RunFolder
-from sftrun.run.modal_call import Answer, Remote
-from sftrun.run.modal_watch import Watch
+from sftrun.run.modal import call
+from sftrun.run.modal import watch as modal_watch
+from sftrun.run.modal.call import Answer, Remote
+from sftrun.run.modal.watch import Watch
 
 KNOWN = Remote(
     app_id="ap-1", call_id="fc-1", dashboard="d", volume="v", record="r", started=1.0, user="me", waits={"image": 1.0}
@@ -21,12 +22,12 @@ KNOWN = Remote(
 
 @pytest.fixture
 def watch(tmp_path: Path) -> Watch:
-    modal_call.write(RunFolder(tmp_path), KNOWN)
+    call.write(RunFolder(tmp_path), KNOWN)
     return Watch(RunFolder(tmp_path))
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, act: Callable[[str], Answer]) -> None:
-    monkeypatch.setattr(modal_call, "ask", act)
+    monkeypatch.setattr(call, "ask", act)
 
 
 def test_a_modal_that_hangs_does_not_hold_the_watcher(
@@ -69,6 +70,6 @@ def test_a_lost_token_is_an_error_where_one_asks(watch: Watch, monkeypatch: pyte
 
 
 def test_a_run_that_has_ended_and_was_read_costs_no_look(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    modal_call.write(watch.folder, KNOWN.model_copy(update={"settled": True}))
+    call.write(watch.folder, KNOWN.model_copy(update={"settled": True}))
     answering(monkeypatch, lambda call_id: pytest.fail("asked"))
     assert watch.look().holder is None

@@ -10,7 +10,7 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.run.remote import commit, forget_unrecorded, recover, verdict
+from sftrun.run.modal.container.functions import commit, forget_unrecorded, recover, verdict
 
 CHECKPOINT = events.Checkpoint(step=5, path="/c", seconds=0.1)
 

@@ -1,0 +1,160 @@
+"""`sftrun data show`: the rows as the trainer will see them, and what they come to."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from sftrun.cli.options import format_option, recipe_argument, set_option
+from sftrun.cli.prepare import Prepared, prepare
+from sftrun.cli.waiting import bar
+from sftrun.errors import Problem, RecipeRejected, SftrunError, UsageError
+from sftrun.facts.data import count
+from sftrun.facts.model.lookup import model_folder
+from sftrun.facts.values import DataFacts
+from sftrun.plan.check.data_facts import check_data, wish
+from sftrun.recipe.models import Recipe
+from sftrun.report.show import data_view
+from sftrun.report.show.carets import render, wants_colour
+from sftrun.rows import tokenizer
+from sftrun.rows.find import Files
+from sftrun.rows.labels import Labelled, Labeller
+from sftrun.run.places import ledger_folder
+
+
+@click.group()
+def command() -> None:
+    """Look at the rows as the trainer will see them."""
+
+
+@command.command()
+@recipe_argument
+@click.option("--row", type=click.IntRange(1), metavar="N", help="Show this row alone, counted from 1.")
+@click.option("--split", type=click.Choice(("train", "eval")), default="train", show_default=True, help="Which rows.")
+@set_option
+@format_option()
+def show(recipe: str, row: int | None, split: str, overrides: tuple[str, ...], form: str) -> int:
+    """Show a row as the model will see it, learnt tokens in colour, and what all rows come to.
+
+    \b
+    Examples:
+      sftrun data show recipe.yaml
+      sftrun data show recipe.yaml --row 17
+      sftrun data show recipe.yaml --split eval --set trainer.max_length=512
+      sftrun data show recipe.yaml --format json
+    """
+    prepared = prepare(recipe, overrides)
+    wanted = _recipe(prepared)
+    if form == "json":
+        return _json(prepared, wanted, split, row)
+    if row is None:
+        _summary(prepared, wanted, split)
+        click.echo()
+    for line in _row(prepared, wanted, split, row or 1):
+        click.echo(line)
+    return 0
+
+
+def _recipe(prepared: Prepared) -> Recipe:
+    if prepared.loaded.recipe is None or prepared.gathered is None:
+        click.echo(render(prepared.diagnostics, prepared.loaded.source), err=True)
+        raise RecipeRejected("")
+    return prepared.loaded.recipe
+
+
+def _files(prepared: Prepared, recipe: Recipe, split: str) -> Files:
+    assert prepared.gathered is not None
+    source = recipe.dataset.train if split == "train" else recipe.dataset.eval
+    if source is None:
+        raise UsageError("the recipe has no `dataset.eval`", help="leave out `--split eval`")
+    if source.hub is not None:
+        raise SftrunError(
+            f"the rows of `{source.hub}` are on the Hub; only the job reads them", help="name a file instead"
+        )
+    facts = prepared.gathered.facts
+    found = facts.train_files if split == "train" else facts.eval_files
+    if not found.paths:
+        problem = prepared.gathered.problems.get(f"dataset.{split}.path")
+        message = problem.message if problem else f"`{source.path}` is on a Volume and not on this machine"
+        raise SftrunError(message, help=problem.help if problem else "look at a copy: `--set dataset.train.path=FILE`")
+    return found
+
+
+def _tokenizer_folder(prepared: Prepared, recipe: Recipe) -> Path | None:
+    folder = prepared.loaded.folders.get("model.name_or_path", ".")
+    try:
+        return model_folder(recipe.model.name_or_path, recipe.model.revision, Path(folder))
+    except SftrunError:
+        return None
+
+
+def _summary(prepared: Prepared, recipe: Recipe, split: str) -> None:
+    facts = _facts(prepared, recipe, split)
+    for line in data_view.summary_lines(f"dataset.{split}", facts):
+        click.echo(line)
+    pair = (facts, None) if split == "train" else (None, facts)
+    found = list(check_data(recipe, *pair))
+    if found:
+        click.echo("\n" + render(found, prepared.loaded.source), err=True)
+
+
+def _facts(prepared: Prepared, recipe: Recipe, split: str) -> DataFacts:
+    folder = _tokenizer_folder(prepared, recipe)
+    train = _files(prepared, recipe, "train") if split == "train" else _train_if_there(prepared, recipe)
+    evaluation = None if split == "train" else _files(prepared, recipe, "eval")
+    with bar() as progress:
+        pair = count.data_facts(
+            train, evaluation, wish(recipe), folder, cache_dir=ledger_folder() / "cache", progress=progress
+        )
+    found = pair[0] if split == "train" else pair[1]
+    assert found is not None
+    if isinstance(found, Problem):
+        raise SftrunError(found.message, help=found.help)
+    return found
+
+
+def _train_if_there(prepared: Prepared, recipe: Recipe) -> Files:
+    try:
+        return _files(prepared, recipe, "train")
+    except SftrunError:
+        return Files()
+
+
+def _row(prepared: Prepared, recipe: Recipe, split: str, number: int) -> Iterator[str]:
+    place, labelled, known = _labelled(prepared, recipe, split, number)
+    longest = recipe.trainer.max_length
+    parts = data_view.runs(labelled, known, longest)
+    yield from data_view.row_lines(place, labelled, parts, longest, colour=wants_colour(sys.stdout))
+
+
+def _labelled(prepared: Prepared, recipe: Recipe, split: str, number: int) -> tuple[str, Labelled, tokenizer.Tokens]:
+    paths = [Path(path) for path in _files(prepared, recipe, split).paths]
+    found = count.row_at(paths, number)
+    if found is None:
+        raise UsageError(f"`dataset.{split}` has no row {number}", help="rows count from 1")
+    file, line, row = found
+    how = count.decided(wish(recipe), paths)
+    if how is None:
+        raise SftrunError(f"the columns {', '.join(row)} are no known format", help="run `sftrun validate` to see more")
+    known = tokenizer.load(_tokenizer_folder(prepared, recipe))
+    if isinstance(known, Problem):
+        raise SftrunError(f"the row can't be shown as tokens: {known.message}", help=known.help)
+    try:
+        labelled = Labeller(how, known).label(row)
+    except Exception as error:  # a chat template is a program of its own
+        raise SftrunError(f"{file}:{line}: {error}", help="mend that row") from error
+    return f"row {number} of dataset.{split} ({Path(file).name}, line {line})", labelled, known
+
+
+def _json(prepared: Prepared, recipe: Recipe, split: str, number: int | None) -> int:
+    if number is None:
+        click.echo(_facts(prepared, recipe, split).model_dump_json(indent=2))
+        return 0
+    place, labelled, known = _labelled(prepared, recipe, split, number)
+    parts = data_view.runs(labelled, known, recipe.trainer.max_length)
+    spans = [{"text": part.text, "learnt": part.is_learnt, "tokens": part.tokens} for part in parts]
+    whole = {"row": place, "input_ids": labelled.ids, "labels": labelled.labels, "spans": spans}
+    click.echo(json.dumps(whole, ensure_ascii=False))
+    return 0

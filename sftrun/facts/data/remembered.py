@@ -1,0 +1,69 @@
+"""What was counted of data, kept by content: the same bytes, tokenizer and settings are never counted twice."""
+
+import contextlib
+import hashlib
+import json
+import os
+from array import array
+from pathlib import Path
+
+from sftrun.errors import Problem
+from sftrun.facts.data.totals import Counted, Places
+from sftrun.facts.values import DataFacts
+from sftrun.rows.find import Files
+from sftrun.rows.tokenizer import Spec
+from sftrun.rows.wish import Labelling
+
+# raise it when figures change their meaning: what was kept before is then counted anew
+VERSION = 3
+
+
+def key(files: Files, how: Labelling | None, spec: Spec | Problem) -> str | None:
+    """A name for the answer; None where the content has no hash or no known form."""
+    if files.sha256 is None or how is None:
+        return None
+    tokenizer = spec.fingerprint if isinstance(spec, Spec) else spec.message
+    text = json.dumps([VERSION, files.sha256, files.paths, how._asdict(), tokenizer])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(cache_dir: Path | None, name: str | None) -> Counted | None:
+    """What was stored under that name."""
+    if cache_dir is None or name is None:
+        return None
+    file = cache_dir / "data" / name
+    try:
+        facts = DataFacts.model_validate_json(file.with_suffix(".json").read_bytes())
+        names = tuple(json.loads(file.with_suffix(".names").read_bytes()))
+        return _unpacked(facts, names, file.with_suffix(".rows").read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def store(cache_dir: Path | None, name: str | None, counted: Counted) -> None:
+    """Keep it; a cache that can't be written costs time, nothing else."""
+    if cache_dir is None or name is None:
+        return
+    file = cache_dir / "data" / name
+    rows = counted.hashes.tobytes() + counted.places.lines.tobytes() + counted.places.files.tobytes()
+    with contextlib.suppress(OSError):
+        _write(file.with_suffix(".rows"), rows)
+        _write(file.with_suffix(".names"), json.dumps(counted.names).encode())
+        _write(file.with_suffix(".json"), counted.facts.model_dump_json().encode())
+
+
+def _unpacked(facts: DataFacts, names: tuple[str, ...], rows: bytes) -> Counted:
+    hashes, places = array("Q"), Places()
+    if len(rows) != facts.rows * 18:
+        raise ValueError(rows[:0])
+    hashes.frombytes(rows[: facts.rows * 8])
+    places.lines.frombytes(rows[facts.rows * 8 : facts.rows * 16])
+    places.files.frombytes(rows[facts.rows * 16 :])
+    return Counted(facts, names, hashes, places)
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_suffix(f"{file.suffix}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(file)

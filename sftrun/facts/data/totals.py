@@ -1,0 +1,150 @@
+"""Tallies of all stretches -> facts of a source: counts, percentiles, duplicates, rows that stand in another source."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sftrun.errors import Problem
+from sftrun.facts.data.tally import FAULTS_KEPT, Tally
+from sftrun.facts.values import DataFacts, RowFault
+from sftrun.rows.find import Files
+from sftrun.rows.labels import Labeller
+from sftrun.rows.read import Stretch
+from sftrun.rows.tokenizer import Tokens
+from sftrun.rows.wish import Labelling
+
+
+@dataclass
+class Places:
+    """Where each good row stands: 10 bytes a row."""
+
+    lines: array[int] = field(default_factory=lambda: array("Q"))
+    files: array[int] = field(default_factory=lambda: array("H"))
+
+    def of(self, number: int, names: Sequence[str]) -> tuple[str, int]:
+        return names[self.files[number]], self.lines[number]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Facts of one source, and its rows' hashes and places, to find them in another."""
+
+    facts: DataFacts
+    names: tuple[str, ...] = ()
+    hashes: array[int] = field(default_factory=lambda: array("Q"))
+    places: Places = field(default_factory=Places)
+
+
+def summed(
+    parts: Sequence[Stretch],
+    tallies: Iterable[Tally],
+    files: Files,
+    how: Labelling,
+    columns: tuple[str, ...],
+    found: Tokens | Problem,
+) -> Counted:
+    """All stretches as one, with lines counted from the beginning of each file."""
+    whole, names, places, faults = Tally(), tuple(files.paths), Places(), list[RowFault]()
+    offsets: Counter[str] = Counter()
+    for part, one in zip(parts, tallies, strict=True):
+        offset = offsets[part.file]
+        offsets[part.file] += one.line_count
+        faults += [fault.model_copy(update={"line": fault.line + offset}) for fault in one.faults]
+        places.lines.extend(line + offset for line in one.lines)
+        places.files.extend([names.index(part.file)] * len(one.lines))
+        whole.counts.update(one.counts)
+        whole.lengths += one.lengths
+        whole.learnt += one.learnt
+        whole.hashes += one.hashes
+    faults += _duplicates(whole, places, names)
+    facts = DataFacts(
+        source="counted",
+        format=how.format,
+        rows=len(whole.hashes),
+        sha256=files.sha256,
+        columns=columns,
+        max_length=how.max_length,
+        no_lengths=None if isinstance(found, Tokens) else found.message,
+        rows_nothing_learnt=whole.counts["nothing_learnt"],
+        rows_broken=whole.counts["syntax"],
+        rows_misshapen=whole.counts["form"],
+        rows_duplicate=whole.counts["duplicate"],
+        rows_roles_out_of_order=whole.counts["roles"],
+        rows_unrenderable=whole.counts["template"],
+        rows_border_merged=whole.counts["border"],
+        template_asks=_asks(found, how),
+        faults=_first_of_each(faults),
+    )
+    known = isinstance(found, Tokens) and len(whole.lengths) > 0
+    figures = _figures(whole.lengths, whole.learnt, how.max_length) if known else {}
+    return Counted(facts.model_copy(update=figures), names, whole.hashes, places)
+
+
+def _figures(lengths: array[int], learnt: array[int], longest: int) -> dict[str, object]:
+    counts = sorted(Counter(lengths).items())
+    tokens_read = sum(min(length, longest) * rows for length, rows in counts)
+    return {
+        "tokens": tokens_read,
+        "learnt_tokens": sum(learnt),
+        "mean_tokens": tokens_read / len(lengths),
+        "percentiles": {str(share): percentile(counts, share) for share in (50, 90, 99, 100)},
+        "length_for_99_percent": percentile(counts, 99),
+        "length_counts": tuple(counts),
+        "rows_cut": sum(rows for length, rows in counts if length > longest),
+    }
+
+
+def percentile(counts: Sequence[tuple[int, int]], share: float) -> int:
+    """The smallest length that `share` per cent of the rows do not exceed."""
+    wanted, seen = sum(rows for _, rows in counts) * share / 100, 0
+    for length, rows in counts:
+        seen += rows
+        if seen >= wanted:
+            return length
+    return counts[-1][0]
+
+
+def _asks(found: Tokens | Problem, how: Labelling) -> bool:
+    if isinstance(found, Problem) or found.template is None or how.format != "messages":
+        return True
+    chat = Labeller(how, found).chat
+    return chat is None or chat.asks
+
+
+def _duplicates(whole: Tally, places: Places, names: Sequence[str]) -> Iterator[RowFault]:
+    first: dict[int, int] = {}
+    for number, one in enumerate(whole.hashes):
+        before = first.setdefault(one, number)
+        if before == number:
+            continue
+        whole.counts["duplicate"] += 1
+        if whole.counts["duplicate"] <= FAULTS_KEPT:
+            file, line = places.of(number, names)
+            other, at = places.of(before, names)
+            message = f"the same as line {at}" + ("" if other == file else f" of {other}")
+            yield RowFault(file=file, line=line, kind="duplicate", message=message)
+
+
+def _first_of_each(faults: Sequence[RowFault]) -> tuple[RowFault, ...]:
+    kept: Counter[str] = Counter()
+    result = []
+    for fault in faults:
+        kept[fault.kind] += 1
+        if kept[fault.kind] <= FAULTS_KEPT:
+            result.append(fault)
+    return tuple(result)
+
+
+def overlapping(second: Counted, first: Counted) -> DataFacts:
+    """The second's facts, with how many of its rows stand in the first."""
+    known = set(first.hashes)
+    same = [number for number, one in enumerate(second.hashes) if one in known]
+    places = (second.places.of(number, second.names) for number in same[:FAULTS_KEPT])
+    faults = [
+        RowFault(file=file, line=line, kind="in_train", message="it stands in the training data too")
+        for file, line in places
+    ]
+    return second.facts.model_copy(update={"rows_in_train": len(same), "faults": (*second.facts.faults, *faults)})

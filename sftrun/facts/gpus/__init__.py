@@ -1,0 +1,1 @@
+"""GPUs: kinds and prices, drivers, what was measured on them."""

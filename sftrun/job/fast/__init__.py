@@ -1,0 +1,1 @@
+"""How a step is computed fast: attention, fused LoRA, heads, compiled layers, CUDA graphs, sharding."""

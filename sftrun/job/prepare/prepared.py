@@ -1,0 +1,261 @@
+"""Data tokenised, labelled and packed, on the disk: made once, mapped into memory by whoever trains on it.
+
+A folder is named by a hash of all that decides a token: the data's content, the tokenizer as it was loaded, form and
+template, length, what is learnt, packing, versions.  It is made beside, with a lock that the second to come waits at,
+and renamed; its marker names every file with its size.  What an interrupted making left is gone on with.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sftrun.contract.choices import DataFormat
+from sftrun.contract.events import DataReady
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job import data
+from sftrun.job.data import Rows
+from sftrun.job.failures import JobFailure
+from sftrun.job.prepare import shards
+from sftrun.job.prepare.shards import Counts, Crew
+from sftrun.strict import Strict
+
+VERSION = 2  # to be raised with whatever changes a token, its label or its place
+MARKER = "prepared.json"
+FOLDER = "prepared"
+DROPPED_SHARE_WORTH_SAYING = 0.01
+UNUSED_SECONDS = 30 * 86_400.0
+POLL_SECONDS = 0.1
+TOKENISING = ("dataset_text_field",)  # of `trainer.extra`; the others are in the tokenizer by now
+# of `trainer.extra`: whoever sets one of these wants another packing than ours, and TRL does it then
+PACKING = ("packing_strategy", "eval_packing", "shuffle_dataset", "dataset_kwargs", "packing", "max_length")
+
+
+class Split(Strict):
+    """Counts of one split; `first_dropped` is the place of the first row in which nothing is learnt."""
+
+    counts: Counts
+    first_dropped: str | None
+
+
+class Marker(Strict):
+    """prepared.json; `files` maps each name to its bytes."""
+
+    version: int = VERSION
+    format: DataFormat
+    train: Split
+    eval: Split | None
+    is_packed: bool
+    files: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that stand ready; `was_ready`: before this run asked for them."""
+
+    folder: Path
+    marker: Marker
+    was_ready: bool
+
+    def train(self) -> Any:
+        return _mapped(self.folder / "train.arrow")
+
+    def evaluation(self) -> Any:
+        """None where there is no validation split."""
+        return None if self.marker.eval is None else _mapped(self.folder / "eval.arrow")
+
+    @property
+    def eval_rows(self) -> int:
+        return 0 if self.marker.eval is None else self.marker.eval.counts.rows
+
+    def summary(self) -> DataReady:
+        """What the data came to."""
+        train = self.marker.train.counts
+        return DataReady(
+            format=self.marker.format,
+            rows=train.rows,
+            eval_rows=self.eval_rows,
+            rows_dropped=train.given - train.rows,
+            tokens=train.tokens,
+            learnt_tokens=train.learnt_tokens,
+            was_ready=self.was_ready,
+        )
+
+    def remarks(self, longest: int) -> Iterator[str]:
+        """Warnings about the data, as sentences."""
+        train = self.marker.train.counts
+        dropped = train.given - train.rows
+        if train.cut:
+            yield f"{train.cut} of {train.given} rows were cut at `trainer.max_length` {longest}"
+        if dropped > DROPPED_SHARE_WORTH_SAYING * train.given:
+            first = self.marker.train.first_dropped
+            count = f"{dropped} of {train.given} rows"
+            yield f"{count} have nothing to learn from and are left out (the first: {first})"
+
+
+def folder(spec: JobSpec, tokenizer: Any) -> Path:
+    """Where this job's data stand, or are to stand.  `cache_dir` of None: beside the run's record."""
+    told = json.dumps(_what_decides(spec, tokenizer), sort_keys=True)
+    name = hashlib.sha256(told.encode()).hexdigest()[:32]
+    return Path(spec.dataset.cache_dir or spec.record_dir) / FOLDER / name
+
+
+def packs(spec: JobSpec) -> bool:
+    """Whether rows are packed here, in TRL's stead."""
+    return spec.trainer.packing and not spec.trainer.extra.keys() & set(PACKING)
+
+
+def find(place: Path, *, was_ready: bool = True) -> Prepared | None:
+    """What stands there whole."""
+    try:
+        marker = Marker.model_validate_json((place / MARKER).read_bytes())
+        is_whole = all((place / name).stat().st_size == size for name, size in marker.files.items())
+    except (OSError, ValueError):
+        return None
+    if not is_whole:
+        return None
+    with contextlib.suppress(OSError):  # used now, so not swept away
+        os.utime(place / MARKER)
+    return Prepared(place, marker, was_ready)
+
+
+def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
+    """Make it, or wait for whoever is making it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(place.with_name(f"{place.name}.lock"), crew.between):
+        found = find(place)
+        if found is not None:
+            return found
+        _sweep(place.parent)
+        partial = place.with_name(f"{place.name}.partial")
+        partial.mkdir(exist_ok=True)
+        _fill(spec, tokenizer, partial, crew)
+        shutil.rmtree(place, ignore_errors=True)
+        partial.replace(place)
+    made = find(place, was_ready=False)
+    assert made is not None
+    return made
+
+
+def _what_decides(spec: JobSpec, tokenizer: Any) -> dict[str, Any]:
+    dataset, trainer = spec.dataset, spec.trainer
+    sources = [source for source in (dataset.train, dataset.eval) if source is not None]
+    contents = [(data.content(source) or spec.run_id, source.config, source.split) for source in sources]
+    return {
+        "version": VERSION,
+        "libraries": [version(name) for name in ("transformers", "tokenizers", "trl")],
+        "data": contents,
+        "held_out": (dataset.eval_fraction, trainer.seed) if dataset.eval_fraction else None,
+        "form": (dataset.format, dataset.instruction_template),
+        "tokenizer": _state(tokenizer),
+        "learnt": (trainer.completion_only_loss, trainer.assistant_only_loss),
+        "length": trainer.max_length,
+        "packing": (packs(spec), dataset.shuffle),
+        "extra": {name: trainer.extra[name] for name in TOKENISING if name in trainer.extra},
+    }
+
+
+def _state(tokenizer: Any) -> str:
+    """A hash of the tokenizer as it is now: its files, with what the recipe changed of them."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        vocabulary = json.dumps([tokenizer.get_vocab(), repr(tokenizer.init_kwargs)], sort_keys=True)
+    else:
+        backend.no_truncation()
+        backend.no_padding()
+        vocabulary = backend.to_str()
+    told = json.dumps([type(tokenizer).__name__, vocabulary, tokenizer.eos_token, tokenizer.chat_template])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _fill(spec: JobSpec, tokenizer: Any, partial: Path, crew: Crew) -> None:
+    """Both splits, then the marker; then what they were made of goes."""
+    rows, held_out = data.load(spec.dataset, spec.trainer.seed)
+    splits = {"train": rows} | ({} if held_out is None else {"eval": held_out})
+    told = {name: _split(each, spec, tokenizer, partial / name, crew) for name, each in splits.items()}
+    files = [partial / f"{name}.arrow" for name in splits]
+    for path in files:
+        _flush(path)
+    marker = Marker(
+        format=rows.format,
+        train=told["train"],
+        eval=told.get("eval"),
+        is_packed=packs(spec),
+        files={path.name: path.stat().st_size for path in files},
+    )
+    (partial / MARKER).write_text(marker.model_dump_json(indent=1))
+    for path in partial.iterdir():
+        if path.name not in (*marker.files, MARKER):
+            path.unlink()
+
+
+def _split(rows: Rows, spec: JobSpec, tokenizer: Any, stem: Path, crew: Crew) -> Split:
+    parts, counts = shards.tokenise(rows, spec, tokenizer, stem, crew)
+    if not counts.rows:
+        raise _nothing_to_learn(rows, spec.trainer.max_length)
+    first = None if counts.first_dropped is None else rows.places[counts.first_dropped]
+    if packs(spec):
+        whole = stem.with_name(f"{stem.name}-rows.arrow")
+        shards.join(parts, whole)
+        parts = shards.pack(whole, spec, stem.with_name(f"{stem.name}-packed"), crew)
+    shards.join(parts, stem.with_suffix(".arrow"))
+    return Split(counts=counts, first_dropped=first)
+
+
+def _nothing_to_learn(rows: Rows, longest: int) -> JobFailure:
+    message = (
+        f"none of the {len(rows)} rows has anything to learn from: every label is masked (the first: {rows.places[0]})"
+    )
+    return JobFailure(
+        "data",
+        message,
+        f"raise `trainer.max_length` ({longest}) if prompts fill it, or see that completions are not empty",
+    )
+
+
+def _mapped(path: Path) -> Any:
+    from datasets import Dataset
+
+    return Dataset.from_file(str(path))
+
+
+@contextlib.contextmanager
+def _turn(path: Path, between: Callable[[], None]) -> Iterator[None]:
+    """Alone at it, on this machine; elsewhere somebody may make the same files at the same time, byte for byte."""
+    with path.open("w") as file:
+        while not _locked(file.fileno()):
+            between()
+            time.sleep(POLL_SECONDS)
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sweep(parent: Path) -> None:
+    """Drop what nobody has used for a month: it can be made again."""
+    for path in parent.iterdir():
+        used = path / MARKER if (path / MARKER).exists() else path
+        if time.time() - used.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,111 @@
+"""When and where data are prepared: at once, or in a process of its own while the model loads.
+
+    python -m sftrun.job.prepare.preparing < JOB.json
+
+The process says how it ended in a line on stdout: {} or a failure's {"kind", "message", "help"}.  A container without a
+GPU runs the same one, before the container that costs.
+"""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sftrun.contract.jobspec import JobSpec
+from sftrun.job.failures import JobFailure, translate
+from sftrun.job.supervise import preparer
+from sftrun.job.supervise.process import guard
+from sftrun.step.place import WORTH_A_PROCESS_BYTES
+
+if TYPE_CHECKING:
+    from sftrun.job.prepare.prepared import Prepared
+
+MOST_PROCESSES = 16
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Data that are being prepared in another process; None: in one of another rank's."""
+
+    place: Path
+    process: "subprocess.Popen[bytes] | None"
+
+    def wait(self, between: Callable[[], None]) -> "Prepared":
+        """The data, once they stand.  Raises what the process met, or what `between` raises."""
+        from sftrun.job.prepare import prepared
+
+        if self.process is not None:
+            preparer.follow(self.process, between)
+        while (found := prepared.find(self.place, was_ready=False)) is None:
+            if self.process is not None:
+                raise JobFailure("data", f"the prepared data in {self.place} are gone again", "run it again")
+            between()
+            time.sleep(POLL_SECONDS)
+        return found
+
+
+def begin(spec: JobSpec, tokenizer: Any, between: Callable[[], None]) -> "Prepared | Pending":
+    """What stands, or what is soon made; or a process that has begun to make it."""
+    from sftrun.job.prepare import prepared
+    from sftrun.job.prepare.shards import Crew
+
+    place = prepared.folder(spec, tokenizer)
+    if (found := prepared.find(place)) is not None:
+        return found
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return Pending(place, None)
+    if _is_worth_a_process(spec):
+        return Pending(place, preparer.start(spec))
+    return prepared.make(spec, tokenizer, place, Crew(between=between))
+
+
+def _is_worth_a_process(spec: JobSpec) -> bool:
+    from sftrun.job import data
+
+    if spec.trainer.engine != "trl":  # its import changes what tokenizers are, here and not there
+        return False
+    sources = [source for source in (spec.dataset.train, spec.dataset.eval) if source is not None]
+    return any(source.hub for source in sources) or sum(map(data.size, sources)) > WORTH_A_PROCESS_BYTES
+
+
+def main(text: bytes) -> dict[str, Any]:
+    """Prepare, and tell how it went."""
+    from sftrun.job.prepare import prepared
+    from sftrun.job.prepare.shards import Crew
+    from sftrun.job.train import loading
+
+    spec = JobSpec.model_validate_json(text)
+    try:
+        tokenizer = loading.load_tokenizer(spec.model, spec.trainer.extra)
+        place = prepared.folder(spec, tokenizer)
+        if prepared.find(place) is None:
+            prepared.make(spec, tokenizer, place, Crew(processes=spec.cpu_threads or _cores()))
+    except Exception as error:
+        failure = translate(error)
+        if failure.kind == "error":
+            import traceback
+
+            traceback.print_exc()
+        return {"kind": failure.kind, "message": failure.message, "help": failure.help}
+    return {}
+
+
+def _cores() -> int:
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(usable, MOST_PROCESSES)
+
+
+if __name__ == "__main__":
+    gc.disable()  # as in `worker`; and what is forked shares what nobody touches
+    guard()
+    with redirect_stdout(sys.stderr):  # libraries print what they like
+        told = main(sys.stdin.buffer.read())
+    print(json.dumps(told))  # noqa: T201

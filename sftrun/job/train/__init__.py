@@ -1,0 +1,1 @@
+"""The worker: model, trainer, checkpoints, samples, results."""

@@ -1,0 +1,160 @@
+"""JobSpec -> keyword arguments of SFTConfig, LoraConfig and BitsAndBytesConfig.  Pure, and tested without torch.
+
+Rows reach TRL tokenised, labelled and cut (`tokens`), so that what is learnt is decided and counted in one place.  So
+`max_length` goes along only where TRL packs to it; checkpoints are kept and dropped by `checkpoints`, after each
+has its marker, so that `save_total_limit` never leaves the run without a whole one.
+"""
+
+from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, Scalar, TrainerSpec
+from sftrun.step import cuda_graphs
+
+Arguments = dict[str, object]
+LOADERS = 2  # processes that collate
+# Fields of TrainerSpec that are SFTConfig's under the same name, with the same meaning.
+SAME = (
+    "num_train_epochs",
+    "max_steps",
+    "packing",
+    "padding_free",
+    "per_device_train_batch_size",
+    "per_device_eval_batch_size",
+    "gradient_accumulation_steps",
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "optim",
+    "use_liger_kernel",
+    "bf16",
+    "fp16",
+    "logging_steps",
+    "save_steps",
+    "load_best_model_at_end",
+    "seed",
+)
+# Fields that our own code obeys in SFTConfig's stead, and where.
+ELSEWHERE = {
+    "engine": "model",
+    "max_length": "tokens",
+    "gradient_checkpointing": "here",
+    "compile_layers": "fast_path",
+    "dequantize": "fast_path",
+    "cuda_graphs": "fast_path",
+    "fsdp": "here",
+    "assistant_only_loss": "tokens",
+    "completion_only_loss": "tokens",
+    "eval_steps": "here",
+    "save_total_limit": "checkpoints",
+    "report_to": "here",
+    "extra": "here",
+}
+# Fields of `trainer.extra` that our own tokenising obeys; SFTConfig must not see them again.
+TOKENISING = (
+    "dataset_text_field",
+    "eos_token",
+    "chat_template_path",
+    "truncation_mode",
+    "pad_token",
+    "dataset_num_proc",
+)
+# Fields of `trainer.extra` that are merged with ours.
+ELSEWHERE_IN_EXTRA = (*TOKENISING, "fsdp_config")
+
+
+def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool = False) -> Arguments:
+    """Keyword arguments of TRL's SFTConfig; `trainer.extra` has the last word.  `is_packed`: the rows are bins."""
+    trainer = spec.trainer
+    arguments: Arguments = {name: getattr(trainer, name) for name in SAME}
+    arguments |= {
+        "output_dir": spec.checkpoints_dir,
+        "run_name": spec.name,
+        "max_length": trainer.max_length if trainer.packing else None,
+        "packing_strategy": "bfd",
+        # the compiler checkpoints by itself (`speed`), and the two must not meet
+        "gradient_checkpointing": trainer.gradient_checkpointing and not trainer.compile_layers,
+        "assistant_only_loss": False,
+        "completion_only_loss": False,
+        "train_sampling_strategy": "random" if spec.dataset.shuffle else "sequential",
+        "save_strategy": "steps",
+        "save_total_limit": None,
+        "logging_strategy": "steps",
+        "logging_nan_inf_filter": False,
+        "report_to": list(trainer.report_to) or "none",
+        "disable_tqdm": True,
+        "log_level": "warning",
+        "use_cpu": not has_gpu,
+        "dataloader_pin_memory": has_gpu,
+    }
+    if is_packed:
+        arguments["dataset_kwargs"] = {"skip_prepare_dataset": True}
+    arguments |= _evaluation(trainer, has_eval)
+    if has_gpu and trainer.engine == "trl":
+        arguments |= _loading(trainer)
+    if trainer.fsdp:
+        arguments |= _sharding_arguments(spec)
+    if trainer.use_liger_kernel:
+        # TRL's own fused head computes the loss; Liger's would replace the forward it lives in
+        arguments["liger_kernel_config"] = {"fused_linear_cross_entropy": False}
+    return arguments | {key: value for key, value in trainer.extra.items() if key not in ELSEWHERE_IN_EXTRA}
+
+
+def lora_config(lora: LoraSpec) -> Arguments:
+    """Keyword arguments of PEFT's LoraConfig."""
+    targets = lora.target_modules
+    return {
+        "task_type": "CAUSAL_LM",
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "lora_dropout": lora.lora_dropout,
+        "bias": lora.bias,
+        "target_modules": targets if isinstance(targets, str) else list(targets),
+        "modules_to_save": list(lora.modules_to_save) or None,
+        "use_rslora": lora.use_rslora,
+        "use_dora": lora.use_dora,
+    }
+
+
+def bnb_config(quantization: QuantizationSpec, trainer: TrainerSpec | None = None) -> Arguments:
+    """Keyword arguments of transformers' BitsAndBytesConfig; types go by name.
+
+    FSDP spreads what is of a floating type, and casts it to the type of the step: 4-bit weights lie in that one, as the
+    bits that they are.
+    """
+    if quantization.load_in_8bit:
+        return {"load_in_8bit": True}
+    arguments = quantization.model_dump(exclude={"load_in_8bit"})
+    if trainer is not None and trainer.fsdp:
+        step = "bfloat16" if trainer.bf16 else "float16" if trainer.fp16 else quantization.bnb_4bit_compute_dtype
+        arguments["bnb_4bit_quant_storage"] = step
+    return arguments
+
+
+def _loading(trainer: TrainerSpec) -> Arguments:
+    """Batches are fetched while the GPU computes.  Few sizes of them, where each new one costs compiled code."""
+    arguments: Arguments = {
+        "dataloader_num_workers": LOADERS,
+        "dataloader_persistent_workers": True,
+        "accelerator_config": {"non_blocking": True},
+    }
+    if trainer.compile_layers and trainer.packing:
+        # bins are all but full: filled up, each batch has the same size
+        arguments["pad_to_multiple_of"] = trainer.per_device_train_batch_size * trainer.max_length
+    elif trainer.compile_layers and trainer.padding_free:
+        arguments["pad_to_multiple_of"] = cuda_graphs.TOKENS
+    return arguments
+
+
+def _sharding_arguments(spec: JobSpec) -> Arguments:
+    """FSDP2.  Unquantised weights are read by the first process alone and sent out by shares."""
+    given = spec.trainer.extra.get("fsdp_config")
+    options: dict[str, Scalar] = {"version": 2, "cpu_ram_efficient_loading": spec.quantization is None}
+    for key, value in given.items() if isinstance(given, dict) else ():
+        options[key.removeprefix("fsdp_")] = value
+    return {"fsdp": True, "fsdp_config": options}
+
+
+def _evaluation(trainer: TrainerSpec, has_eval: bool) -> Arguments:
+    if not has_eval or trainer.eval_steps is None:
+        return {"eval_strategy": "no"}
+    return {"eval_strategy": "steps", "eval_steps": trainer.eval_steps}

@@ -1,0 +1,86 @@
+"""Prompts answered by the base model and by the tuned one, so that they can stand side by side."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from sftrun.contract.choices import DataFormat
+from sftrun.job import chat
+from sftrun.rows.forms import prompt_of
+
+BATCH = 8
+
+
+def wrap(prompt: str, form: DataFormat, template: str, tokenizer: Any) -> str:
+    """The prompt as the training rows had theirs."""
+    if form == "instruction":
+        return prompt_of(prompt, template)
+    return chat.ask(tokenizer, prompt) if form == "messages" else prompt
+
+
+def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    has_special_tokens: bool = False,
+    is_sharded: bool = False,
+    between: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
+    """The answers, in order.  Leaves the model's mode and the random states as they were.
+
+    `is_sharded`: each process has a part of the weights, and all go on until the last one's answers are complete.
+    """
+    sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if temperature:
+        sampling = {"do_sample": True, "temperature": temperature}
+    for begin in range(0, len(prompts), BATCH):
+        between()
+        with _resting(model):
+            batch = _encode(tokenizer, prompts[begin : begin + BATCH], has_special_tokens).to(model.device)
+            output = model.generate(
+                **batch,
+                **sampling,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                use_cache=True,
+                synced_gpus=is_sharded,
+            )
+        answers = output[:, batch["input_ids"].shape[1] :]
+        yield from (text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))
+
+
+def without_adapter(model: Any) -> Any:
+    """A context in which the model is the base."""
+    return model.disable_adapter() if hasattr(model, "disable_adapter") else nullcontext()
+
+
+def _encode(tokenizer: Any, prompts: Sequence[str], has_special_tokens: bool) -> Any:
+    """Padded on the left: an answer begins right after its prompt."""
+    side, tokenizer.padding_side = tokenizer.padding_side, "left"
+    try:
+        return tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=not has_special_tokens)
+    finally:
+        tokenizer.padding_side = side
+
+
+@contextmanager
+def _resting(model: Any) -> Iterator[None]:
+    """Evaluation mode, no gradients, randomness of its own; checkpointing off, as it refuses the cache.
+
+    The trainer turns checkpointing on again when it begins.
+    """
+    training = model.training
+    devices = [model.device] if model.device.type == "cuda" else []
+    if getattr(model, "is_gradient_checkpointing", False):
+        model.gradient_checkpointing_disable()
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        model.train(training)

@@ -1,0 +1,261 @@
+"""The worker: data -> model -> samples before -> train -> eval -> samples after -> save, top to bottom.
+
+    python -m sftrun.job.train.worker JOB.json
+
+Started by the supervisor (`entry`), once for each GPU.  Exit codes are the supervisor's: 0, 3, 4.
+"""
+
+import gc
+
+from sftrun.job.supervise.process import guard
+
+if __name__ == "__main__":
+    gc.disable()  # the libraries' imports make a million objects and no garbage: a quarter of their time
+    guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
+
+import contextlib
+import multiprocessing
+import os
+import socket
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+from sftrun.contract import events, stopping
+from sftrun.contract.choices import DataFormat
+from sftrun.contract.events import StageName
+from sftrun.contract.jobspec import DataSource, JobSpec
+from sftrun.job.channel import Channel
+from sftrun.job.failures import JobStopped, translate
+from sftrun.job.supervise import checkpoints
+
+VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "unsloth", "liger_kernel")
+
+
+class Work:
+    """One attempt.  `run` reads as the module's first line says."""
+
+    def __init__(self, spec: JobSpec, channel: Channel) -> None:
+        self.spec, self.channel = spec, channel
+        self.stage: StageName = "start"
+        self.step = 0
+        self.checkpoint: Path | None = None
+
+    def run(self) -> events.Finished | events.Stopped:
+        """To the end, or to the stop that was asked for."""
+        spec = self.spec
+        self._find_checkpoint()
+        self._import_libraries()
+        self._start()
+
+        self._enter("data", _named(spec.dataset.train))
+        from sftrun.job.prepare import preparing
+        from sftrun.job.train import loading
+
+        loading.require_optimizer(spec)
+        tokenizer = loading.load_tokenizer(spec.model, spec.trainer.extra)
+        data, weights = preparing.begin(spec, tokenizer, self._check_stop), None
+        if isinstance(data, preparing.Pending):
+            from sftrun.job.train import make_trainer
+
+            weights = make_trainer.weights_ahead(spec)
+            data = data.wait(self._check_stop)
+        self.channel.say(data.summary())
+        for remark in data.remarks(spec.trainer.max_length):
+            self.channel.note(remark, is_warning=True)
+
+        self._enter("model", spec.model.name_or_path)
+        from sftrun.job.fast import fast_path
+        from sftrun.job.train import callbacks, make_trainer
+
+        trainer, watcher = make_trainer.trainer(spec, self.channel, tokenizer, data, weights)
+        total_steps = make_trainer.total_steps(trainer)
+        total, trainable = loading.count_parameters(trainer.model)
+        if spec.trainer.fsdp:
+            trainer.shard_weights()
+        callbacks.forget_peak_memory()
+        self.channel.say(
+            events.ModelReady(
+                parameters=total, trainable_parameters=trainable, total_steps=total_steps, first_step=self.step
+            )
+        )
+
+        gc.freeze()  # what stands now stays: collecting it again and again would be in vain
+        gc.enable()
+        self._sample("before", trainer.model, tokenizer, data.marker.format)
+
+        self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
+        if spec.nodes > 1:
+            trainer.require_one_step(self.step)
+        fast = fast_path.prepare(spec, trainer, self.channel)
+        if self.checkpoint is not None and self.step >= total_steps:
+            train_loss = trainer.finish_from(str(self.checkpoint))
+        else:
+            watcher.resumed_from = None if self.checkpoint is None else str(self.checkpoint)
+            train_loss = trainer.train(resume_from_checkpoint=watcher.resumed_from).training_loss
+        self.step = step = trainer.state.global_step
+        self.checkpoint = checkpoints.find(spec.checkpoints_dir, spec.run_id).newest
+        if watcher.stop_reason is not None:
+            return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(self.checkpoint))
+        fast_path.undo(fast)
+
+        if data.eval_rows and watcher.evaluated_step != step:
+            self._enter("eval", f"{data.eval_rows:,} rows")
+            trainer.evaluate()
+
+        self._sample("after", trainer.model, tokenizer, data.marker.format)
+
+        self._enter("save", spec.output_dir)
+        end = events.Finished(
+            step=step, train_loss=train_loss, output_dir=spec.output_dir, memory_gb=callbacks.peak_memory_gb()
+        )
+        self._save(trainer, tokenizer, data.marker.format, end)
+        return end
+
+    def _find_checkpoint(self) -> None:
+        found = checkpoints.find(self.spec.checkpoints_dir, self.spec.run_id)
+        if self.channel.rank == 0:
+            for path, why in found.torn:
+                self.channel.note(f"{path.name} is dropped: {why}", is_warning=True)
+                checkpoints.discard(path)
+        self.step, self.checkpoint = found.step, found.newest
+
+    def _import_libraries(self) -> None:
+        if self.spec.trainer.engine == "unsloth":
+            import unsloth  # noqa: F401  patches the others, so it comes first
+        import torch
+
+        if self.spec.cpu_threads:
+            torch.set_num_threads(self.spec.cpu_threads)
+
+    def _start(self) -> None:
+        import torch
+
+        gpus = torch.cuda.is_available()
+        self.channel.say(
+            events.Started(
+                run_id=self.spec.run_id,
+                attempt=1,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                device=torch.cuda.get_device_name() if gpus else "cpu",
+                gpu_count=int(os.environ.get("WORLD_SIZE", "1")) if gpus else 0,
+                resumed_from=None if self.checkpoint is None else self.step,
+                versions=_versions(),
+            )
+        )
+
+    def _enter(self, stage: StageName, detail: str = "") -> None:
+        self._check_stop()
+        self.stage = stage
+        self.channel.say(events.Stage(name=stage, detail=detail))
+
+    def _check_stop(self) -> None:
+        self.channel.beat()
+        # Several processes obey together at a step (`callbacks`): one that leaves alone would hang the others
+        if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
+            raise JobStopped
+
+    def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: DataFormat) -> None:
+        wanted, is_sharded = self.spec.samples, self.spec.trainer.fsdp
+        if not wanted.prompts or (self.channel.rank != 0 and not is_sharded):
+            return
+        from sftrun.job.train import samples
+
+        self._enter("samples_before" if when == "before" else "samples_after", f"{len(wanted.prompts)} prompts")
+        template = self.spec.dataset.instruction_template
+        texts = [samples.wrap(prompt, form, template, tokenizer) for prompt in wanted.prompts]
+        answers = samples.generate(
+            model,
+            tokenizer,
+            texts,
+            max_new_tokens=wanted.max_new_tokens,
+            temperature=wanted.temperature,
+            has_special_tokens=form == "messages",
+            is_sharded=is_sharded,
+            between=self._check_stop,
+        )
+        for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
+            self.channel.say(events.Sample(when=when, index=index, prompt=prompt, text=text))
+
+    def _save(self, trainer: Any, tokenizer: Any, form: DataFormat, end: events.Finished) -> None:
+        from sftrun.job.train import save
+
+        weights = trainer.trained_weights()
+        if trainer.is_world_process_zero():
+            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, form, end), weights)
+            if moved is not None:
+                self.channel.note(
+                    f"no run's files stood in the output folder: they are in {moved} now", is_warning=True
+                )
+        trainer.accelerator.wait_for_everyone()
+
+
+def main(job_file: str) -> int:
+    """Run, and say how it ended: the last event is always one of finished, stopped and failed."""
+    channel = Channel()
+    spec = JobSpec.model_validate_json(Path(job_file).read_bytes())
+    work = Work(spec, channel)
+    try:
+        last: events.Finished | events.Stopped | events.Failed = work.run()
+    except JobStopped:
+        reason = stopping.requested(spec.record_dir) or "user"
+        last = events.Stopped(reason=reason, step=work.step, checkpoint=_text(work.checkpoint))
+    except BrokenPipeError:
+        return 1  # nobody listens: the supervisor is gone
+    except BaseException as error:
+        traceback.print_exc()
+        failure = translate(error)
+        last = events.Failed(failure=failure.kind, stage=work.stage, message=failure.message, help=failure.help)
+    channel.say(last)
+    if last.kind != "failed" and "RANK" in os.environ:
+        _leave_together()
+    return {"finished": 0, "stopped": 4}.get(last.kind, 3)
+
+
+def _leave_together() -> None:
+    """A process that hears nothing more from one that has gone may be aborted while it ends itself."""
+    from accelerate import PartialState
+
+    with contextlib.suppress(RuntimeError):  # the other is gone already
+        PartialState().wait_for_everyone()
+
+
+def _named(source: DataSource) -> str:
+    """A Hub id, or files without their folders: an uploaded one lies under its hash."""
+    if source.hub is not None:
+        return source.hub
+    more = f" and {len(source.files) - 1:,} more" if len(source.files) > 1 else ""
+    return Path(source.files[0]).name + more
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = version(name.replace("_", "-"))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def leave(code: int, spec_reports: bool) -> None:
+    """End without the libraries' slow good-byes, unless a tracker has something to send."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not spec_reports:
+        for loader in multiprocessing.active_children():  # they would look for their parent every five seconds only
+            loader.terminate()
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1]), spec_reports=any(name in sys.modules for name in ("wandb", "mlflow", "trackio")))

@@ -1,0 +1,84 @@
+"""Plan + places -> JobSpec.  Pure: an executor says where things lie on the job's machine, this puts them together.
+
+Relative data was found beside the recipe and goes up (or stays, on this machine); data and output below a mount are
+the Volume's and become a path of the job's machine.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec
+from sftrun.plan.types import Plan, SourcePlan
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie for the job.
+
+    `mounts`: mount path of the recipe -> folder; `uploads`: file on the user's machine -> path for the job (absent:
+    as it is); `model_folder`: where a model folder of the user's machine lies.
+    """
+
+    record_dir: str
+    cache_dir: str | None = None
+    mounts: dict[str, str] = field(default_factory=dict)
+    uploads: dict[str, str] = field(default_factory=dict)
+    model_folder: str | None = None
+    cpu_threads: int | None = None
+
+    def of(self, path: str) -> str:
+        """The job's own path of an absolute path of the recipe; the innermost mount wins."""
+        for mount in sorted(self.mounts, key=len, reverse=True):
+            if PurePosixPath(path).is_relative_to(mount):
+                return str(PurePosixPath(self.mounts[mount]) / PurePosixPath(path).relative_to(mount))
+        return path
+
+
+def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpec:
+    """Everything that the job needs, with nothing left to decide."""
+    output = places.of(plan.recipe.output.dir)
+    return JobSpec(
+        run_id=run_id,
+        name=plan.recipe.name,
+        record_dir=places.record_dir,
+        output_dir=output,
+        checkpoints_dir=f"{output}-checkpoints/{run_id}",
+        model=_model(plan.model, places),
+        quantization=plan.quantization,
+        lora=plan.lora,
+        dataset=_dataset(plan, places),
+        trainer=plan.trainer,
+        samples=plan.samples,
+        gpu_count=plan.compute.gpu_count,
+        nodes=plan.compute.nodes,
+        cpu_threads=places.cpu_threads,
+        money=money,
+        timeout_seconds=float(plan.compute.timeout_seconds),
+    )
+
+
+def _model(model: ModelSpec, places: Places) -> ModelSpec:
+    name = model.name_or_path
+    if name.startswith("/"):
+        return model.model_copy(update={"name_or_path": places.model_folder or places.of(name)})
+    return model
+
+
+def _dataset(plan: Plan, places: Places) -> DatasetSpec:
+    data = plan.dataset
+    return DatasetSpec(
+        train=_source(data.train, places),
+        eval=None if data.eval is None else _source(data.eval, places),
+        eval_fraction=data.eval_fraction,
+        format=data.format,
+        instruction_template=data.instruction_template,
+        shuffle=data.shuffle,
+        cache_dir=places.cache_dir,
+    )
+
+
+def _source(source: SourcePlan, places: Places) -> DataSource:
+    if source.hub is not None:
+        return DataSource(hub=source.hub, config=source.config, split=source.split, revision=source.revision)
+    files = (places.of(source.volume),) if source.volume else source.local
+    return DataSource(files=tuple(places.uploads.get(file, file) for file in files))

@@ -1,0 +1,1 @@
+"""Checks that need facts or the plan itself."""

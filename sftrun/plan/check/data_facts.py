@@ -1,0 +1,231 @@
+"""What the data's facts say against a recipe: broken lines, missing columns, cuts, nothing to learn, overlap.  Pure."""
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from sftrun.diagnostics import Diagnostic, Path, Severity, Span
+from sftrun.facts.values import DataFacts, RowFault
+from sftrun.recipe.models import Recipe, Source
+from sftrun.rows.forms import COLUMNS, NAMED_TEMPLATES, detect
+from sftrun.rows.wish import Wish
+
+# a share of rows below which nothing is said; the trainer drops such rows without a word
+NOTHING_LEARNT_SHARE = 0.01
+BORDER_SHARE = 0.01
+DECLARED_SLACK = 0.1
+
+
+def wish(recipe: Recipe) -> Wish:
+    """What a recipe says of how its rows become labels."""
+    dataset, trainer = recipe.dataset, recipe.trainer
+    return Wish(
+        format=None if dataset.format == "auto" else dataset.format,
+        instruction_template=dataset.instruction_template,
+        max_length=trainer.max_length,
+        completion_only=None if trainer.completion_only_loss == "auto" else trainer.completion_only_loss,
+        assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,
+    )
+
+
+def check_data(
+    recipe: Recipe, train: DataFacts | None, evaluation: DataFacts | None, positions: int | None = None
+) -> Iterator[Diagnostic]:
+    """Every diagnostic that the data give rise to; what could not be read gives none.  `positions`: the model's."""
+    for name, source, facts in (
+        ("train", recipe.dataset.train, train),
+        ("eval", recipe.dataset.eval, evaluation),
+    ):
+        if facts is not None and facts.source == "counted" and source is not None:
+            yield from _source(recipe, name, source, facts, positions)
+
+
+def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
+    at: Path = ("dataset", name, "path")
+    yield from _broken(facts, at)
+    if facts.format is None:
+        yield _no_form(recipe, facts, at)
+    elif facts.rows == 0:
+        if not facts.rows_broken and not facts.rows_misshapen:
+            yield Diagnostic("D104", f"`{source.path}` has no rows", at=at, help="give a file with at least one row")
+    else:
+        yield from _nothing_learnt(facts, at)
+        yield from _cut(recipe, name, facts, positions)
+        yield from _repeated(facts, at)
+        if "chat_template_path" not in recipe.trainer.extra:  # then it is not the model's own that lays them out
+            yield from _laid_out(facts, at)
+        yield from _roles(facts, at)
+        yield from _border(recipe, facts, at)
+        yield from _declared(name, source, facts)
+
+
+def _broken(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_broken:
+        yield _lines(facts, "syntax", "D102", facts.rows_broken, at, _to_mend(facts))
+    if facts.rows_misshapen:
+        yield _lines(facts, "form", "D112", facts.rows_misshapen, at, "mend the row, or set `dataset.format`")
+
+
+def _to_mend(facts: DataFacts) -> str:
+    first = next(fault for fault in facts.faults if fault.kind == "syntax")
+    if not first.is_at_a_line:
+        return "write the file anew"
+    if "UTF-8" in first.message:
+        return "save the file as UTF-8"
+    if first.text.strip() in ("[", "{"):
+        return "write one object a line" + (", or name the file `.json`" if first.text.strip() == "[" else "")
+    return "mend the line, or take it out"
+
+
+def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
+    wanted = recipe.dataset.format
+    has = ", ".join(f"`{column}`" for column in facts.columns) or "none"
+    if not facts.rows:
+        return Diagnostic("D104", f"`{_path(recipe, at)}` has no rows", at=at, help="give a file with at least one row")
+    if wanted == "auto":
+        *others, last = (" and ".join(f"`{column}`" for column in columns) for columns in COLUMNS.values())
+        message = f"no known format has the columns of `{_path(recipe, at)}`: {has}"
+        help = f"name them {', '.join(others)} or {last}"
+        if "conversations" in facts.columns:
+            help = "turn them into `messages`, lists of `role` and `content`"
+        elif len(facts.columns) == 1 and re.search("[;\t|]", facts.columns[0]):
+            help = "separate the columns by commas"
+        return Diagnostic("D103", message, at=at, help=help)
+    missing = ", ".join(f"`{column}`" for column in COLUMNS[wanted] if column not in facts.columns)
+    message = f"the format `{wanted}` needs {missing}, `{_path(recipe, at)}` has {has}"
+    fitting = detect(facts.columns)
+    help = f"write `format: {fitting}`" if fitting else f"rename the columns to {', '.join(COLUMNS[wanted])}"
+    return Diagnostic("D103", message, at=("dataset", "format"), help=help)
+
+
+def _nothing_learnt(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_nothing_learnt > NOTHING_LEARNT_SHARE * facts.rows:
+        message = f"nothing can be learnt from {_of(facts.rows_nothing_learnt, facts)}: every label is masked"
+        help = "raise `trainer.max_length`, or take these rows out" if facts.rows_cut else "take these rows out"
+        yield Diagnostic("D105", message, at=at, help=help, notes=_first(facts, "nothing_learnt"))
+
+
+def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
+    if facts.rows_cut and facts.length_for_99_percent is not None:
+        longest = facts.percentiles.get("100", 0)
+        enough = min(_round_up(facts.length_for_99_percent), longest)
+        kept = enough if enough > recipe.trainer.max_length else longest
+        share = "every row" if kept == longest else "99 %"
+        help = f"write `max_length: {kept}` to keep {share} whole"
+        if positions is not None and kept > positions:
+            help = f"split the long rows: the model has {positions:,} positions, {share} would need {kept:,}"
+        yield Diagnostic(
+            "D107",
+            f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"
+            f"{' of the eval data' if name == 'eval' else ''}: the longest has {longest:,} tokens",
+            at=("trainer", "max_length"),
+            severity="warning",
+            help=help,
+        )
+
+
+def _repeated(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_duplicate:
+        message = f"duplicates: {_of(facts.rows_duplicate, facts)}"
+        yield _warning("D108", message, at, "take the second ones out", _first(facts, "duplicate"))
+    if facts.rows_in_train:
+        message = f"the training data hold {_of(facts.rows_in_train, facts)} of the eval data"
+        help = "take them out of one of the two, or use `eval_fraction`"
+        yield _warning("D109", message, at, help, _first(facts, "in_train"))
+
+
+def _laid_out(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_unrenderable:
+        yield _lines(
+            facts, "template", "D113", facts.rows_unrenderable, at, "mend the messages to what the template takes"
+        )
+    if not facts.template_asks:
+        message = (
+            "the model's chat template has no generation prompt: after training, nothing says that it is to answer"
+        )
+        yield _warning(
+            "D114", message, ("model", "name_or_path"), "set `trainer.extra.chat_template_path` to one that has it"
+        )
+
+
+def _roles(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_roles_out_of_order and not facts.rows_unrenderable:  # one cause, said once
+        help = "let user and assistant take turns, and the assistant end"
+        yield _lines(facts, "roles", "D110", facts.rows_roles_out_of_order, at, help, severity="warning")
+
+
+def _border(recipe: Recipe, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.format == "instruction" and recipe.dataset.instruction_template not in NAMED_TEMPLATES:
+        at = ("dataset", "instruction_template")
+    if facts.rows_border_merged > BORDER_SHARE * facts.rows:
+        message = f"in {_of(facts.rows_border_merged, facts)} a token spans the prompt's end and the answer's beginning"
+        help = "end the prompt with a line break, or begin the answer with a space"
+        yield _warning("D115", message, at, help, _first(facts, "border"))
+
+
+def _declared(name: str, source: Source, facts: DataFacts) -> Iterator[Diagnostic]:
+    for key, declared, counted in (
+        ("num_examples", source.num_examples, facts.rows),
+        ("mean_tokens", source.mean_tokens, facts.mean_tokens),
+    ):
+        if declared is not None and counted is not None and abs(declared - counted) > DECLARED_SLACK * counted:
+            message = f"`{key}` says {declared:,.0f}, counted are {counted:,.0f}: the count is used"
+            yield _warning("D111", message, ("dataset", name, key), f"write `{key}: {counted:.0f}`, or remove it")
+
+
+def _lines(
+    facts: DataFacts, kind: str, code: str, count: int, at: Path, help: str, *, severity: Severity = "error"
+) -> Diagnostic:
+    """One diagnostic at the first such line, the next few in a note; at the recipe's key where a row is no line."""
+    found = [fault for fault in facts.faults if fault.kind == kind]
+    first = found[0]
+    others = [str(fault.line) for fault in found[1:] if fault.file == first.file]
+    rest = count - 1 - len(others)
+    listed = f"{count:,} such rows: also {_row_word(first)} {', '.join(others)}" + (
+        f" and {rest:,} more" if rest else ""
+    )
+    return Diagnostic(
+        code,
+        f"{PurePath(first.file).name}, {_row_word(first)} {first.line}: {first.message}",
+        at=at,
+        severity=severity,
+        help=help,
+        also=((at, "named here"),) if first.is_at_a_line else (),
+        span=_span(first) if first.is_at_a_line else None,
+        excerpt=first.text or None,
+        notes=(listed,) if others else (),
+    )
+
+
+def _span(fault: RowFault) -> Span:
+    """From the fault's column to the line's end, as far as the line is known."""
+    return Span(fault.file, fault.line, fault.column, fault.line, max(len(fault.text) + 1, fault.column))
+
+
+def _first(facts: DataFacts, kind: str) -> tuple[str, ...]:
+    fault = next((fault for fault in facts.faults if fault.kind == kind), None)
+    if fault is None:
+        return ()
+    return (f"the first: {PurePath(fault.file).name}, {_row_word(fault)} {fault.line}: {fault.message}",)
+
+
+def _row_word(fault: RowFault) -> str:
+    return "line" if fault.is_at_a_line else "entry"
+
+
+def _warning(code: str, message: str, at: Path, help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
+    return Diagnostic(code, message, at=at, severity="warning", help=help, notes=notes)
+
+
+def _of(count: int, facts: DataFacts) -> str:
+    share = 100 * count / facts.rows
+    return f"{count:,} of {facts.rows:,} rows" + (f" ({share:.3g}%)" if share >= 0.1 else "")
+
+
+def _path(recipe: Recipe, at: Path) -> str:
+    source = recipe.dataset.train if at[1] == "train" else recipe.dataset.eval
+    return str(source.path) if source is not None else ""
+
+
+def _round_up(length: int, step: int = 64) -> int:
+    return -(-length // step) * step

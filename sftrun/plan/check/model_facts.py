@@ -1,0 +1,226 @@
+"""What a recipe asks of its model, judged by the model's architecture: targets, modules, positions.  Pure."""
+
+import re
+from collections.abc import Iterator
+
+from sftrun.builtin import PREFIX
+from sftrun.diagnostics import Diagnostic
+from sftrun.errors import Problem
+from sftrun.facts.values import Linear, ModelFacts
+from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names
+from sftrun.recipe.models import Lora, Recipe
+
+LITTLE = 0.5
+# fused layer -> the names under which other checkpoints have its parts
+PARTS = {
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "query_key_value": ("q_proj", "k_proj", "v_proj"),
+    "Wqkv": ("q_proj", "k_proj", "v_proj"),
+    "W_pack": ("q_proj", "k_proj", "v_proj"),
+    "c_attn": ("q_proj", "k_proj", "v_proj"),
+}
+_TARGETS = ("lora", "target_modules")
+
+
+def check_model(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
+    """Every diagnostic that this model gives rise to under this recipe."""
+    if recipe.lora is not None:
+        yield from _lora(recipe.lora, model)
+    yield from _positions(recipe, model)
+    yield from _softcapping(recipe, model)
+
+
+def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
+    """Why a model could not be read, where that is the recipe's fault; None where it is only out of reach."""
+    if problem.kind in ("unreachable", "unknown", "quantised"):
+        return None
+    name = recipe.model.name_or_path
+    if "://" in name:
+        found = re.match(r"https?://(?:www\.)?huggingface\.co/([^/]+/[^/?#]+)", name)
+        help = f"write `name_or_path: {found[1]}`" if found else "write a Hub id, `owner/name`, or a folder"
+        return Diagnostic(
+            "M107", f"`{name}` is an address, not a model's name", at=("model", "name_or_path"), help=help
+        )
+    is_builtin = recipe.model.name_or_path.startswith(PREFIX)
+    code = "M108" if is_builtin else "M109" if problem.kind == "unsafe" else "M107"
+    return Diagnostic(code, problem.message, at=("model", "name_or_path"), help=problem.help)
+
+
+def lacks_template(recipe: Recipe, model: ModelFacts, form: str | None) -> bool:
+    """Whether rows of this form need a chat template that neither model nor recipe has."""
+    return form == "messages" and model.has_chat_template is False and "chat_template_path" not in recipe.trainer.extra
+
+
+def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
+    """What is then said, once."""
+    return Diagnostic(
+        "M110",
+        f"`{model.name_or_path}` has no chat template to lay out `messages` with",
+        at=("model", "name_or_path") if recipe.dataset.format == "auto" else ("dataset", "format"),
+        help="use the model's instruct version, or set `trainer.extra.chat_template_path`",
+    )
+
+
+def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:
+    found = reach(lora, model)
+    if not found.reached:
+        yield _nothing(lora, model)
+    elif found.half_pairs:
+        yield _half(found, model)
+    else:
+        yield from _unmatched(lora, model, found)
+        yield from _little(model, found)
+        yield from _experts(lora, model, found)
+    yield from _saved(lora, model, found)
+
+
+def _nothing(lora: Lora, model: ModelFacts) -> Diagnostic:
+    given = ", ".join(f"`{name}`" for name in lora.target_modules)
+    message = (
+        f"no name of `target_modules` ({given}) is a linear layer of {model.name_or_path}: nothing would be trained"
+    )
+    return Diagnostic("M102", message, at=_TARGETS, help=f"its layers are {_typed(reachable_names(model))}")
+
+
+def _unmatched(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
+    """One for each name, but none for the parts of a fused layer: that is one cause, and `_little` says it."""
+    names = reachable_names(model)
+    fused = _fused_parts(model) if found.coverage_by_parameters < LITTLE else set()
+    for name in found.unmatched:
+        if name in fused:
+            continue
+        whole = _fused_whole(name, model)
+        near = [whole] if whole else _near(name, names)
+        yield Diagnostic(
+            "M101",
+            f"`{name}` is no linear layer of {model.name_or_path}"
+            + (f": it is part of the fused `{whole}` there" if whole else ""),
+            at=(*_TARGETS, lora.target_modules.index(name)),
+            help=f"write `{near[0]}`" if near else f"its layers are {_typed(names)}",
+        )
+
+
+def _little(model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
+    if found.coverage_by_parameters >= LITTLE:
+        return
+    reached = _listed(dict.fromkeys(group.name for group in found.reached))
+    missed = _listed(dict.fromkeys(linear.name for linear in found.missed))
+    total = sum(linear.count for linear in model.linears if not linear.expert)
+    count = round(found.coverage_by_count * total)
+    fused = [linear.name for linear in found.missed if linear.fused]
+    why = f", fused in {model.name_or_path}" if fused else ""
+    yield Diagnostic(
+        "M103",
+        f"adapters reach {reached} alone: {count} of {total} linear layers, "
+        f"{found.coverage_by_parameters:.0%} of their weights",
+        at=_TARGETS,
+        severity="warning",
+        help=f"write `target_modules: {_typed(reachable_names(model))}`"
+        if fused
+        else "write `target_modules: all-linear`",
+        notes=(f"left out: {missed}{why}",),
+    )
+
+
+def _experts(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
+    if found.frozen_experts:
+        share, size = found.frozen_experts / model.parameters, _billions(model.parameters)
+        names = EXPERT_NAMES.get(model.model_type)
+        yield Diagnostic(
+            "M104",
+            f"the experts of {model.name_or_path}, {share:.0%} of its {size} parameters, stay frozen",
+            at=_TARGETS,
+            severity="warning",
+            help="write `target_modules: all-linear` to train them too"
+            if names
+            else "keep it if that is meant: PEFT has no name that reaches this model's experts",
+        )
+    if found.reaches_experts and (lora.lora_dropout or lora.use_dora):
+        key, value = ("use_dora", "true") if lora.use_dora else ("lora_dropout", str(lora.lora_dropout))
+        yield Diagnostic(
+            "M111",
+            f"adapters on stacked experts can't have `{key}: {value}`",
+            at=("lora", key),
+            help=f"remove `{key}`, or name the attention layers alone in `target_modules`",
+        )
+
+
+def _half(found: Reach, model: ModelFacts) -> Diagnostic:
+    pair = [old for old, new in EXPERT_NAMES[model.model_type].items() if new == "gate_up_proj"]
+    missing = next(name for name in pair if name not in found.half_pairs)
+    return Diagnostic(
+        "M112",
+        f"`{found.half_pairs[0]}` can't have an adapter without `{missing}`: the experts of "
+        f"{model.name_or_path} keep both in one matrix",
+        at=_TARGETS,
+        help=f"add `{missing}` to `target_modules`",
+    )
+
+
+def _saved(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
+    for name in found.saved_unmatched:
+        near = _near(name.rpartition(".")[2], model.module_names)
+        yield Diagnostic(
+            "M106",
+            f"`{name}` is no module of {model.name_or_path}",
+            at=("lora", "modules_to_save", lora.modules_to_save.index(name)),
+            help=f"write `{near[0]}`" if near else "remove it, or see the model's module names",
+        )
+
+
+def _positions(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
+    longest = model.max_positions
+    if longest is not None and recipe.trainer.max_length > longest:
+        yield Diagnostic(
+            "M105",
+            f"{model.name_or_path} has {longest:,} positions, `max_length` is {recipe.trainer.max_length:,}",
+            at=("trainer", "max_length"),
+            help=f"write `max_length: {longest}` or less",
+        )
+
+
+def _softcapping(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
+    kernel = recipe.model.attn_implementation
+    if model.softcapping and kernel in ("sdpa", "varlen"):
+        yield Diagnostic(
+            "M113",
+            f"`{kernel}` can't cap attention scores, which {model.name_or_path} was trained with",
+            at=("model", "attn_implementation"),
+            severity="warning",
+            help="write `attn_implementation: eager`, or `auto`",
+        )
+
+
+def _fused_parts(model: ModelFacts) -> set[str]:
+    return {
+        part for linear in model.linears if linear.fused and not linear.expert for part in PARTS.get(linear.name, ())
+    }
+
+
+def _fused_whole(name: str, model: ModelFacts) -> str | None:
+    fused = (linear for linear in model.linears if _is_fused_module(linear))
+    return next((linear.name for linear in fused if name in PARTS.get(linear.name, ())), None)
+
+
+def _is_fused_module(linear: Linear) -> bool:
+    return linear.fused and not linear.expert
+
+
+def _near(name: str, known: tuple[str, ...]) -> list[str]:
+    from difflib import get_close_matches
+
+    return get_close_matches(name, known, n=1, cutoff=0.5)
+
+
+def _typed(names: tuple[str, ...]) -> str:
+    return f"[{', '.join(names)}]"
+
+
+def _listed(names: dict[str, None]) -> str:
+    *first, last = [f"`{name}`" for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _billions(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

@@ -1,0 +1,48 @@
+"""Checks of several GPUs, over a plan: a first kind of the list decides for all, and few rows are handed out again.
+
+G103 another kind of the list can't hold what is planned, D116 an epoch that is no whole number of rounds.
+"""
+
+from collections.abc import Iterator
+
+from sftrun.diagnostics import Diagnostic, Path
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import Facts
+from sftrun.plan.estimate import workload
+from sftrun.plan.estimate.total import data_facts
+from sftrun.plan.types import Plan
+
+
+def check(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
+    """Every diagnostic that more than one GPU, or kind of GPU, gives rise to."""
+    if plan.memory is not None and plan.memory.fits:
+        yield from _others(plan, plan.memory.peak_gb, facts)
+    yield from _rounds(plan, facts)
+
+
+def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:
+    first, *others = plan.compute.gpus or ("",)
+    for number, name in enumerate(others, 1):
+        gpu, at = catalog.find(facts.catalog, name), ("compute", "gpu", number)
+        if gpu is not None and gpu.memory_gb < peak_gb:
+            message = f"`{name}` has {gpu.memory_gb:.0f} GB, and what is planned for `{first}` takes {peak_gb:.1f} GB"
+            yield Diagnostic(
+                "G103", message, at=at, help="take it out, or write it first: the plan is made for that one"
+            )
+
+
+def _rounds(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
+    recipe, gpus = plan.recipe, plan.compute.gpu_count * plan.compute.nodes
+    train, each = data_facts(facts.train, recipe.dataset.train), recipe.trainer.per_device_train_batch_size
+    found = None if train is None else workload.sequences(recipe.trainer, train, recipe.dataset.eval_fraction or 0.0)
+    if train is not None and found is None and train.rows <= each * gpus:
+        found = train.rows  # packed into no more bins than that
+    if not found or not (again := workload.repeated(found, each, gpus)):
+        return
+    smaller = (each >> n for n in range(1, each.bit_length()))
+    better = next((n for n in smaller if not workload.repeated(found, n, gpus)), None)
+    key, what = "per_device_train_batch_size", "sequences" if recipe.trainer.packing else "rows"
+    at: Path = ("trainer", key) if key in recipe.trainer.model_fields_set else ("compute", "gpu")
+    message = f"{gpus} GPUs take {each} {what} each at a time: an epoch of {found} is filled up with {again} once more"
+    help = f"write `trainer.{key}: {better}`" if better else "take fewer GPUs"
+    yield Diagnostic("D116", message, at=at, severity="warning", help=help)

@@ -1,0 +1,1 @@
+"""Each `auto` -> a value and its reason."""

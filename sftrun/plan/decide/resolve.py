@@ -1,0 +1,206 @@
+"""Each `auto` and each absent key that matters -> a value and its reason.
+
+What changes the result (rows a step, order, rounding) is taken as written; what only changes speed or memory may be
+chosen here, and is said.  A decision that had nothing to choose from is no decision and is not listed.
+"""
+
+from typing import Any, Literal
+
+from sftrun import units
+from sftrun.contract.choices import Attention, DataFormat, Dtype
+from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
+from sftrun.facts.gpus import catalog
+from sftrun.facts.values import DataFacts, Facts
+from sftrun.plan.decide import speed
+from sftrun.plan.decide.decisions import Decisions, Device, Room
+from sftrun.plan.types import ComputePlan
+from sftrun.recipe.models import Recipe
+
+FSDP_KEYS = ("fsdp", "fsdp_config")  # of `trainer.extra`: on one GPU transformers refuses them
+_AS_STEPS = "as the steps"
+
+
+def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
+    """Where it runs, and on what."""
+    choices = units.gpu_choices(recipe.compute.gpu)
+    local = recipe.compute.executor == "local"
+    device = _local_device(recipe, facts, said) if local else _rented_device(choices, facts)
+    plan = ComputePlan(
+        executor=recipe.compute.executor,
+        gpus=() if local else tuple(name for name, _ in choices),
+        gpu_count=device.gpus,
+        nodes=recipe.compute.nodes,
+        timeout_seconds=units.seconds(recipe.compute.timeout),
+        cpu=recipe.compute.cpu,
+        memory_mib=units.mebibytes(recipe.compute.memory),
+        retries=recipe.compute.retries,
+        region=recipe.compute.region,
+        machine_usd_per_second=facts.machine.usd_per_hour / 3600,
+    )
+    return plan, device
+
+
+def _rented_device(choices: tuple[tuple[str, int], ...], facts: Facts) -> Device:
+    if not choices:
+        return Device(None, 0)
+    known = [catalog.find(facts.catalog, name) for name, _ in choices]
+    without_bf16 = next((gpu.name for gpu in known if gpu is not None and not gpu.has_bf16), None)
+    (name, count), first = choices[0], known[0]
+    return Device(first.name if first is not None else name, count, without_bf16)
+
+
+def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
+    machine = facts.machine
+    wanted = units.gpu_choices(recipe.compute.gpu)
+    declined = recipe.compute.gpu is not None and not wanted
+    if declined or machine.gpu_count == 0:
+        if wanted:
+            said.say("compute.gpu", "none", f"this machine has no GPU; `{wanted[0][0]}` holds for the modal executor")
+        return Device(None, 0)
+    count = min(wanted[0][1] if wanted else 1, machine.gpu_count)
+    said.say("compute.gpu", f"{machine.gpu_name}:{count}", "the GPU of this machine")
+    return Device(machine.gpu_name, count, None if machine.has_bf16 else machine.gpu_name)
+
+
+def data_format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
+    """The form of the rows; stays `auto` where the data is out of reach."""
+    if recipe.dataset.format != "auto":
+        return recipe.dataset.format
+    if facts.train is not None and facts.train.format is not None:
+        said.say("dataset.format", facts.train.format, "by the columns of the first row")
+        return facts.train.format
+    said.say("dataset.format", "auto", "the data can't be read from here; the job looks at the columns")
+    return "auto"
+
+
+def step_dtype(recipe: Recipe, device: Device, said: Decisions) -> Dtype | None:
+    """What the steps are computed in, where that is not the weights' own type."""
+    t = recipe.trainer
+    if t.bf16 is not None or t.fp16 is not None:
+        return "bfloat16" if t.bf16 else "float16" if t.fp16 else None
+    if not device.is_gpu:
+        said.say("trainer.bf16", False, "a CPU computes faster in the model's own type")
+        return None
+    if device.without_bf16 is None:
+        said.say("trainer.bf16", True, f"{device.name} has bfloat16, which needs no loss scaling")
+        return "bfloat16"
+    said.say("trainer.fp16", True, f"{device.without_bf16} has no bfloat16")
+    return "float16"
+
+
+def model(recipe: Recipe, attention: Attention, step: Dtype | None, said: Decisions) -> ModelSpec:
+    """The base model's keyword arguments; weights without a type written have that of the steps."""
+    dtype = recipe.model.dtype
+    if step == "float16" and "dtype" not in recipe.model.model_fields_set:
+        dtype, reason = (
+            ("float32", "the loss scaler of float16 steps wants trained weights in 32 bits")
+            if recipe.lora is None
+            else (step, _AS_STEPS)
+        )
+        said.say("model.dtype", dtype, reason)
+    return ModelSpec(
+        name_or_path=recipe.model.name_or_path,
+        revision=recipe.model.revision,
+        dtype=dtype,
+        attn_implementation=attention,
+        trust_remote_code=recipe.model.trust_remote_code,
+    )
+
+
+def quantization(recipe: Recipe, step: Dtype | None, said: Decisions) -> QuantizationSpec | None:
+    """As written: quantisation changes the result.  Products without a type written have that of the steps."""
+    section = recipe.quantization
+    if section is None:
+        return None
+    spec, at = QuantizationSpec(**section.model_dump()), "bnb_4bit_compute_dtype"
+    if step != "float16" or not section.load_in_4bit or at in section.model_fields_set:
+        return spec
+    said.say(f"quantization.{at}", step, _AS_STEPS)
+    return spec.model_copy(update={at: step})
+
+
+def lora(recipe: Recipe) -> LoraSpec | None:
+    """As written."""
+    return None if recipe.lora is None else LoraSpec(**recipe.lora.model_dump())
+
+
+def samples(recipe: Recipe) -> SampleSpec:
+    """As written."""
+    return SampleSpec(**recipe.samples.model_dump())
+
+
+def trainer(
+    recipe: Recipe,
+    train: DataFacts | None,
+    device: Device,
+    kernel: Attention,
+    step: Dtype | None,
+    steps: int | None,
+    room: Room,
+    said: Decisions,
+) -> TrainerSpec:
+    """TRL's arguments with every `auto` decided.
+
+    `train` is the data as counted or declared, `step` what a step is computed in, `steps` the length of the run where
+    it is known, `room` what memory allows where that was looked at.
+    """
+    t = recipe.trainer
+    is_sharded = speed.fsdp(recipe, device, room, said)
+    if t.extra.get("fsdp") and not is_sharded:
+        said.say("trainer.fsdp", False, "one GPU has no other to share the weights with" if device.is_gpu else "no GPU")
+    compiled = speed.compile_layers(recipe, device, kernel, steps, is_sharded, said)
+    rows, accumulation = speed.micro_batches(recipe, room, said)
+    return TrainerSpec(
+        engine=t.engine,
+        num_train_epochs=_epochs(recipe, said),
+        max_steps=t.max_steps if t.max_steps is not None else -1,
+        max_length=t.max_length,
+        packing=speed.packing(recipe, train, device.gpus * recipe.compute.nodes, steps, said),
+        padding_free=speed.padding_free(recipe, device, kernel, said),
+        per_device_train_batch_size=rows,
+        per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
+        gradient_accumulation_steps=accumulation,
+        learning_rate=_learning_rate(recipe, said),
+        lr_scheduler_type=t.lr_scheduler_type,
+        warmup_steps=float(t.warmup_steps if t.warmup_steps is not None else t.warmup_ratio or 0),
+        weight_decay=t.weight_decay,
+        max_grad_norm=t.max_grad_norm,
+        optim=speed.optim(recipe, device, said),
+        gradient_checkpointing=speed.checkpointing(recipe, device, compiled, room, said),
+        use_liger_kernel=speed.liger(recipe, device, compiled, said),
+        compile_layers=compiled,
+        dequantize=speed.dequantize(room, said),
+        cuda_graphs=speed.cuda_graphs(room, said),
+        fsdp=is_sharded,
+        bf16=step == "bfloat16",
+        fp16=step == "float16",
+        assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
+        completion_only_loss=None if t.completion_only_loss == "auto" else t.completion_only_loss,
+        logging_steps=t.logging_steps,
+        eval_steps=t.eval_steps,
+        save_steps=t.save_steps,
+        save_total_limit=t.save_total_limit,
+        load_best_model_at_end=t.load_best_model_at_end,
+        seed=t.seed,
+        report_to=() if t.report_to == "none" else t.report_to,
+        extra=_thawed(t.extra, () if is_sharded else FSDP_KEYS),
+    )
+
+
+def _thawed(extra: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:
+    kept = {key: value for key, value in extra.items() if key not in left_out}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
+
+
+def _epochs(recipe: Recipe, said: Decisions) -> float:
+    if recipe.trainer.num_train_epochs is None and recipe.trainer.max_steps is None:
+        said.say("trainer.num_train_epochs", 1, "neither num_train_epochs nor max_steps is given: one pass")
+    return float(recipe.trainer.num_train_epochs or 1)
+
+
+def _learning_rate(recipe: Recipe, said: Decisions) -> float:
+    if recipe.trainer.learning_rate != "auto":
+        return recipe.trainer.learning_rate
+    value, method = (2e-4, "LoRA") if recipe.lora is not None else (2e-5, "full fine-tuning")
+    said.say("trainer.learning_rate", value, f"usual for {method}")
+    return value

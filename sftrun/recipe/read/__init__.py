@@ -1,0 +1,1 @@
+"""YAML text -> one tree with places."""

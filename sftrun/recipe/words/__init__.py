@@ -1,0 +1,1 @@
+"""Names, kinds and diagnostics in words."""

@@ -1,0 +1,47 @@
+"""docs/diagnostics.md, made from the table of codes.
+
+python -m sftrun.recipe.words.codes_page > docs/diagnostics.md
+"""
+
+import sys
+
+from sftrun.recipe.words.codes import TABLE, Code
+
+_FAMILIES = {
+    "Y": "YAML",
+    "R1": "One key",
+    "R2": "Keys that disagree",
+    "M": "The model and its adapters",
+    "D": "The data",
+    "G": "The GPU",
+    "V": "Volumes and paths",
+    "C": "Cost and time",
+    "S": "Safety",
+}
+_HEAD = """\
+# Diagnostics
+
+Every problem that `sftrun validate` can find, by its code. `sftrun explain CODE` says the same in the terminal. Errors
+stop a run before it starts; warnings don't, unless `--strict` is given. This page is made from the table in
+`sftrun/recipe/words/codes.py`; each code has an example with its exact text in `tests/examples/bad`.
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [_HEAD]
+    for prefix, title in _FAMILIES.items():
+        codes = [code for code in TABLE.values() if code.code.startswith(prefix)]
+        parts += [f"\n## {title}\n", *map(_entry, codes)]
+    return "".join(parts)
+
+
+def _entry(code: Code) -> str:
+    return (
+        f"\n### {code.code}: {code.title}\n\n*{code.severity.capitalize()}.* {code.why}\n\n"
+        f"Wrong:\n\n```yaml\n{code.bad}\n```\n\nRight:\n\n```yaml\n{code.good}\n```\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,1 @@
+"""values -> text, pages and documents."""

@@ -1,0 +1,106 @@
+"""A data source and one of its rows, as text: the row as the model will see it, learnt tokens marked.
+
+Learnt tokens are green, or stand between ⟦ and ⟧ where there is no colour; what `max_length` cuts off is only counted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from sftrun.facts.values import DataFacts
+from sftrun.report.show import figures
+from sftrun.rows.labels import IGNORED, Labelled
+from sftrun.rows.tokenizer import Tokens
+
+BARS = 10
+WIDTH = 40
+_GREEN, _DIM, _END = "\x1b[32m", "\x1b[2m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring tokens that are all learnt, or all not."""
+
+    text: str
+    is_learnt: bool
+    tokens: int
+
+
+def runs(row: Labelled, tokens: Tokens, max_length: int) -> tuple[Run, ...]:
+    """A row cut at `max_length`, in runs.  The first token is never learnt: nothing predicts it."""
+    labels = row.labels[:max_length]
+    learnt = [label != IGNORED and at > 0 for at, label in enumerate(labels)]
+    found, begin, shown = [], 0, 0
+    for is_learnt, group in groupby(learnt):
+        count = len(list(group))
+        # decoded from the beginning, so that a character of several tokens and a leading space come out right
+        text = str(tokens.tokenizer.decode(list(row.ids[: begin + count]), skip_special_tokens=False))
+        found.append(Run(text[shown:], is_learnt, count))
+        begin, shown = begin + count, len(text)
+    return tuple(found)
+
+
+def row_lines(place: str, row: Labelled, parts: Sequence[Run], max_length: int, *, colour: bool) -> Iterator[str]:
+    """One row under its heading."""
+    learnt = sum(part.tokens for part in parts if part.is_learnt)
+    yield f"{place}: {len(row.ids):,} tokens, {learnt:,} learnt from"
+    yield ""
+    yield "".join(_marked(part, colour) for part in parts)
+    if len(row.ids) > max_length:
+        yield _dim(f"… cut here: {len(row.ids) - max_length:,} tokens more", colour)
+
+
+def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
+    """Counts, lengths and a small histogram."""
+    read = "" if facts.tokens is None else f", {facts.tokens:,} tokens"
+    yield f"{name}: {facts.rows:,} rows ({facts.format or 'no known format'}){read}"
+    if facts.no_lengths is not None:
+        yield f"  lengths not known: {facts.no_lengths}"
+    if facts.tokens:
+        learnt = facts.learnt_tokens or 0
+        yield f"  learnt from   {learnt:,} tokens, {figures.share(learnt, facts.tokens)}"
+        shown = " · ".join(f"{_NAMES.get(share, share)} {length:,}" for share, length in facts.percentiles.items())
+        yield f"  tokens a row  {shown} · `max_length` {facts.max_length:,}"
+        yield f"  cut           {facts.rows_cut:,} rows"
+        yield ""
+        yield from (f"  {line}" for line in histogram(facts.length_counts))
+
+
+_NAMES = {"50": "half up to", "90": "90 % up to", "99": "99 % up to", "100": "longest"}
+
+
+def histogram(counts: Sequence[tuple[int, int]], bars: int = BARS, width: int = WIDTH) -> Iterator[str]:
+    """Rows by length, in at most `bars` steps of a round number of tokens."""
+    if not counts:
+        return
+    low, high = counts[0][0], counts[-1][0]
+    step = _round_step((high - low + 1) / bars)
+    first = low // step
+    rows = [0] * (high // step - first + 1)
+    for length, count in counts:
+        rows[length // step - first] += count
+    digits, most = len(f"{high:,}"), max(rows)
+    for number, count in enumerate(rows):
+        begin = (first + number) * step
+        bar = "█" * round(width * count / most) or ("▏" if count else "")
+        yield f"{begin:>{digits},} – {begin + step - 1:<{digits},}  {bar} {count:,}".rstrip()
+
+
+def _round_step(wanted: float) -> int:
+    step = 1
+    while True:
+        for factor in (1, 2, 5):
+            if step * factor >= wanted:
+                return step * factor
+        step *= 10
+
+
+def _marked(part: Run, colour: bool) -> str:
+    text = figures.printable(part.text)
+    if not part.is_learnt:
+        return _dim(text, colour)
+    return f"{_GREEN}{text}{_END}" if colour else f"⟦{text}⟧"
+
+
+def _dim(text: str, colour: bool) -> str:
+    return f"{_DIM}{text}{_END}" if colour else text

@@ -1,0 +1,1 @@
+"""The executor `modal`: the client's side."""

@@ -1,0 +1,1 @@
+"""What runs in Modal's containers."""

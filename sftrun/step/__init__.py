@@ -1,0 +1,1 @@
+"""settings + model + GPU -> how a step is computed: decided once, priced by the estimate and obeyed by the job."""
