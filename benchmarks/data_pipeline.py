@@ -35,7 +35,7 @@ def main() -> None:
     """Make rows and a tokenizer, then a table."""
     options = _options()
     if options.cell:
-        return _measure(options.cell, JobSpec.model_validate_json(options.job.read_bytes()))
+        return _measure(options.cell, JobSpec.read(options.job.read_bytes()))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = folder / "train.jsonl"

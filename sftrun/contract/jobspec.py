@@ -5,12 +5,13 @@ not be read from the user's machine, which the job finds with the same function 
 Paths are those of the job's own machine: a Volume mount on Modal, a folder below the ledger here.
 """
 
+import json
 from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
-from sftrun.contract import gpu_names
+from sftrun.contract import gpu_names, job_versions
 from sftrun.contract.choices import Attention, DataFormat, Dtype, Engine
 from sftrun.strict import Strict
 
@@ -154,7 +155,7 @@ class JobSpec(Strict):
     `cluster` is the one thing that only the machine itself can know.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run_id: str
     name: str
     record_dir: str
@@ -172,3 +173,10 @@ class JobSpec(Strict):
     cpu_threads: int | None = None
     money: MoneySpec = MoneySpec()
     timeout_seconds: float | None = None
+
+    @classmethod
+    def read(cls, text: str | bytes) -> "JobSpec":
+        """The job of its JSON, an older release's too.  Raises pydantic's ValidationError, a ValueError."""
+        told = json.loads(text)
+        upgraded = job_versions.upgraded(told)
+        return cls.model_validate_json(text if upgraded is told else json.dumps(upgraded))

@@ -60,4 +60,4 @@ def test_a_job_comes_back_the_same() -> None:
         trainer=TrainerSpec(extra={"betas": [0.9, 0.95], "adam_epsilon": 1e-8, "torch_compile": False}),
         money=MoneySpec(usd_per_second=Decimal("0.001261"), max_usd=Decimal("20.00")),
     )
-    assert JobSpec.model_validate_json(job.model_dump_json()) == job
+    assert JobSpec.read(job.model_dump_json()) == job

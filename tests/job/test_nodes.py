@@ -28,7 +28,7 @@ from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job.peer import attend
 
-failed = attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), lambda: False)
+failed = attend(JobSpec.read(open(sys.argv[1]).read()), lambda: False)
 print(events.dump(failed) if failed else "", end="")
 """
 
@@ -48,7 +48,7 @@ def taken():
     if len(tries) == 1:
         raise ConnectionError("nobody answers")
 
-print(attend(JobSpec.model_validate_json(open(sys.argv[1]).read()), is_over, taken), len(tries))
+print(attend(JobSpec.read(open(sys.argv[1]).read()), is_over, taken), len(tries))
 """
 
 ABORTING = """

@@ -82,7 +82,7 @@ def main(text: bytes) -> dict[str, Any]:
     from sftrun.job.prepare.shards import Crew
     from sftrun.job.train import loading
 
-    spec = JobSpec.model_validate_json(text)
+    spec = JobSpec.read(text)
     try:
         tokenizer = loading.load_tokenizer(spec.model, spec.trainer.extra)
         place = prepared.folder(spec, tokenizer)

@@ -60,7 +60,7 @@ def supervise(
 def load(path: str) -> JobSpec:
     """The job's description from its file."""
     try:
-        return JobSpec.model_validate_json(Path(path).read_bytes())
+        return JobSpec.read(Path(path).read_bytes())
     except OSError as error:
         raise UsageError(f"can't read {path}: {error.strerror}") from None
     except ValueError as error:

@@ -195,7 +195,7 @@ class Work:
 def main(job_file: str) -> int:
     """Run, and say how it ended: the last event is always one of finished, stopped and failed."""
     channel = Channel()
-    spec = JobSpec.model_validate_json(Path(job_file).read_bytes())
+    spec = JobSpec.read(Path(job_file).read_bytes())
     work = Work(spec, channel)
     try:
         last: events.Finished | events.Stopped | events.Failed = work.run()

@@ -17,7 +17,7 @@ _answers: dict[str, Iterator[Sequence[str]]] = {}  # by run: the process that an
 
 def answer(job_text: str, prompt: str, max_new_tokens: int, temperature: float) -> list[str]:
     """[base's answer, tuned model's answer]."""
-    job = JobSpec.model_validate_json(job_text)
+    job = JobSpec.read(job_text)
     if job.run_id not in _answers:
         prompts = iter(_asked.get, None)
         _answers[job.run_id] = ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
