@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sftrun.cli.recipes.schema import NAMES, text_of
+from tools import recipe_docs
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,6 +29,10 @@ def test_the_page_of_commands_is_up_to_date() -> None:
     made = subprocess.run([sys.executable, "-c", show], cwd=ROOT, env=env, capture_output=True, check=True)
     page = (ROOT / "docs" / "cli.md").read_bytes()
     assert page == made.stdout, "run `python tools/cli_docs.py`"
+
+
+def test_the_page_of_recipe_keys_is_up_to_date() -> None:
+    assert recipe_docs.PAGE.read_text(encoding="utf-8") == recipe_docs.text(), "run `python tools/recipe_docs.py`"
 
 
 def test_every_error_has_its_exit_code_in_the_table() -> None:
