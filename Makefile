@@ -1,3 +1,3 @@
-.PHONY: quickstart check lint test setup
-quickstart check lint test setup:
+.PHONY: quickstart check lint test setup docs
+quickstart check lint test setup docs:
 	@python3 tools/dev.py $@

@@ -19,7 +19,7 @@ HEAD = """\
 
 A *run* is named by its id, a unique prefix of it, or the recipe's name for its latest. Runs are kept in `.sftrun/` of
 the working folder, or where `SFTRUN_HOME` says. Progress goes to stdout, errors to stderr; `--format json` prints what
-[the schemas](../schemas) describe and nothing else. `NO_COLOR`, `TERM=dumb` and a pipe give plain lines.
+the files of `schemas/` describe and nothing else. `NO_COLOR`, `TERM=dumb` and a pipe give plain lines.
 """
 CODES = {
     0: "Done, or nothing to do; the recipe is valid",

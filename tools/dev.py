@@ -4,8 +4,9 @@
     python3 tools/dev.py check          set up .venv, then all that CI runs
     python3 tools/dev.py lint | test    parts of `check`
     python3 tools/dev.py setup          only set up
+    python3 tools/dev.py docs           build the docs site into build/site, in an environment of its own
 
-The environment is made from the lock files and made anew when they change.
+The environments are made from the lock files and made anew when they change.
 """
 
 import argparse
@@ -17,8 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+DOCS_VENV = ROOT / ".venv-docs"
+BIN = "Scripts" if sys.platform == "win32" else "bin"
 LOCKS = ("sftrun/facts/locks/base.txt", "sftrun/facts/locks/trl.txt", "requirements/dev.txt")
+DOCS_LOCKS = ("requirements/docs.txt",)
 LINT = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -35,16 +38,31 @@ TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def set_up() -> None:
-    """Make `.venv` from the locks, unless it stands already for these very locks."""
-    stamp = VENV / "sftrun-locks.sha256"
-    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in (*LOCKS, "pyproject.toml"))).hexdigest()
+    """Make `.venv`, with this package in it."""
+    words = "setting up .venv from the lock files: about two minutes, most of it torch"
+    make_environment(VENV, LOCKS, words, "--no-deps", "--editable", ".")
+
+
+def build_docs() -> None:
+    """Make `.venv-docs` and build the site from what is committed; a broken link is an error."""
+    make_environment(DOCS_VENV, DOCS_LOCKS, "setting up .venv-docs from requirements/docs.txt")
+    options = ("--quiet", "--fail-on-warning", "--keep-going", "--conf-dir", "docs")
+    run(str(DOCS_VENV / BIN / "sphinx-build"), *options, ".", "build/site")
+    print(f"built {ROOT / 'build' / 'site' / 'index.html'}")
+
+
+def make_environment(folder: Path, locks: tuple[str, ...], print_if_new: str, *package: str) -> None:
+    """Make an environment from its locks, then install `package`, unless it stands already for these very locks."""
+    stamp = folder / "sftrun-locks.sha256"
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in (*locks, "pyproject.toml"))).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    print("setting up .venv from the lock files: about two minutes, most of it torch", flush=True)
-    venv.create(VENV, with_pip=True)
-    pip = (str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, *(part for name in LOCKS for part in ("-r", name)))
-    run(*pip, "--no-deps", "--editable", ".")
+    print(print_if_new, flush=True)
+    venv.create(folder, with_pip=True)
+    pip = (str(folder / BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, *(part for name in locks for part in ("-r", name)))
+    if package:
+        run(*pip, *package)
     stamp.write_text(wanted)
 
 
@@ -57,13 +75,16 @@ def run(*command: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("task", choices=(*TASKS, "docs"))
     task = parser.parse_args().task
     if sys.version_info < (3, 11):  # noqa: UP036 - this runs before anything checked the version
         sys.exit("sftrun needs Python 3.11 or newer")
+    if task == "docs":
+        build_docs()
+        return
     set_up()
     for tool, *rest in TASKS[task]:
-        run(str(BIN / tool), *rest)
+        run(str(VENV / BIN / tool), *rest)
 
 
 if __name__ == "__main__":

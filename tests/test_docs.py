@@ -1,0 +1,51 @@
+"""The pages hold together: links lead somewhere, every page is on the site, and what they show is right."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from sftrun.cli.main import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "benchmarks/README.md", "modal_plane/README.md")
+    for path in ROOT.glob(pattern)
+)
+LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]*))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings in a link, as GitHub and the site make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for path, anchor in LINK.findall(page.read_text("utf-8")):
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_file(), f"{page.name} links to {path}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {path}#{anchor}"
+
+
+def test_every_page_of_docs_is_in_the_sites_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = set(re.findall(r"<(?:\.\./)?([\w./-]+)>", index))
+    missing = [page.stem for page in ROOT.glob("docs/*.md") if page.stem not in {*listed, "index"}]
+    assert not missing, "add them to docs/index.md"
+
+
+def test_the_recipe_that_the_reference_shows_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "recipe.md").read_text("utf-8"), re.DOTALL)
+    assert shown is not None
+    (tmp_path / "data").mkdir()
+    rows = [f'{{"prompt": "{number}?", "completion": "{number * number}"}}\n' for number in range(40)]
+    (tmp_path / "data" / "train.jsonl").write_text("".join(rows), "utf-8")
+    (tmp_path / "recipe.yaml").write_text(shown[1], "utf-8")
+    monkeypatch.chdir(tmp_path)
+    answer = CliRunner().invoke(cli, ["validate", "recipe.yaml", "--offline"])
+    assert answer.output == "recipe.yaml: ok\n"
