@@ -13,7 +13,7 @@ from sftrun.plan.decide.room import fsdp, may_shard, room
 from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.host_memory import asked
 from sftrun.plan.estimate.total import data_facts
-from sftrun.plan.identity import identity
+from sftrun.plan.identity import earlier, identity
 from sftrun.plan.types import DatasetPlan, Plan, SourcePlan
 from sftrun.recipe.models import Recipe, Source
 from sftrun.rows.find import Files
@@ -43,6 +43,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     return Plan(
         recipe=recipe,
         identity=identity(recipe, facts, compute),
+        earlier_identities=earlier(recipe, facts, compute),
         model=_model_at(resolve.model(recipe, kernel, step, said), facts, folders),
         quantization=resolve.quantization(recipe, step, said),
         lora=resolve.lora(recipe),

@@ -1,41 +1,154 @@
-"""A run's identity: a hash of what decides its result.
+"""A run's identity: a versioned hash of what decides its result.
 
 In it: the recipe without what only concerns the outside, the data's content, the model's commit or content, the locked
 packages.  Not in it: name, description, tags, budget, secrets, time limits, machine sizes, declared counts; two recipes
 that differ in those alone are one run.  The kind of GPU is left out too, so that a pre-empted run may go on on another.
 How many rows a step has is in it, and not how they are spread: a run may go on on half the GPUs with twice the
 accumulation, or with smaller batches where memory ran out.
+
+Version 2 leaves defaults out, so that a release with a new key changes no identity.  The defaults are those of
+`identity_keys.json`, each as it was when its key came: where a release changes one, the runs that get the new value
+are others, and who writes the old value finds the old run.  Version 1 hashed all keys of its time; it is still found
+for runs of older ledgers.
 """
 
 import hashlib
 import json
 import math
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from sftrun.facts.values import Facts
 from sftrun.plan.types import ComputePlan
 from sftrun.recipe.models import Recipe
 
-_OUTSIDE = {"name", "description", "tags", "budget", "secrets", "compute", "extends"}
+# keys and sections of the recipe that don't decide the result, or are counted otherwise (executor, rows a step)
+OUTSIDE = frozenset(
+    {
+        "version",
+        "name",
+        "description",
+        "tags",
+        "budget",
+        "secrets",
+        "dataset.train.num_examples",
+        "dataset.train.mean_tokens",
+        "dataset.eval.num_examples",
+        "dataset.eval.mean_tokens",
+        "trainer.per_device_train_batch_size",
+        "trainer.gradient_accumulation_steps",
+        "compute.executor",
+        "compute.gpu",
+        "compute.nodes",
+        "compute.timeout",
+        "compute.cpu",
+        "compute.memory",
+        "compute.retries",
+        "compute.region",
+    }
+)
+_NO_KEY = object()
 
 
 def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
-    """64 hex digits."""
-    text = json.dumps(_what_decides(recipe, facts, compute), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    """`2-` and 64 hex digits."""
+    return f"2-{_hash({'recipe': written(recipe), **_besides(recipe, facts, compute)})}"
 
 
-def _what_decides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, object]:
-    body = recipe.model_dump(mode="json", exclude=_OUTSIDE)
-    for split in ("train", "eval"):
-        for declared in ("num_examples", "mean_tokens"):
-            (body["dataset"][split] or {}).pop(declared, None)
-    spread = [body["trainer"].pop(name) for name in ("per_device_train_batch_size", "gradient_accumulation_steps")]
+def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ...]:
+    """What older releases called the same run, the latest first; nothing for a recipe that they could not read."""
+    known = keys()["1"]
+    if not all(_is_said_in(known, key, value) for key, value in written(recipe).items()):
+        return ()
+    body = _only(recipe.model_dump(mode="json"), known)
+    image = body.pop("compute")["image"]
+    return (_hash({"recipe": {"version": 1, **body}, "image": image, **_besides(recipe, facts, compute)}),)
+
+
+def written(recipe: Recipe) -> dict[str, object]:
+    """What a recipe says besides defaults: dotted key -> value, in one form however it was written."""
+    return dict(_written(recipe, ""))
+
+
+@cache
+def keys() -> dict[str, dict[str, Any]]:
+    """By the version of the identity that first had them: the recipe's keys with their defaults of that time."""
+    found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("identity_keys.json").read_text("utf-8"))
+    return found
+
+
+def _besides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, object]:
+    spread = (recipe.trainer.per_device_train_batch_size, recipe.trainer.gradient_accumulation_steps)
     return {
-        "recipe": body,
         "executor": compute.executor,
         "rows_a_step": math.prod(spread) * max(compute.gpu_count, 1) * compute.nodes,
-        "image": recipe.compute.image.model_dump(mode="json"),
         "data": [facts.train_files.sha256, facts.eval_files.sha256],
         "model": None if facts.model is None else facts.model.commit or facts.model.content_sha256,
         "lock": facts.lock,
+    }
+
+
+def _hash(what: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _written(section: BaseModel, at: str) -> Iterator[tuple[str, object]]:
+    for name, field in type(section).model_fields.items():
+        key, value = f"{at}{name}", getattr(section, name)
+        if key in OUTSIDE:
+            continue
+        if isinstance(value, BaseModel):
+            if field.get_default() is None:  # `lora: {}` is not the same as no `lora`
+                yield key, {}
+            yield from _written(value, f"{key}.")
+        elif field.is_required() or _plain(value, key) != _plain(_default_of(key, field), key):
+            yield key, _plain(value, key)
+
+
+def _plain(value: object, key: str) -> object:
+    """JSON's values; a number has one form: 16.0 is 16, and 2e-4 is 0.0002."""
+    if isinstance(value, BaseModel):
+        return dict(_written(value, f"{key}."))
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, key) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part, key) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _default_of(key: str, field: FieldInfo) -> object:
+    """As the key came with it; a section, and a key that has no line in the file yet, as the class has it."""
+    frozen = (_default(key, known) for known in keys().values())
+    own = field.get_default(call_default_factory=True)
+    return next((found for found in frozen if found is not _NO_KEY and not _is_section(found)), own)
+
+
+def _is_said_in(known: Mapping[str, Any], key: str, value: object) -> bool:
+    found = _default(key, known)
+    return value == {} if _is_section(found) else found is not _NO_KEY
+
+
+def _is_section(default: object) -> bool:
+    return isinstance(default, Mapping) and bool(default)
+
+
+def _default(key: str, known: Mapping[str, Any]) -> object:
+    found: Any = known
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return _NO_KEY
+        found = found[part]
+    return found
+
+
+def _only(today: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a recipe's dump that have a key in `known`; an empty mapping there is a value, not a section."""
+    return {
+        name: _only(today[name], part) if _is_section(part) and today[name] else today[name]
+        for name, part in known.items()
     }

@@ -138,12 +138,14 @@ class ComputePlan(Strict):
 class Plan(Strict):
     """What will be done.  Same recipe and facts, same plan, also next year.
 
+    `earlier_identities` are those that older releases gave the same run, the latest first.
     `other_costs` are of the further kinds of GPU that the recipe would take, with what is planned for the first.
     """
 
     version: Literal[1] = 1
     recipe: Recipe
     identity: str
+    earlier_identities: tuple[str, ...] = ()
     decisions: tuple[Decision, ...]
     model: ModelSpec
     quantization: QuantizationSpec | None
@@ -157,6 +159,11 @@ class Plan(Strict):
     memory: MemoryEstimate | None = None
     cost: CostEstimate | None = None
     other_costs: tuple[CostEstimate, ...] = ()
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """All that this run may be known by, today's first."""
+        return (self.identity, *self.earlier_identities)
 
     @property
     def costs(self) -> tuple[CostEstimate, ...]:

@@ -164,15 +164,15 @@ def test_a_run_of_the_very_recipe_is_believed() -> None:
 
 def test_a_single_run_of_its_like_is_half_believed_and_more_are_believed_more() -> None:
     features = observed(1.0).features
-    one = learn((observed(2.0, identity="other"),), features)
-    nine = learn(tuple(observed(2.0, identity="other") for _ in range(9)), features)
+    one = learn((observed(2.0, identities=frozenset({"other"})),), features)
+    nine = learn(tuple(observed(2.0, identities=frozenset({"other"})) for _ in range(9)), features)
     assert (one.kind, one.runs, one.factor) == ("like", 1, pytest.approx(2**0.5))
     assert nine.factor == pytest.approx(2**0.9)
     assert nine.words == "corrected by 9 runs of its like"
 
 
 def test_a_run_on_another_gpu_teaches_nothing() -> None:
-    assert learn((observed(2.0, identity="other", gpu="L4"),), observed(1.0).features).kind == "none"
+    assert learn((observed(2.0, identities=frozenset({"other"}), gpu="L4"),), observed(1.0).features).kind == "none"
 
 
 def test_what_does_not_fit_gets_the_smallest_changes_that_do() -> None:

@@ -1,13 +1,69 @@
 """What decides the result decides the identity, and nothing else does."""
 
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sftrun.facts.values import Facts
+from sftrun.facts.values import Facts, Machine
+from sftrun.plan import identity as identities
 from sftrun.plan.build import build
+from sftrun.plan.identity import OUTSIDE, earlier, keys
+from sftrun.plan.types import ComputePlan
+from sftrun.recipe.models import Recipe, Source, Trainer
 from sftrun.rows.find import Files
+from sftrun.strict import Strict
 from tests.plan.samples import facts, recipe
+from tests.plan.shapes import phi3
+from tests.recipe.leaves import leaves
+
+PLACE = ComputePlan(executor="modal", gpu_count=1)
+# written by the last release that had version 1, with what it found
+OF_VERSION_1 = json.loads(Path(__file__).with_name("identities_of_1.json").read_text())
+
+
+class NewerTrainer(Trainer):
+    fresh: int = 1
+
+
+class Weighted(Source):
+    weight: float = 1.0
+
+
+class Added(Strict):
+    metric: str = "loss"
+
+
+class NewerRecipe(Recipe):
+    """The recipe of a release to come: a key, a section and a list of sections more."""
+
+    trainer: NewerTrainer = NewerTrainer()
+    added: Added | None = None
+    several: tuple[Weighted, ...] = ()
+
+
+def identity_of(given: Recipe) -> str:
+    return identities.identity(given, facts(), PLACE)
+
+
+def facts_then(found: dict[str, Any]) -> Facts:
+    """As the release that wrote the file found them."""
+    gpus, is_known = found.get("gpus", 0), bool({"commit", "content"} & set(found))
+    content = {"commit": found.get("commit"), "content_sha256": found.get("content")}
+    return facts(
+        train_files=Files(sha256=found.get("train")),
+        eval_files=Files(sha256=found.get("eval")),
+        model=phi3().model_copy(update=content) if is_known else None,
+        lock=found.get("lock", {"trl": "1.15.0"}),
+        machine=Machine(cpu_cores=2, gpu_count=gpus, gpu_name="H200" if gpus else None, gpu_memory_gb=141.0 * gpus),
+    )
+
+
+def leaves_of(table: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for name, default in table.items():
+        yield from leaves_of(default, f"{at}{name}.") if isinstance(default, dict) and default else (f"{at}{name}",)
 
 
 def identity(given: Facts | None = None, **sections: Any) -> str:
@@ -60,3 +116,81 @@ def test_the_data_is_known_by_its_content_not_by_its_place() -> None:
 
 def test_other_packages_make_another_run() -> None:
     assert identity(facts(lock={"trl": "1.16.0"})) != identity()
+
+
+def test_defaults_written_out_change_nothing() -> None:
+    defaults = Recipe.model_fields["trainer"].get_default()
+    assert identity(trainer=defaults.model_dump(exclude_none=True)) == identity()
+
+
+@pytest.mark.parametrize(
+    "sections", [{"lora": {"r": 16}}, {"lora": {"lora_alpha": 16}}, {"lora": {"lora_alpha": 16.0}}]
+)
+def test_a_default_is_known_in_any_form(sections: dict[str, Any]) -> None:
+    assert identity(**sections) == identity()
+
+
+def test_numbers_have_one_form() -> None:
+    assert identity(trainer={"learning_rate": 2e-4}) == identity(trainer={"learning_rate": 0.0002})
+    assert identity(trainer={"extra": {"a": 5}}) == identity(trainer={"extra": {"a": 5.0}})
+    assert identity(trainer={"extra": {"a": 1}}) != identity(trainer={"extra": {"a": True}})
+
+
+def test_a_section_without_keys_is_not_the_same_as_none() -> None:
+    assert identity(lora={}) != identity(lora=None)
+
+
+def test_a_new_key_with_a_default_changes_nothing() -> None:
+    told = recipe().model_dump()
+    newer = NewerRecipe.model_validate(told)
+    assert identity_of(newer) == identity_of(recipe())
+    assert earlier(newer, facts(), PLACE) == earlier(recipe(), facts(), PLACE)
+
+
+def test_a_new_key_that_is_written_makes_another_run_that_no_older_release_knew() -> None:
+    newer = NewerRecipe.model_validate(recipe().model_dump() | {"trainer": {"fresh": 2}})
+    assert identity_of(newer) != identity_of(recipe())
+    assert earlier(newer, facts(), PLACE) == ()
+
+
+def test_a_new_section_changes_nothing_until_it_is_written() -> None:
+    told = recipe().model_dump()
+    assert identity_of(NewerRecipe.model_validate(told | {"added": {}})) != identity_of(recipe())
+
+
+def test_several_sources_have_their_defaults_left_out_too() -> None:
+    one, other = {"path": "a.jsonl"}, {"path": "b.jsonl"}
+    lists = [recipe().model_dump() | {"several": ({**one, **more}, other)} for more in ({}, {"weight": 1})]
+    assert len({identity_of(NewerRecipe.model_validate(told)) for told in lists}) == 1
+    assert earlier(NewerRecipe.model_validate(lists[0]), facts(), PLACE) == ()
+
+
+def test_a_changed_default_makes_another_run_of_those_that_get_it() -> None:
+    class Changed(Trainer):
+        max_length: int = 2048
+
+    class ChangedRecipe(Recipe):
+        trainer: Changed = Changed()
+
+    told = recipe().model_dump(exclude={"trainer"})
+    assert identity_of(ChangedRecipe.model_validate(told)) == identity_of(recipe(trainer={"max_length": 2048}))
+    assert identity_of(ChangedRecipe.model_validate(told | {"trainer": {"max_length": 1024}})) == identity_of(recipe())
+
+
+def test_every_key_stands_in_the_file_with_the_default_it_came_with() -> None:
+    known = {key for table in keys().values() for key in leaves_of(table)}
+    missing = sorted(set(leaves(Recipe)) - known - OUTSIDE)
+    missing = [key for key in missing if not key.startswith(("budget.", *(f"{name}." for name in OUTSIDE)))]
+    assert not missing, "add them with their defaults to the last version of sftrun/plan/identity_keys.json"
+
+
+def test_what_is_left_out_is_a_key_of_the_recipe() -> None:
+    assert {key for key in OUTSIDE if key not in leaves(Recipe) and key not in Recipe.model_fields} == set()
+
+
+@pytest.mark.parametrize("old", OF_VERSION_1, ids=lambda old: old["what"])
+def test_an_identity_of_version_1_is_computed_as_it_was(old: dict[str, Any]) -> None:
+    given = Recipe.model_validate_json(json.dumps(old["recipe"]))
+    assert build(given, facts_then(old["facts"]), folders={"model.name_or_path": "/m"}).earlier_identities == (
+        old["identity"],
+    )

@@ -47,7 +47,7 @@ def test_a_finished_run_becomes_an_observation(tmp_path: Path, plan: Plan) -> No
     assert plan.cost is not None
     assert found.measured_seconds == pytest.approx(0.6)
     assert found.predicted_seconds == pytest.approx(plan.cost.seconds_per_step)
-    assert (found.features.gpu, found.features.identity) == ("H200", plan.identity)
+    assert (found.features.gpu, found.features.identities) == ("H200", frozenset(plan.identities))
 
 
 def test_the_next_estimate_has_learned_from_it(tmp_path: Path, plan: Plan) -> None:

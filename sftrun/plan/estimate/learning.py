@@ -13,9 +13,9 @@ PRIOR_RUNS: Final = 1.0
 
 
 class Features(NamedTuple):
-    """What makes two runs alike."""
+    """What makes two runs alike.  `identities`: all that one may be known by, over releases."""
 
-    identity: str
+    identities: frozenset[str]
     parameters: int
     stack: str
     gpu: str
@@ -70,5 +70,6 @@ def alike(one: Features, other: Features) -> bool:
 
 
 def _is_same(one: Features, other: Features) -> bool:
-    exact = ("identity", "gpu", "gpu_count", "batch")
-    return all(getattr(one, name) == getattr(other, name) for name in exact)
+    exact = ("gpu", "gpu_count", "batch")
+    is_known = not one.identities.isdisjoint(other.identities)
+    return is_known and all(getattr(one, name) == getattr(other, name) for name in exact)

@@ -163,7 +163,7 @@ def features(plan: Plan, known: Inputs) -> Features:
 def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Features:
     """The same from a plan alone, with what the job reported of model and GPU."""
     return Features(
-        identity=plan.identity,
+        identities=frozenset(plan.identities),
         parameters=parameters,
         stack=stack_of(plan.trainer, plan.model),
         gpu=gpu,
