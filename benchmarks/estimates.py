@@ -1,7 +1,7 @@
-"""Estimates against measurements: `python benchmarks/estimates.py [cells.json …]` prints what docs/estimates.md shows.
+"""Estimates against measurements: `python benchmarks/estimates.py [cells.json …]` prints what the docs show.
 
 Needs no GPU: the cells were measured by `calibrate.py measure`.  Held-out cells judge; the others were fitted to.
-`--write` puts the shipped cells' tables into that page anew; a test compares.
+`--write` puts the tables of cells into docs/estimates-cells.md and their sums into docs/estimates.md; a test compares.
 """
 
 import re
@@ -17,11 +17,19 @@ from cells import Cell, read  # noqa: E402
 
 from sftrun.facts.gpus import calibration  # noqa: E402
 
-PAGE = Path(__file__).parents[1] / "docs" / "estimates.md"
-PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
-SHIPPED = tuple(
-    Path(__file__).with_name(f"cells-{name}.json") for name in ("h200-blind-3", "h200-blind-1", "h200", "h100")
-)
+DOCS = Path(__file__).parents[1] / "docs"
+SUMS_PAGE, CELLS_PAGE = DOCS / "estimates.md", DOCS / "estimates-cells.md"
+SUMS_PLACE = re.compile(r"(?<=\| measured \| held-out cells \|)[^\n]*\n(?:\|[^\n]*\n)*")
+CELLS_PLACE = re.compile(r"\| cell \| use .*?\n\n(?:(?:fitted|held out), [^\n]*\n)+", re.DOTALL)
+# the files whose cells stand on the page, in its order
+SHIPPED = ("h200-blind-3", "h200-blind-1", "h200", "h100")
+SITTINGS = {
+    "h200-blind-3": "H200, blind, third sitting, today's code",
+    "h200-blind-2": "H200, blind, second sitting, a busy machine",
+    "h200-blind-1": "H200, blind, first sitting",
+    "h200": "H200, calibration",
+    "h100": "H100, calibration",
+}
 
 
 def table(cells: Sequence[Cell]) -> str:
@@ -59,14 +67,21 @@ def summary(cells: Sequence[Cell]) -> str:
 
 
 def _errors(cells: Sequence[Cell]) -> str:
-    time = _spread(fit.time_errors(cells, calibration.shipped()))
+    time = _two_figures(fit.time_errors(cells, calibration.shipped()))
     known = fit.memory_errors(cells)
-    return f"time {time}" + (f"; memory {_spread(known)}" if len(known) > 1 else "")
+    words = "median {:.1%}, 90th percentile {:.1%}"
+    return f"time {words.format(*time)}" + (f"; memory {words.format(*_two_figures(known))}" if len(known) > 1 else "")
 
 
-def _spread(errors: Sequence[float]) -> str:
+def _two_figures(errors: Sequence[float]) -> tuple[float, float]:
+    """Median and 90th percentile of the errors' sizes."""
     sizes = [abs(error) for error in errors]
-    return f"median {median(sizes):.1%}, 90th percentile {quantiles(sizes, n=10, method='inclusive')[-1]:.1%}"
+    return median(sizes), quantiles(sizes, n=10, method="inclusive")[-1]
+
+
+def file_of(name: str) -> Path:
+    """The cells that were measured in one sitting."""
+    return Path(__file__).with_name(f"cells-{name}.json")
 
 
 def shown(path: Path) -> str:
@@ -75,15 +90,31 @@ def shown(path: Path) -> str:
     return f"{table(found)}\n\n{summary(found)}\n"
 
 
-def page(text: str) -> str:
-    """The page with its tables computed anew: the first is the first shipped file's, and so on."""
-    tables = iter(SHIPPED)
-    return PLACE.sub(lambda _: shown(next(tables)), text)
+def sums() -> str:
+    """One line a sitting: how far off its held-out cells are."""
+    lines = [" time: median, nine of ten | memory: median, nine of ten | within the range shown |", "|" + " --- |" * 5]
+    for name, words in SITTINGS.items():
+        cells = [cell for cell in read(file_of(name)) if cell.held_out]
+        time = "{:.1%}, {:.1%}".format(*_two_figures(fit.time_errors(cells, calibration.shipped())))
+        memory = "{:.1%}, {:.1%}".format(*_two_figures(fit.memory_errors(cells)))
+        within = sum(fit.is_within(cell, calibration.shipped()) for cell in cells)
+        lines.append(f"| {words} | {len(cells)} | {time} | {memory} | {within} |")
+    return "\n".join(lines) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Each page with its tables computed anew."""
+    tables = map(shown, map(file_of, SHIPPED))
+    return {
+        SUMS_PAGE: SUMS_PLACE.sub(lambda _: sums(), SUMS_PAGE.read_text("utf-8")),
+        CELLS_PAGE: CELLS_PLACE.sub(lambda _: next(tables), CELLS_PAGE.read_text("utf-8")),
+    }
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+        for page, text in pages().items():
+            page.write_text(text, "utf-8")
     else:
-        for path in map(Path, sys.argv[1:] or SHIPPED):
+        for path in map(Path, sys.argv[1:]) if sys.argv[1:] else map(file_of, SHIPPED):
             print(path.stem, shown(path), sep="\n\n")
