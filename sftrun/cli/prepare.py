@@ -87,7 +87,7 @@ def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
         output=recipe.output.dir,
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
-        local=recipe.compute.executor == "local",
+        local=recipe.compute.place.is_here,
         wish=wish(recipe),
     )
 

@@ -5,4 +5,5 @@ from typing import Literal
 DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
-Engine = Literal["trl", "unsloth"]
+EngineName = Literal["trl", "unsloth"]
+ExecutorName = Literal["modal", "local"]

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from sftrun.contract import gpu_names, job_versions
-from sftrun.contract.choices import Attention, DataFormat, Dtype, Engine
+from sftrun.contract import engines, gpu_names, job_versions
+from sftrun.contract.choices import Attention, DataFormat, Dtype, EngineName
 from sftrun.strict import Strict
 
 Scalar = bool | int | float | str | None
@@ -81,7 +81,7 @@ class TrainerSpec(Strict):
     `messages`, completions of `prompt_completion` and `instruction`, all of `text`).
     """
 
-    engine: Engine = "trl"
+    engine: EngineName = "trl"
     num_train_epochs: float = 1.0
     max_steps: int = -1
     max_length: int = 1024
@@ -114,6 +114,11 @@ class TrainerSpec(Strict):
     seed: int = 3407
     report_to: tuple[str, ...] = ()
     extra: dict[str, Scalar | list[Scalar] | dict[str, Scalar]] = Field(default_factory=dict)
+
+    @property
+    def library(self) -> engines.Engine:
+        """What one must know of the engine."""
+        return engines.engine(self.engine)
 
 
 class SampleSpec(Strict):

@@ -12,7 +12,8 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sftrun.contract.choices import Engine
+from sftrun.contract import engines
+from sftrun.contract.choices import EngineName
 from sftrun.errors import Problem
 from sftrun.facts import locks
 from sftrun.facts.gpus import catalog
@@ -38,7 +39,7 @@ class Wanted(NamedTuple):
     eval: tuple[str, str] | None
     output: str
     volumes: Mapping[str, str]
-    engine: Engine
+    engine: EngineName
     local: bool
     wish: Wish
 
@@ -77,7 +78,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         catalog=catalog.load(world.home / "rates.json", world.own_prices),
         today=datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine=_machine(world) if wanted.local else Machine(),
-        lock=locks.read(wanted.engine),
+        lock=locks.read(engines.engine(wanted.engine).lock),
         model=model if isinstance(model, ModelFacts) else None,
         train_files=train_files,
         eval_files=eval_files,

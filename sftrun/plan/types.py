@@ -3,7 +3,8 @@
 from decimal import Decimal
 from typing import Literal
 
-from sftrun.contract.choices import DataFormat
+from sftrun.contract import executors
+from sftrun.contract.choices import DataFormat, ExecutorName
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
@@ -123,7 +124,7 @@ class DatasetPlan(Strict):
 class ComputePlan(Strict):
     """Where it runs, in Modal's units: seconds, MiB, physical cores."""
 
-    executor: Literal["modal", "local"]
+    executor: ExecutorName
     gpus: tuple[str, ...] = ()
     gpu_count: int = 0
     nodes: int = 1
@@ -132,7 +133,12 @@ class ComputePlan(Strict):
     memory_mib: int | None = None
     retries: int = 3
     region: str | None = None
-    machine_usd_per_second: Decimal = Decimal(0)  # this machine's own rate, for the local executor
+    machine_usd_per_second: Decimal = Decimal(0)  # this machine's own rate, where nothing is rented
+
+    @property
+    def place(self) -> executors.Executor:
+        """What one must know of the executor."""
+        return executors.executor(self.executor)
 
 
 class Plan(Strict):

@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from sftrun.contract.engines import ENGINES
+from sftrun.contract.executors import EXECUTORS
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
 
@@ -28,10 +30,8 @@ _WORDS: dict[str, str] = {
     "prompt_completion": "rows with prompt and completion",
     "instruction": "rows with instruction, input and output (Alpaca)",
     "text": "rows of plain text",
-    "trl": "TRL's SFTTrainer",
-    "unsloth": "Unsloth, on one GPU",
-    "modal": "a container on Modal",
-    "local": "this machine",
+    **{name: engine.about for name, engine in ENGINES.items()},
+    **{name: executor.about for name, executor in EXECUTORS.items()},
     "lora_only": "biases of layers with an adapter",
 }
 

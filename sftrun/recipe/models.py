@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sftrun.contract.choices import DataFormat, Dtype, Engine
+from sftrun.contract import engines, executors
+from sftrun.contract.choices import DataFormat, Dtype, EngineName, ExecutorName
 from sftrun.strict import Strict
 
 Auto = Literal["auto"]
@@ -109,7 +110,7 @@ class Dataset(Strict):
 class Trainer(Strict):
     """TRL's SFTConfig by its own names."""
 
-    engine: Engine = Field("trl", description="The library that trains.")
+    engine: EngineName = Field("trl", description="The library that trains.")
     num_train_epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = Field(
         None, description="Passes over the data; or max_steps."
     )
@@ -157,6 +158,11 @@ class Trainer(Strict):
         default_factory=dict, description="Any other field of TRL's SFTConfig."
     )
 
+    @property
+    def library(self) -> engines.Engine:
+        """What one must know of the engine."""
+        return engines.engine(self.engine)
+
 
 class Image(Strict):
     """Additions to the engine's locked image."""
@@ -169,7 +175,7 @@ class Image(Strict):
 class Compute(Strict):
     """Where it runs: the keywords of Modal's `app.function`."""
 
-    executor: Literal["modal", "local"] = Field("modal", description="Modal, or this machine.")
+    executor: ExecutorName = Field("modal", description="Modal, or this machine.")
     gpu: str | tuple[str, ...] | None = Field(
         None,
         description="A Modal GPU, NAME:COUNT, or a list in order of preference; none for CPU.",
@@ -184,6 +190,11 @@ class Compute(Strict):
     retries: Annotated[int, Field(ge=0, le=10)] = Field(3, description="New attempts after a failure.")
     region: str | None = Field(None, description="Modal region; multiplies the price.", examples=["us", "eu-west"])
     image: Image = Field(Image(), description="Additions to the engine's locked image.")
+
+    @property
+    def place(self) -> executors.Executor:
+        """What one must know of the executor."""
+        return executors.executor(self.executor)
 
 
 class Output(Strict):

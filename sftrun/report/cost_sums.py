@@ -134,8 +134,8 @@ def _so_far(folder: RunFolder) -> tuple[float, Decimal]:
 
 
 def _gpu(plan: Plan) -> str:
-    if plan.compute.executor == "local":
-        return "this machine"
+    if not plan.compute.place.rents:
+        return plan.compute.place.title
     count = plan.compute.gpu_count
     name = plan.cost.gpu if plan.cost is not None else next(iter(plan.compute.gpus), "CPU")
     machine = f"{name}:{count}" if count > 1 else name

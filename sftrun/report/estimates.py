@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from sftrun import units
+from sftrun.contract import executors
+from sftrun.contract.choices import ExecutorName
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Facts
 from sftrun.plan.check import advice, budget, estimated
@@ -58,7 +60,7 @@ class RecipeEstimate(Strict):
     file: str
     name: str
     model: str
-    executor: Literal["modal", "local"]
+    executor: ExecutorName
     rows: int | None
     rows_source: Literal["counted", "declared"] | None
     steps: int | None
@@ -224,7 +226,7 @@ def _steps(offers: Sequence[Offer]) -> int | None:
 
 def _own_gpus(recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
     """Those that the recipe asks for, the one it would have first, by the catalog's names."""
-    if recipe.compute.executor != "modal":
+    if not recipe.compute.place.rents:
         return ()
     choices = units.gpu_choices(recipe.compute.gpu)
     known = {name: gpu.name for name, _ in choices if (gpu := catalog.find(facts.catalog, name)) is not None}
@@ -232,7 +234,7 @@ def _own_gpus(recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
 
 
 def _on(recipe: Recipe, gpu: tuple[str, int]) -> Recipe:
-    return advice.changed(recipe, {"compute.gpu": f"{gpu[0]}:{gpu[1]}", "compute.executor": "modal"})
+    return advice.changed(recipe, {"compute.gpu": f"{gpu[0]}:{gpu[1]}", "compute.executor": executors.MODAL.name})
 
 
 def _offer(

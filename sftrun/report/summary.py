@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final, Literal, get_args
 
 from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
+from sftrun.contract.executors import executor
 from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.estimate.memory import allocated_gb
 from sftrun.plan.types import Plan
@@ -185,7 +186,7 @@ def money_facts(report: Report) -> Iterator[tuple[str, str]]:
     so_far = "" if report.status in ENDED else " so far"
     counted, billed = f"{figures.dollars(report.spent_usd)}{so_far}", report.billed
     if billed is None:
-        if report.spent_usd or report.executor != "local":
+        if report.spent_usd or executor(report.executor).rents:
             yield "money", counted
         return
     yield "money", f"{counted} computed, from seconds and prices"

@@ -8,13 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from sftrun.contract.executors import executor
 from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec
-from sftrun.errors import RemoteError
 from sftrun.plan.types import Plan
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
-from sftrun.run.local import Local
 
 
 class Backend(Protocol):
@@ -72,17 +71,8 @@ class Backend(Protocol):
         """(base's answer, tuned model's answer) to each prompt, as they come."""
 
 
-def choose(executor: str, ledger: Ledger) -> Backend:
-    """The backend of the recipe's `compute.executor`; modal is imported only where it is asked for."""
-    if executor == "local":
-        return Local(ledger)
-    try:
-        module = import_module("sftrun.run.modal.executor")
-    except ModuleNotFoundError as error:
-        if error.name != "sftrun.run.modal.executor":
-            raise
-        raise RemoteError(
-            "this version can't run on Modal yet", help="set `compute.executor: local`, or --set compute.executor=local"
-        ) from error
-    backend: Backend = module.Modal(ledger)
+def choose(name: str, ledger: Ledger) -> Backend:
+    """The backend of the recipe's `compute.executor`; what it needs is imported only where it is asked for."""
+    module, _, kind = executor(name).backend.partition(":")
+    backend: Backend = getattr(import_module(module), kind)(ledger)
     return backend

@@ -29,6 +29,7 @@ from typing import Literal, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from sftrun.contract import record_files
+from sftrun.contract.choices import ExecutorName
 from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import make_folder, read_text, sync_folder, translated, write_atomic
 from sftrun.errors import LedgerError
@@ -50,7 +51,7 @@ class Manifest(Strict):
     created: float
     user: str
     host: str
-    executor: Literal["modal", "local"]
+    executor: ExecutorName
     model: str
     recipe_file: str
     overrides: tuple[str, ...] = ()

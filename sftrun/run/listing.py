@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sftrun.contract.executors import executor
 from sftrun.contract.record_files import EVENTS, LOCK
 from sftrun.disk import write_atomic
 from sftrun.errors import LedgerError, RunNotFound
@@ -166,7 +167,7 @@ def _with_life(folder: Path, row: Row) -> Row:
     """Correct the status by who holds the run's lock now."""
     if row.status not in ("starting", "running"):
         return row
-    if row.executor != "local" or holder(folder / LOCK) is not None:
+    if not executor(row.executor).is_here or holder(folder / LOCK) is not None:
         return row
     return row._replace(status="lost")
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+from sftrun.contract.executors import executor
 from sftrun.run.ledger import RunFolder
 from sftrun.run.state import RunState
 
@@ -15,8 +16,9 @@ def explain_loss(folder: RunFolder, state: RunState) -> str:
 
 
 def _cause(folder: RunFolder) -> str:
-    if folder.manifest().executor == "modal":
-        return "nothing of it has begun on Modal"
+    place = executor(folder.manifest().executor)
+    if place.is_elsewhere:
+        return f"nothing of it has begun on {place.title}"
     if shutil.disk_usage(folder.path).free < _FULL_BYTES:
         return f"the disk of `{folder.path}` is full"
     if not os.access(folder.path, os.W_OK):

@@ -7,6 +7,7 @@ import click
 from sftrun.cli.money.costs import month_so_far
 from sftrun.cli.options import complete_recipes, format_option, piped, set_option
 from sftrun.cli.prepare import Prepared, must, prepare
+from sftrun.contract.executors import executor
 from sftrun.errors import UsageError
 from sftrun.facts.values import Facts
 from sftrun.plan.build import build
@@ -43,7 +44,7 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
         click.echo(found.model_dump_json(indent=2))
     else:
         _show(found)
-    return int(any(one.executor == "modal" and one.missing for one in found.recipes))
+    return int(any(executor(one.executor).rents and one.missing for one in found.recipes))
 
 
 def _estimate(prepared: Prepared, gpu: str | None) -> RecipeEstimate:

@@ -138,7 +138,7 @@ def _where(plan: Plan) -> str:
     gpus = f"{compute.gpu_count} × {' or '.join(compute.gpus)}" if compute.gpu_count else "the CPU"
     if compute.nodes > 1:
         gpus = f"{compute.nodes} machines with {gpus} each"
-    return f"{gpus}, {'Modal' if plan.compute.executor == 'modal' else 'this machine'}"
+    return f"{gpus}, {compute.place.title}"
 
 
 def _request(prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Consent) -> Request:
@@ -157,14 +157,14 @@ def _lock(prepared: Prepared, plan: Plan) -> Lock:
         train_sha256=facts.train_files.sha256,
         eval_sha256=facts.eval_files.sha256,
         gpus=plan.compute.gpus,
-        prices_date=facts.catalog.prices.date if plan.compute.executor == "modal" else None,
+        prices_date=facts.catalog.prices.date if plan.compute.place.rents else None,
     )
 
 
 def _consent(plan: Plan, is_agreed: bool, spent: Decimal, step: int) -> None:
     """Refuse what the budgets can't pay for; ask, or want --yes, where they may not."""
     left = [remaining(cost, step) for cost in plan.costs]
-    if left and plan.compute.executor == "modal":
+    if left and plan.compute.place.rents:
         _say_expected(left[0], step)
     judged = _judged(plan, left, spent)
     if judged.verdict == "start" or (judged.verdict == "ask" and is_agreed):

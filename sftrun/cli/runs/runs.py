@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sftrun.cli.options import format_option
+from sftrun.contract.executors import executor
 from sftrun.run.listing import Row, rows
 from sftrun.run.places import ledger_folder
 
@@ -48,8 +49,8 @@ def _refresh(root: Path) -> None:
 
     ledger = Ledger(root)
     for row in rows(root):
-        if row.executor == "modal" and row.status not in ("finished", "damaged"):
-            load(ledger.folder(row.id), choose("modal", ledger))
+        if row.status not in ("finished", "damaged") and executor(row.executor).is_elsewhere:
+            load(ledger.folder(row.id), choose(row.executor, ledger))
 
 
 def _table(listed: list[Row], limit: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from sftrun.contract import engines
 from sftrun.facts.values import Facts, Gpu
 from sftrun.plan.estimate import total as estimates
 from sftrun.plan.estimate.total import Estimate
@@ -116,7 +117,7 @@ def _on_other_gpus(recipe: Recipe, facts: Facts, plan_of: PlanOf, *, may_be_more
     """
     plan = plan_of(recipe)
     now = estimates.gpu_of(plan, facts)
-    if now is None or plan.compute.executor == "local":
+    if now is None or not plan.compute.place.rents:
         return ()
     in_4_bits: dict[str, object] = {"quantization": Quantization(load_in_4bit=True)}
     for also in ({}, in_4_bits) if plan.quantization is None and plan.lora is not None else ({},):
@@ -135,7 +136,7 @@ def _on_other_gpus(recipe: Recipe, facts: Facts, plan_of: PlanOf, *, may_be_more
 
 def _other_gpus(plan: Plan, now: Gpu, facts: Facts, *, may_be_more: bool) -> Iterator[tuple[Gpu, int]]:
     """Larger ones, and both kinds in rising numbers where there may be more."""
-    doublings = 4 if may_be_more and plan.compute.nodes == 1 and plan.trainer.engine == "trl" else 1
+    doublings = 4 if may_be_more and plan.compute.nodes == 1 and plan.trainer.library.can_shard else 1
     for gpu in facts.catalog.gpus:
         is_alike = gpu.name == now.name
         if is_alike or gpu.memory_gb > now.memory_gb:
@@ -202,5 +203,5 @@ def _speeding(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], b
     for keys in (packed, kept, wide):
         if keys:
             yield keys, keys is not packed
-    if recipe.trainer.engine == "unsloth" and packed:
-        yield {"trainer.engine": "trl", **packed}, False
+    if not recipe.trainer.library.runs_our_step and packed:
+        yield {"trainer.engine": engines.TRL.name, **packed}, False

@@ -29,7 +29,7 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
         yield from _memory(plan, plan.memory, facts, plan_of)
         if plan.memory.fits:
             yield from _machine(plan, facts)
-    if plan.cost is not None and plan.compute.executor == "modal":
+    if plan.cost is not None and plan.compute.place.rents:
         yield from _budget(plan)
         yield from _timeout(plan, plan.cost)
         if plan.memory is None or plan.memory.fits:
@@ -58,7 +58,7 @@ def _machine(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
         return
     at, smaller = _gpu_key(plan), "train an adapter (`lora`), or take a smaller model"
     has, help, gib = f"{host_memory.MOST_GIB} GiB are the most to be asked for", smaller, float(host_memory.MOST_GIB)
-    if plan.compute.executor == "local":
+    if plan.compute.place.is_here:
         gib, at = facts.machine.memory_gb * 1e9 / 2**30, ("compute",)
         has = f"this machine has {gib:.0f} GiB"
     elif written is not None and plan.compute.memory_mib is not None:
@@ -72,7 +72,7 @@ def _machine(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
 def _first(ways: tuple[Change, ...], plan: Plan) -> str:
     if ways:
         return f"write {_way(ways[0])}"
-    if plan.compute.executor == "local":
+    if plan.compute.place.is_here:
         return "take a smaller model, or rent a GPU (`compute.executor: modal`)"
     return "take a smaller model: none of Modal's GPUs has room for this one"
 

@@ -45,7 +45,7 @@ def held(plan: Plan, facts: Facts) -> Held | None:
 
 def asked(plan: Plan, facts: Facts) -> Plan:
     """The plan with enough memory asked for, where the recipe does not say how much."""
-    found = held(plan, facts) if plan.compute.executor == "modal" and plan.compute.memory_mib is None else None
+    found = held(plan, facts) if plan.compute.place.rents and plan.compute.memory_mib is None else None
     if found is None:
         return plan
     gib = min(found.gib, MOST_GIB)

@@ -98,7 +98,7 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
         missing.append(
             f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them"
         )
-    if gpu is None and plan.compute.executor == "local":
+    if gpu is None and plan.compute.place.is_here:
         missing.append("a GPU: this machine has none that estimates know, and none is rented; `--gpu` shows Modal's")
     elif gpu is None:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
@@ -129,7 +129,7 @@ def peak(known: Inputs) -> MemoryEstimate:
 
 def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
     """The catalog's GPU that the plan asks for first, or this machine's if the catalog knows it."""
-    if plan.compute.executor == "local":
+    if plan.compute.place.is_here:
         found = next((g for g in facts.catalog.gpus if g.name in (facts.machine.gpu_name or "").split()), None)
         return found.model_copy(update={"memory_gb": facts.machine.gpu_memory_gb}) if found else None
     return catalog.find(facts.catalog, plan.compute.gpus[0]) if plan.compute.gpus else None
@@ -236,9 +236,9 @@ def _place(plan: Plan, facts: Facts, known: Inputs, work: Workload) -> stage_tim
     data = plan.dataset
     is_of_hub = data.train.hub is not None or (data.eval is not None and data.eval.hub is not None)
     size = work.epoch_tokens * BYTES_A_TOKEN
-    if plan.compute.executor == "local":
+    if plan.compute.place.is_here:
         is_apart = is_of_hub or size > preparing.WORTH_A_PROCESS_BYTES
-        return stage_times.Place(False, is_apart and plan.trainer.engine == "trl", facts.machine.cpu_cores)
+        return stage_times.Place(False, is_apart and plan.trainer.library.first_import is None, facts.machine.cpu_cores)
     is_apart = is_of_hub or known.setup.model.source != "folder" or size >= preparing.WORTH_A_CONTAINER_BYTES
     return stage_times.Place(True, is_apart, preparing.CORES if is_apart else plan.compute.cpu or 1.0)
 

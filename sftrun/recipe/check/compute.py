@@ -65,12 +65,12 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
     elif found > most:
         message = f"a container holds at most {most} of {name}, not {count}"
         yield Diagnostic("G102", message, at=at, help=f"write `{name}:{most}` or less")
-    elif found > 1 and recipe.trainer.engine == "unsloth":
+    elif found > 1 and not recipe.trainer.library.can_use_several_gpus:
         yield Diagnostic(
             "R209",
-            f"the engine unsloth trains on one GPU, not on {count}",
+            f"the engine {recipe.trainer.engine} trains on one GPU, not on {count}",
             at=at,
-            also=((("trainer", "engine"), "unsloth here"),),
+            also=((("trainer", "engine"), f"{recipe.trainer.engine} here"),),
             help=f"write `gpu: {name}`, or `engine: trl`",
         )
     yield from _abilities(name, at, recipe)
@@ -121,10 +121,11 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
     full = [
         name for name in names if name.endswith(f":{known.FEWER_GPUS.get(name.partition(':')[0], known.MOST_GPUS)}")
     ]
-    if compute.executor == "local":
-        message, help = f"the local executor is one machine, not {compute.nodes}", "write `nodes: 1`"
-    elif recipe.trainer.engine == "unsloth":
-        message, help = f"the engine unsloth trains on one machine, not {compute.nodes}", "write `engine: trl`"
+    if not compute.place.can_cluster:
+        message, help = f"the {compute.executor} executor is one machine, not {compute.nodes}", "write `nodes: 1`"
+    elif not recipe.trainer.library.can_use_several_gpus:
+        message = f"the engine {recipe.trainer.engine} trains on one machine, not {compute.nodes}"
+        help = "write `engine: trl`"
     elif not names or len(full) < len(names):
         message, help = f"{compute.nodes} machines must have all their GPUs", "write `gpu: H100:8`"
     elif compute.nodes > known.MOST_NODES:

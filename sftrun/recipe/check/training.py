@@ -40,12 +40,12 @@ def bits(recipe: Recipe) -> Iterator[Diagnostic]:
                 also=((("quantization", "load_in_8bit"), "8 bits here"),),
                 help="take it out, or write `load_in_4bit: true`",
             )
-    if recipe.trainer.engine == "unsloth" and quantization.load_in_8bit:
+    if quantization.load_in_8bit and not recipe.trainer.library.can_train_in_8bit:
         yield Diagnostic(
             "R221",
-            "the engine unsloth does not train 8-bit weights",
+            f"the engine {recipe.trainer.engine} does not train 8-bit weights",
             at=("quantization", "load_in_8bit"),
-            also=((("trainer", "engine"), "unsloth here"),),
+            also=((("trainer", "engine"), f"{recipe.trainer.engine} here"),),
             help="write `load_in_4bit: true`, or `engine: trl`",
         )
 
@@ -72,12 +72,12 @@ def adapters(recipe: Recipe) -> Iterator[Diagnostic]:
         for index, name in enumerate(names if isinstance(names, tuple) else ()):
             if name in names[:index]:
                 yield Diagnostic("R122", f"`{name}` stands twice", at=("lora", key, index), help="take one out")
-    if lora.use_dora and recipe.trainer.engine == "unsloth":
+    if lora.use_dora and not recipe.trainer.library.can_use_dora:
         yield Diagnostic(
             "R208",
-            "the engine unsloth has no DoRA",
+            f"the engine {recipe.trainer.engine} has no DoRA",
             at=("lora", "use_dora"),
-            also=((("trainer", "engine"), "unsloth here"),),
+            also=((("trainer", "engine"), f"{recipe.trainer.engine} here"),),
             help="write `engine: trl`, or `use_dora: false`",
         )
     elif lora.use_dora and quantization is not None and quantization.load_in_8bit:
@@ -171,7 +171,7 @@ def trained_in_float16(recipe: Recipe, also: tuple[tuple[Path, str], ...]) -> It
 
 def packing(recipe: Recipe) -> Iterator[Diagnostic]:
     kernel = recipe.model.attn_implementation
-    if recipe.trainer.packing and kernel in ("sdpa", "eager") and recipe.trainer.engine == "trl":
+    if recipe.trainer.packing and kernel in ("sdpa", "eager") and recipe.trainer.library.runs_our_step:
         yield Diagnostic(
             "R230",
             f"packed rows see each other under `{kernel}`",

@@ -16,6 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from sftrun.contract.executors import executor
 from sftrun.plan.types import Plan
 from sftrun.report.show import figures
 from sftrun.report.show.progress import is_plain, stage_words, stop_words
@@ -96,7 +97,7 @@ def runs_table(rows: Sequence[Row], now: float) -> RenderableType:
         table.add_column(column, no_wrap=column != "name")
     for column in ("age", "steps", "loss"):
         table.add_column(column, justify="right", no_wrap=True)
-    costs = any(row.executor == "modal" for row in rows)
+    costs = any(executor(row.executor).rents for row in rows)
     if costs:
         table.add_column("spent", justify="right", no_wrap=True)
     # like the name it gives way in a narrow terminal: a column may shrink, its text may not wrap
@@ -235,7 +236,7 @@ def _said(text: str | None) -> Text:
 def _spent(row: Row) -> str:
     """Nothing where nothing was counted yet: the record has money from the first checkpoint on."""
     usd = Decimal(row.spent_usd)
-    return figures.dollars(usd) if usd and row.executor == "modal" else ""
+    return figures.dollars(usd) if usd and executor(row.executor).rents else ""
 
 
 def _short_age(seconds: float) -> str:

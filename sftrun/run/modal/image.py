@@ -9,7 +9,8 @@ from pathlib import Path
 import modal
 
 from sftrun import __file__ as package_file
-from sftrun.contract.choices import Engine
+from sftrun.contract import engines
+from sftrun.contract.choices import EngineName
 from sftrun.facts import locks
 from sftrun.recipe.models import Image
 
@@ -18,7 +19,7 @@ PYTHON = "3.11"
 CACHE_MOUNT = "/sftrun"
 
 
-def image(engine: Engine, additions: Image, *, gpu: bool) -> modal.Image:
+def image(engine: EngineName, additions: Image, *, gpu: bool) -> modal.Image:
     """The recipe's image; without a GPU on a slim base."""
     base = (
         modal.Image.from_registry(CUDA_BASE, add_python=PYTHON).entrypoint([])
@@ -38,5 +39,5 @@ def with_package(built: modal.Image) -> modal.Image:
     return built.add_local_dir(str(folder), "/root/sftrun", ignore=["**/__pycache__", "**/*.pyc"])
 
 
-def _pins(engine: Engine) -> list[str]:
-    return [f"{name}=={version}" for name, version in sorted(locks.read(engine).items())]
+def _pins(engine: EngineName) -> list[str]:
+    return [f"{name}=={version}" for name, version in sorted(locks.read(engines.engine(engine).lock).items())]

@@ -1,0 +1,34 @@
+"""Engines and executors: every name has its entry, and every entry what it needs."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import get_args
+
+import pytest
+
+from sftrun.contract.choices import EngineName, ExecutorName
+from sftrun.contract.engines import ENGINES, Engine
+from sftrun.contract.executors import EXECUTORS, Executor, executor
+from sftrun.facts import locks
+
+
+def test_every_name_that_a_recipe_may_write_has_its_entry() -> None:
+    assert set(get_args(EngineName)) == set(ENGINES)
+    assert set(get_args(ExecutorName)) == set(EXECUTORS)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+def test_an_engine_has_its_lock_and_its_loader(engine: Engine) -> None:
+    assert "torch" in locks.read(engine.lock)
+    assert engine.loader is None or find_spec(engine.loader) is not None
+
+
+@pytest.mark.parametrize("place", EXECUTORS.values(), ids=EXECUTORS.keys())
+def test_an_executor_has_its_backend(place: Executor) -> None:
+    module, _, kind = place.backend.partition(":")
+    assert hasattr(import_module(module), kind)
+
+
+def test_an_executor_of_a_later_release_is_known_by_name_alone() -> None:
+    later = executor("slurm")
+    assert (later.title, later.is_here, later.is_elsewhere, later.rents) == ("slurm", False, False, False)
