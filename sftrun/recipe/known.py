@@ -75,7 +75,7 @@ def sft_config() -> dict[str, dict[str, list[str]]]:
 # the short list that almost every recipe is done with, without reading the table
 USUAL_SCHEDULES = frozenset({"linear", "cosine", "constant", "constant_with_warmup"})
 USUAL_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "adamw_bnb_8bit"})
-# which update weights that FSDP has spread: bitsandbytes' and Adafactor end in an error (torch 2.13, 2026-11-26)
+# which update weights that FSDP has sharded: bitsandbytes' and Adafactor end in an error (torch 2.13, 2026-11-26)
 SHARDED_OPTIMIZERS = frozenset({"adamw_torch_fused", "adamw_torch", "sgd"})
 # transformers' old words for FSDP that FSDP2 understands, and the options of `fsdp_config` that a run obeys
 FSDP_WORDS = frozenset({"full_shard", "shard_grad_op", "auto_wrap"})

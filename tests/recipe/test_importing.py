@@ -32,10 +32,10 @@ def test_an_unknown_setting_becomes_a_comment() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_how_another_tool_spreads_weights_becomes_a_comment(file: Path) -> None:
+def test_how_another_tool_shards_weights_becomes_a_comment(file: Path) -> None:
     text = recipe_of(file.read_text("utf-8") + "\ndeepspeed: zero3.json\n", file.name)
 
-    assert "#   deepspeed: zero3.json (the plan spreads weights (FSDP2) where one GPU has no room for them)" in text
+    assert "#   deepspeed: zero3.json (the plan shards weights (FSDP2) where one GPU has no room for them)" in text
 
 
 @pytest.mark.parametrize("text", ["a: 1\n", "[]\n", "base_model: [\n", "x"])

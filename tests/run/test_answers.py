@@ -27,7 +27,7 @@ def plan(times_as_deep: int, *, executor: str = "modal", machine: Machine = H100
 
 
 @pytest.mark.parametrize(("times_as_deep", "gpu"), [(4, "L40S"), (20, "B200"), (50, "H100:4")])
-def test_a_spread_model_answers_on_the_cheapest_gpu_that_holds_it_whole(times_as_deep: int, gpu: str) -> None:
+def test_a_sharded_model_answers_on_the_cheapest_gpu_that_holds_it_whole(times_as_deep: int, gpu: str) -> None:
     assert gpu_for(plan(times_as_deep)) == gpu
 
 

@@ -19,7 +19,7 @@ from sftrun.contract.record_files import EVENTS
 from sftrun.errors import EXIT_BUG, SftrunError, UsageError
 from sftrun.job.supervise import lock
 from sftrun.job.supervise.record import Record
-from sftrun.job.supervise.supervisor import Mates, Supervisor, alone
+from sftrun.job.supervise.supervisor import Peers, Supervisor, alone
 
 EXIT_FAILED = 3
 
@@ -30,7 +30,7 @@ def supervise(
     emit: Callable[[str], None] = print,
     commit: Callable[[], None] = lambda: None,
     stop_reason: StopReason = "user",
-    peers: Mates = alone,
+    peers: Peers = alone,
 ) -> int:
     """Run the job to its end; returns the exit code.
 

@@ -31,7 +31,7 @@ TICK_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for a worker that has said its last word and does not end
 PEER_SECONDS = 5.0  # a process that lost another machine often fails before that one's own word is here
 EXIT_CODES = {"finished": 0, "failed": 3, "stopped": 4}
-Mates = Callable[[float], Failed | None]
+Peers = Callable[[float], Failed | None]
 
 
 def alone(wait_seconds: float) -> Failed | None:
@@ -50,7 +50,7 @@ class Supervisor:
         emit: Callable[[str], None],
         commit: Callable[[], None],
         stop_reason: StopReason,
-        peers: Mates = alone,
+        peers: Peers = alone,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.record, self.lock, self.emit, self.commit = spec, record, lock, emit, commit

@@ -132,14 +132,14 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
         message = f"a cluster holds at most {known.MOST_NODES} machines, not {compute.nodes}"
         help = f"write `nodes: {known.MOST_NODES}` or less"
     elif recipe.trainer.extra.get("fsdp"):
-        message = "weights that are spread over machines (`fsdp`) can't be saved whole"
+        message = "weights sharded over machines (`fsdp`) can't be saved whole"
         help = "take `fsdp` out of `trainer.extra`, or write `nodes: 1`"
     else:
         return
     yield Diagnostic("R217", message, at=at, help=help)
 
 
-def spreading(recipe: Recipe) -> Iterator[Diagnostic]:
+def sharding(recipe: Recipe) -> Iterator[Diagnostic]:
     """What FSDP, asked for in `trainer.extra`, can't do here."""
     extra, quantization, optim = recipe.trainer.extra, recipe.quantization, recipe.trainer.optim
     yield from _options(extra.get("fsdp_config"), ("trainer", "extra", "fsdp_config"))
@@ -147,10 +147,10 @@ def spreading(recipe: Recipe) -> Iterator[Diagnostic]:
     if not written:
         return
     if quantization is not None and quantization.load_in_8bit:
-        message, help = "8-bit weights can't be spread over GPUs (`fsdp`)", "write `load_in_4bit: true` instead"
+        message, help = "8-bit weights can't be sharded over GPUs (`fsdp`)", "write `load_in_4bit: true` instead"
         yield Diagnostic("R218", message, at=("quantization", "load_in_8bit"), also=((at, "here"),), help=help)
     if optim not in known.SHARDED_OPTIMIZERS:
-        message = f"`{optim}` can't update weights that are spread over GPUs (`fsdp`)"
+        message = f"`{optim}` can't update weights that are sharded over GPUs (`fsdp`)"
         at_optim: Path = ("trainer", "optim")
         yield Diagnostic("R218", message, at=at_optim, also=((at, "here"),), help="write `optim: adamw_torch_fused`")
     words = written.split() if isinstance(written, str) else ()
@@ -191,7 +191,7 @@ def _options(given: object, at: Path) -> Iterator[Diagnostic]:
             yield Diagnostic("R218", f"`{key}` is no option that is obeyed here", at=here, on_key=True, help=help)
 
 
-_OFFLOADED = "weights that are spread over GPUs (`fsdp`) can't lie in the machine's memory"
+_OFFLOADED = "weights that are sharded over GPUs (`fsdp`) can't lie in the machine's memory"
 
 
 def timeout(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -216,4 +216,4 @@ def memory(recipe: Recipe) -> Iterator[Diagnostic]:
         yield Diagnostic("R120", message, at=("compute", "memory"), help="write `16GiB`, or MiB as a number")
 
 
-COMPUTE = (gpus, machines, spreading, timeout, memory)
+COMPUTE = (gpus, machines, sharding, timeout, memory)

@@ -34,7 +34,7 @@ _OURS = {
     "ignore_data_skip": "a resumed run goes on with the row it stopped at",
     "remove_unused_columns": "rows reach TRL tokenised",
     "skip_memory_metrics": "sftrun measures the memory",
-    "deepspeed": "FSDP2 spreads the weights where one GPU has no room, or by `fsdp: true`",
+    "deepspeed": "FSDP2 shards the weights where one GPU has no room, or by `fsdp: true`",
 }
 _PYTHON: dict[str, type | tuple[type, ...]] = {
     "bool": bool,

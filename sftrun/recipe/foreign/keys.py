@@ -108,14 +108,14 @@ EXTRA_OF_ALL = frozenset(
 )
 
 _FOLLOWS = "follows from the model"
-_SPREADS = "the plan spreads weights (FSDP2) where one GPU has no room for them"
+_SHARDS = "the plan shards weights (FSDP2) where one GPU has no room for them"
 _RESUMES = "`sftrun apply` resumes by itself"
 _TRAINS = "a recipe always trains"
 DROPPED: dict[str, dict[str, str]] = {
     "axolotl": {
-        "deepspeed": _SPREADS,
-        "fsdp": _SPREADS,
-        "fsdp_config": _SPREADS,
+        "deepspeed": _SHARDS,
+        "fsdp": _SHARDS,
+        "fsdp_config": _SHARDS,
         "model_type": _FOLLOWS,
         "tokenizer_type": _FOLLOWS,
         "chat_template": "the model's own is used",
@@ -129,9 +129,9 @@ DROPPED: dict[str, dict[str, str]] = {
         "saves_per_epoch": "say `save_steps`",
     },
     "LLaMA-Factory": {
-        "deepspeed": _SPREADS,
-        "fsdp": _SPREADS,
-        "fsdp_config": _SPREADS,
+        "deepspeed": _SHARDS,
+        "fsdp": _SHARDS,
+        "fsdp_config": _SHARDS,
         "do_train": _TRAINS,
         "do_eval": "name rows in `dataset.eval`",
         "template": "the model's own chat template is used",
@@ -144,7 +144,7 @@ DROPPED: dict[str, dict[str, str]] = {
         "max_samples": "sample the file beforehand, or use `max_steps`",
     },
     "TRL": {
-        "deepspeed": _SPREADS,
+        "deepspeed": _SHARDS,
         "do_train": _TRAINS,
         "do_eval": "name rows in `dataset.eval`",
         "overwrite_output_dir": "`sftrun apply --force` starts over",

@@ -255,7 +255,7 @@ FOREIGN: dict[str, str] = {
     "train_sampling_strategy": "trainer.extra.train_sampling_strategy",
     "fsdp": "trainer.extra.fsdp",
     "fsdp_config": "trainer.extra.fsdp_config",
-    "deepspeed": "(write `compute: {gpu: H100:4}`: weights are spread where one GPU has no room)",
+    "deepspeed": "(write `compute: {gpu: H100:4}`: weights are sharded where one GPU has no room)",
     "resume_from_checkpoint": "(`sftrun apply` resumes by itself: leave it out)",
     "auto_resume_from_checkpoints": "(`sftrun apply` resumes by itself: leave it out)",
     "overwrite_output_dir": "(`sftrun apply --force` starts over: leave it out)",
