@@ -8,8 +8,8 @@ accumulation, or with smaller batches where memory ran out.
 
 Version 2 leaves defaults out, so that a release with a new key changes no identity.  The defaults are those of
 `identity_keys.json`, each as it was when its key came: where a release changes one, the runs that get the new value
-are others, and who writes the old value finds the old run.  Version 1 hashed all keys of its time; it is still found
-for runs of older ledgers.
+are others, and who writes the old value finds the old run.  Version 1 hashed all keys of its time, from a list that is
+frozen here.  A run's id is made of the oldest version that can say its recipe, so that ids stay what they were.
 """
 
 import hashlib

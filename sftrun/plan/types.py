@@ -172,6 +172,11 @@ class Plan(Strict):
         return (self.identity, *self.earlier_identities)
 
     @property
+    def oldest_identity(self) -> str:
+        """The one that a run's id is made of: ids in ledgers, on Volumes and in paths outlive releases."""
+        return self.identities[-1]
+
+    @property
     def costs(self) -> tuple[CostEstimate, ...]:
         """On each kind of GPU that may come, the first one first; those that could be estimated."""
         return tuple(cost for cost in (self.cost, *self.other_costs) if cost is not None)

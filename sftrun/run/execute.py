@@ -16,7 +16,7 @@ from sftrun.contract.holder import Holder, myself
 from sftrun.errors import BudgetRefused, RunBusy, SftrunError
 from sftrun.plan.types import Plan
 from sftrun.run.backend import Backend
-from sftrun.run.ledger import Generation, Ledger, Lock, Manifest, RunFolder
+from sftrun.run.ledger import Ledger, Lock, Manifest, RunFolder, run_id
 from sftrun.run.lock import exclusive
 from sftrun.run.state import ENDED, RunState, fold, seen
 from sftrun.run.tail import Tail
@@ -50,21 +50,21 @@ class Applied:
 
 def apply(request: Request, ledger: Ledger, backend: Backend, waiting: Callable[[Holder], None]) -> Applied:
     """Bring the plan's run under way, or find that there is nothing to do."""
-    plan = request.plan
-    with exclusive(ledger.starting_lock(plan.identity[:16]), waiting):
-        latest = ledger.latest(plan.identities)
-        if latest.number == 0:
-            return _start(request, ledger, backend, latest.next(plan.identity))
-        folder = ledger.folder(latest.run_id)
+    identity = request.plan.oldest_identity
+    with exclusive(ledger.starting_lock(identity[:16]), waiting):
+        generation = ledger.latest_generation(identity)
+        if generation == 0:
+            return _start(request, ledger, backend, 1)
+        folder = ledger.folder(run_id(identity, generation))
         state = load(folder, backend)
         if request.force:
             _refuse_if_running(folder, state, backend)
-            return _start(request, ledger, backend, latest.next(plan.identity))
+            return _start(request, ledger, backend, generation + 1)
         if state.status in ("running", "starting"):
             return Applied(folder, "attached", state)
         if state.status == "finished":
             return _nothing(folder, state, backend)
-        return _resume(request, folder, latest, state, backend)
+        return _resume(request, folder, generation, state, backend)
 
 
 def load(folder: RunFolder, backend: Backend) -> RunState:
@@ -102,22 +102,24 @@ def must_own_output(folder: RunFolder, backend: Backend, *, help: str) -> None:
     raise SftrunError(f"{said}, not that of run {folder.id}", help=help)
 
 
-def _start(request: Request, ledger: Ledger, backend: Backend, new: Generation) -> Applied:
-    backend.check(request.plan)
+def _start(request: Request, ledger: Ledger, backend: Backend, generation: int) -> Applied:
+    plan = request.plan
+    backend.check(plan)
     request.consent(Decimal(0), 0)
-    folder = ledger.create(_manifest(request, new), _files(request, backend, new.run_id))
+    new_id = run_id(plan.oldest_identity, generation)
+    folder = ledger.create(_manifest(request, new_id, generation), _files(request, backend, new_id))
     backend.start(folder)
     return Applied(folder, "started", RunState())
 
 
-def _resume(request: Request, folder: RunFolder, known: Generation, state: RunState, backend: Backend) -> Applied:
+def _resume(request: Request, folder: RunFolder, generation: int, state: RunState, backend: Backend) -> Applied:
     backend.check(request.plan)
     _refuse_if_spent(request.plan, state)
     request.consent(state.spent_usd, state.checkpoint.step if state.checkpoint else 0)
     try:
         folder.manifest()
     except SftrunError:  # damaged: all that it says is known again
-        folder.write({"run.json": _manifest(request, known).model_dump_json(indent=2) + "\n"})
+        folder.write({"run.json": _manifest(request, folder.id, generation).model_dump_json(indent=2) + "\n"})
     # what only concerns the outside may have changed: budget, time limit, tags
     folder.write(_files(request, backend, folder.id))
     backend.start(folder)
@@ -145,13 +147,13 @@ def _refuse_if_spent(plan: Plan, state: RunState) -> None:
         )
 
 
-def _manifest(request: Request, known: Generation) -> Manifest:
+def _manifest(request: Request, new_id: str, generation: int) -> Manifest:
     me, plan = myself(), request.plan
     return Manifest(
-        id=known.run_id,
+        id=new_id,
         name=plan.recipe.name,
-        identity=known.identity,
-        generation=known.number,
+        identity=plan.oldest_identity,
+        generation=generation,
         created=me.since,
         user=me.user,
         host=me.host,

@@ -13,18 +13,17 @@
     volumes/<name>/          the local twin of a Modal Volume
 
 A run's folder appears whole, by a rename.  Its id is a hash of the plan's identity and a generation, which `--force`
-counts up, so that the same recipe always finds its run again; one that an older release began, by the identity that
-that release gave it.
+counts up, so that the same recipe always finds its run again: the oldest identity, which an older release gave it too.
 """
 
 import hashlib
 import os
 import shlex
 import shutil
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -77,21 +76,6 @@ class Lock(Strict):
     gpus: tuple[str, ...] = ()
     prices_date: str | None = None
     usd_per_second: str | None = None
-
-
-class Generation(NamedTuple):
-    """Which of an identity's runs: the first is 1, each `--force` makes one more; 0: there is none."""
-
-    identity: str
-    number: int
-
-    @property
-    def run_id(self) -> str:
-        return run_id(self.identity, self.number)
-
-    def next(self, identity: str) -> "Generation":
-        """The one after it, of today's identity."""
-        return Generation(identity, self.number + 1 if identity == self.identity else 1)
 
 
 Stored = TypeVar("Stored", bound=Strict)
@@ -183,11 +167,13 @@ class Ledger:
         with translated("read the ledger", self.runs):
             return [name for name in os.listdir(self.runs) if RUN_ID.fullmatch(name)]
 
-    def latest(self, identities: Sequence[str]) -> Generation:
-        """The highest generation that has a folder, of the first identity that has any; 0 of the first if none has."""
-        known = frozenset(self.ids())
-        found = (Generation(identity, _latest(identity, known)) for identity in identities)
-        return next((one for one in found if one.number), Generation(identities[0], 0))
+    def latest_generation(self, identity: str) -> int:
+        """The highest generation of this identity that has a folder; 0 if there is none."""
+        known, latest, generation = set(self.ids()), 0, 1
+        while generation <= latest + _GAP:
+            latest = generation if run_id(identity, generation) in known else latest
+            generation += 1
+        return latest
 
     def create(self, manifest: Manifest, files: Mapping[str, str]) -> RunFolder:
         """Make a run's folder with all its files at once."""
@@ -205,14 +191,6 @@ class Ledger:
             raise
         sync_folder(self.runs)
         return final
-
-
-def _latest(identity: str, known: Container[str]) -> int:
-    latest, generation = 0, 1
-    while generation <= latest + _GAP:
-        latest = generation if run_id(identity, generation) in known else latest
-        generation += 1
-    return latest
 
 
 def run_id(identity: str, generation: int) -> str:

@@ -11,7 +11,7 @@ from sftrun.facts.values import Facts, Machine
 from sftrun.plan import identity as identities
 from sftrun.plan.build import build
 from sftrun.plan.identity import OUTSIDE, earlier, keys
-from sftrun.plan.types import ComputePlan
+from sftrun.plan.types import ComputePlan, Plan
 from sftrun.recipe.models import Recipe, Source, Trainer
 from sftrun.rows.find import Files
 from sftrun.strict import Strict
@@ -67,7 +67,11 @@ def leaves_of(table: Mapping[str, Any], at: str = "") -> Iterator[str]:
 
 
 def identity(given: Facts | None = None, **sections: Any) -> str:
-    return build(recipe(**sections), given or facts(), folders={}).identity
+    return plan_of(given, **sections).identity
+
+
+def plan_of(given: Facts | None = None, **sections: Any) -> Plan:
+    return build(recipe(**sections), given or facts(), folders={})
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def identity(given: Facts | None = None, **sections: Any) -> str:
     ],
 )
 def test_what_concerns_the_outside_leaves_it_alone(sections: dict[str, Any]) -> None:
-    assert identity(**sections) == identity()
+    assert plan_of(**sections).identities == plan_of().identities
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ def test_what_concerns_the_outside_leaves_it_alone(sections: dict[str, Any]) -> 
     ],
 )
 def test_what_decides_the_result_changes_it(sections: dict[str, Any]) -> None:
-    assert identity(**sections) != identity()
+    assert not set(plan_of(**sections).identities) & set(plan_of().identities)
 
 
 def test_the_data_is_known_by_its_content_not_by_its_place() -> None:
@@ -151,6 +155,12 @@ def test_a_new_key_that_is_written_makes_another_run_that_no_older_release_knew(
     newer = NewerRecipe.model_validate(recipe().model_dump() | {"trainer": {"fresh": 2}})
     assert identity_of(newer) != identity_of(recipe())
     assert earlier(newer, facts(), PLACE) == ()
+
+
+def test_a_run_s_id_is_made_of_the_oldest_identity_that_can_say_its_recipe() -> None:
+    plan = plan_of()
+    assert plan.oldest_identity == plan.earlier_identities[0]
+    assert plan.model_copy(update={"earlier_identities": ()}).oldest_identity == plan.identity
 
 
 def test_a_new_section_changes_nothing_until_it_is_written() -> None:

@@ -118,8 +118,8 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     from sftrun.report.show import figures
     from sftrun.report.show.terminal_tables import console, plan_tables
 
-    latest = ledger.latest(plan.identities)
-    run = latest.run_id if latest.number else run_id(plan.identity, 1)
+    generation = ledger.latest_generation(plan.oldest_identity)
+    run = run_id(plan.oldest_identity, max(generation, 1))
     job = choose(plan.compute.executor, ledger).job(plan, run)
     count = plan.cost.steps if plan.cost is not None else plan.total_steps
     steps = f", {figures.steps(count)}" if count else ""
@@ -127,9 +127,9 @@ def _show_plan(plan: Plan, ledger: Ledger, form: str) -> int:
     console(sys.stdout).print(plan_tables(plan))
     click.echo(f"would write\n  {ledger.folder(run).path}/\n  {job.output_dir}/\n  {job.checkpoints_dir}/")
     judged = _judged(plan, plan.costs)
-    if judged.verdict != "start" and not latest.number:
+    if judged.verdict != "start" and not generation:
         click.echo(f"without --dry-run it would {judged.verdict}: {judged.message}")
-    click.echo(f"nothing was started; run {run} {'stands already' if latest.number else 'would be new'}")
+    click.echo(f"nothing was started; run {run} {'stands already' if generation else 'would be new'}")
     return 0
 
 
