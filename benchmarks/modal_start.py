@@ -24,14 +24,14 @@ from tests.run.modal_desk import RECIPE, ROWS, TOKEN  # noqa: E402
 BARE = """
 import json, sys, time
 import modal
-from sftrun.run import remote
-from sftrun.run.modal_image import image
+from sftrun.run.modal.container import functions
+from sftrun.run.modal.image import image
 from sftrun.recipe.models import Image
 order = json.load(open(sys.argv[1]))
 app = modal.App("bare", include_source=False)
 volumes = {"/out": modal.Volume.from_name("outputs"), "/sftrun": modal.Volume.from_name("sftrun-cache")}
 function = app.function(name="execute", image=image("trl", Image(env={"OMP_NUM_THREADS": "1"}), gpu=False),
-    volumes=volumes, secrets=[modal.Secret.from_name("huggingface")], single_use_containers=True)(remote.execute)
+    volumes=volumes, secrets=[modal.Secret.from_name("huggingface")], single_use_containers=True)(functions.execute)
 with app.run(detach=True):
     call = function.spawn(json.dumps(order))
 board = modal.Dict.from_name("sftrun-board", create_if_missing=True)

@@ -1,4 +1,4 @@
-"""Durations, memory sizes and GPU names as users write them -> numbers.
+"""Durations, memory sizes and GPU names as users write them -> numbers; and durations as we write them.
 
 The recipe's checks have judged the grammar already, so a value that can't be read here raises ValueError.
 """
@@ -18,6 +18,16 @@ def seconds(text: str | int) -> int:
     if match is None:
         raise ValueError(f"`{text}` is no duration")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def age(seconds: float) -> str:
+    """A duration in one or two units: 12 s, 3 min 20 s, 5 h 2 min."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def mebibytes(text: str | int | None) -> int | None:

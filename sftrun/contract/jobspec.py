@@ -13,6 +13,7 @@ from pydantic import Field
 
 from sftrun.contract import engines, gpu_names, job_versions
 from sftrun.contract.choices import Attention, DataFormat, Dtype, EngineName
+from sftrun.disk import outside
 from sftrun.strict import Strict
 
 Scalar = bool | int | float | str | None
@@ -181,7 +182,7 @@ class JobSpec(Strict):
 
     @classmethod
     def read(cls, text: str | bytes) -> "JobSpec":
-        """The job of its JSON, an older release's too.  Raises pydantic's ValidationError, a ValueError."""
-        told = json.loads(text)
+        """The job of its JSON, an older release's too.  Raises a ValueError, pydantic's or `outside.Damaged`."""
+        told = outside.parse_object(text)
         upgraded = job_versions.upgraded(told)
         return cls.model_validate_json(text if upgraded is told else json.dumps(upgraded))

@@ -3,22 +3,19 @@ every step, ends with a checkpoint and says so.  A file, because the CLI, anothe
 """
 
 import json
-import os
-import threading
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from sftrun.contract.events import StopReason
 from sftrun.contract.record_files import STOP
+from sftrun.disk import files, outside
 
 
 def request(record_dir: str | Path, reason: StopReason) -> None:
     """Ask for a stop at the next step; the first reason stands.  A supervisor's threads may ask at the same moment."""
     path = Path(record_dir) / STOP
     if not path.exists():
-        beside = path.with_name(f"{STOP}.{os.getpid()}.{threading.get_ident()}")
-        beside.write_text(json.dumps({"reason": reason}))
-        beside.replace(path)
+        files.write(path, json.dumps({"reason": reason}), durable=False)
 
 
 def requested(record_dir: str | Path) -> StopReason | None:
@@ -27,10 +24,10 @@ def requested(record_dir: str | Path) -> StopReason | None:
     if not path.exists():
         return None
     try:
-        reason = json.loads(path.read_text())["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
+        reason = outside.read_object(path).get("reason")
+    except (OSError, outside.Damaged):
         return "user"
-    return reason if reason in get_args(StopReason) else "user"
+    return cast(StopReason, reason) if reason in get_args(StopReason) else "user"
 
 
 def clear(record_dir: str | Path) -> None:

@@ -4,7 +4,6 @@ What can't be known is a `Problem` beside the facts, not an exception: the check
 """
 
 import datetime
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sftrun.contract import engines
+from sftrun.contract import engines, output_marker
 from sftrun.contract.choices import EngineName
 from sftrun.errors import Problem
 from sftrun.facts import locks
@@ -26,7 +25,6 @@ from sftrun.rows.find import Files
 from sftrun.rows.wish import Wish
 
 # the job writes it into each output folder (`job.output`)
-MARKER = "sftrun.json"
 
 
 class Wanted(NamedTuple):
@@ -161,10 +159,8 @@ def _from_here(file: str) -> str:
 def _output_holds(wanted: Wanted, home: Path) -> str | None:
     """The recipe whose adapter stands in the output folder; None where there is none of ours."""
     pattern, folder = _place(wanted.output, ".", wanted.volumes, home)
-    try:
-        return str(json.loads(Path(folder, pattern, MARKER).read_bytes())["name"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    marker = output_marker.read(Path(folder, pattern))
+    return marker.name if marker else None
 
 
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:

@@ -1,39 +1,11 @@
-"""The folder that a run ends in, as the supervisor knows it: `sftrun.json` names the run whose adapter stands there."""
+"""The folder that a run ends in, as the supervisor knows it."""
 
-import json
 import os
 from pathlib import Path
-from typing import TypedDict
 
-from sftrun.contract.choices import DataFormat
+from sftrun.contract import output_marker
 from sftrun.contract.events import Finished
 from sftrun.contract.jobspec import JobSpec
-
-MARKER = "sftrun.json"
-
-
-class OutputMarker(TypedDict):
-    """What stands in `sftrun.json`."""
-
-    version: int
-    run_id: str
-    name: str
-    base_model: str
-    revision: str | None
-    adapter: bool
-    format: DataFormat
-    step: int
-    train_loss: float
-    memory_gb: float
-
-
-def read_marker(folder: str | Path) -> OutputMarker | None:
-    """The marker, or None where no run of ours has ended."""
-    try:
-        found: OutputMarker = json.loads((Path(folder) / MARKER).read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "run_id" in found else None
 
 
 def require_writable(spec: JobSpec) -> None:
@@ -50,12 +22,12 @@ def require_writable(spec: JobSpec) -> None:
 
 def finished_before(spec: JobSpec) -> Finished | None:
     """The end of this very run, if its output stands already."""
-    marker = read_marker(spec.output_dir)
-    if marker is None or marker["run_id"] != spec.run_id:
+    marker = output_marker.read(spec.output_dir)
+    if marker is None or marker.run_id != spec.run_id:
         return None
     return Finished(
-        step=marker["step"],
-        train_loss=marker["train_loss"],
+        step=marker.step,
+        train_loss=marker.train_loss,
         output_dir=spec.output_dir,
-        memory_gb=marker["memory_gb"],
+        memory_gb=marker.memory_gb,
     )

@@ -1,15 +1,14 @@
 """Certain corrections, put into the text of a file and nothing else of it.
 
 Each `Fix` replaces one span; everything around it (comments, quotes, order, line ends, a byte order mark) stays as it
-is.  The file is written beside and renamed, so that nothing half-written is ever read.
+is.
 """
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from sftrun.diagnostics import Fix, Span
+from sftrun.disk import files
 from sftrun.recipe.load import load
 from sftrun.recipe.read.nodes import BREAK
 
@@ -30,7 +29,7 @@ def mend(file: str, overrides: tuple[str, ...] = ()) -> int:
         try:
             text = Path(file).read_bytes().decode("utf-8")
             mended, count = applied(text, found)
-            write_beside(Path(file), mended)
+            files.write(Path(file), mended)
         except OSError as error:
             from sftrun.errors import SftrunError
 
@@ -63,19 +62,3 @@ def line_starts(text: str) -> list[int]:
 def offset(starts: list[int], span: Span) -> tuple[int, int]:
     """Start and end of a span as offsets into the text."""
     return starts[span.line - 1] + span.column - 1, starts[span.end_line - 1] + span.end_column - 1
-
-
-def write_beside(file: Path, text: str) -> None:
-    """Write and rename; the file's mode stays, and a link stays a link."""
-    target = file.resolve()
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text.encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, target.stat().st_mode & 0o7777)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

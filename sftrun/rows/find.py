@@ -7,13 +7,15 @@ file's own hash is remembered by path, size and time of change: 192,733 rows are
 import contextlib
 import hashlib
 import json
-import os
+import re
 from pathlib import Path
 
+from sftrun.disk import files, outside
 from sftrun.strict import Strict
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 _GLOB = set("*?[")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Files(Strict):
@@ -54,8 +56,10 @@ def sha256(path: Path, cache_dir: Path) -> str:
     stat = path.stat()
     key = hashlib.sha256(f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()
     remembered = cache_dir / "hashes" / key
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(json.loads(remembered.read_text())["sha256"])
+    with contextlib.suppress(OSError, outside.Damaged):
+        known = outside.read_object(remembered).get("sha256")
+        if isinstance(known, str) and _SHA256.fullmatch(known):
+            return known
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _remember(remembered, {"path": str(path), "sha256": digest})
@@ -66,6 +70,4 @@ def _remember(file: Path, value: dict[str, str]) -> None:
     # a cache that can't be written costs time, nothing else
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(value))
-        beside.replace(file)
+        files.write(file, json.dumps(value), durable=False)

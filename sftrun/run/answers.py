@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sftrun.contract.jobspec import JobSpec
-from sftrun.disk import translated
+from sftrun.disk import outside
+from sftrun.disk.commands import translated
 from sftrun.errors import RunFailed
 
 ANSWERER = (sys.executable, "-m", "sftrun.job.train.answer")
@@ -42,9 +43,9 @@ def _exchange(process: "subprocess.Popen[str]", prompt: str, said: Path) -> Sequ
     try:
         process.stdin.write(json.dumps({"prompt": prompt}) + "\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
+        answer = outside.parse_object(process.stdout.readline())
         return (str(answer["base"]), str(answer["tuned"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         process.kill()
         process.wait()
         raise RunFailed(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from sftrun.contract.executors import executor
-from sftrun.contract.holder import Holder
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk.flock import Holder
 from sftrun.plan.types import Plan
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder

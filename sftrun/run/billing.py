@@ -5,8 +5,7 @@ The run's own count (`spent_usd`) stays what budgets are held by: a bill knows w
 
 from decimal import Decimal
 
-from pydantic import ValidationError
-
+from sftrun.disk import outside
 from sftrun.run.ledger import RunFolder
 from sftrun.strict import Strict
 
@@ -28,6 +27,6 @@ def write(folder: RunFolder, billed: Billed) -> None:
 def read(folder: RunFolder) -> Billed | None:
     """What was last heard; None where nobody has asked."""
     try:
-        return Billed.model_validate_json((folder.path / FILE).read_text("utf-8"))
-    except (OSError, ValidationError):
+        return outside.read_model(Billed, folder.path / FILE)
+    except (OSError, outside.Damaged):
         return None

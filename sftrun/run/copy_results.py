@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sftrun.disk import make_folder, sync_folder, translated
+from sftrun.contract.output_marker import MARKER
+from sftrun.disk import files
+from sftrun.disk.commands import make_folder, translated
 from sftrun.errors import SftrunError
-
-MARKER = "sftrun.json"  # names the run whose adapter stands in a folder; the job writes it last
 
 
 def pull(target: Path, fill: Callable[[Path], None]) -> None:
@@ -28,7 +28,6 @@ def pull(target: Path, fill: Callable[[Path], None]) -> None:
         _swap(beside, target)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    sync_folder(target.parent)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -43,14 +42,7 @@ def _refuse_foreign(target: Path) -> None:
 
 def _swap(beside: Path, target: Path) -> None:
     """Put `beside` where `target` was; the old pull goes only once the new one stands."""
+    old = beside.with_name(f"{beside.name}-old")
     with translated("write", target):
-        old = beside.with_name(f"{beside.name}-old")
-        if target.exists():
-            os.rename(target, old)
-        try:
-            os.rename(beside, target)
-        except OSError:
-            if old.exists():
-                os.rename(old, target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        files.put_folder(beside, target, old)
+    shutil.rmtree(old, ignore_errors=True)

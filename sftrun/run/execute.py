@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from sftrun.contract.events import AnyEvent
-from sftrun.contract.holder import Holder, myself
+from sftrun.disk.flock import Holder, exclusive, myself
 from sftrun.errors import BudgetRefused, RunBusy, SftrunError
 from sftrun.plan.types import Plan
 from sftrun.run.backend import Backend
 from sftrun.run.ledger import Ledger, Lock, Manifest, RunFolder, run_id
-from sftrun.run.lock import exclusive
 from sftrun.run.state import ENDED, RunState, fold, seen
 from sftrun.run.tail import Tail
 

@@ -25,12 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import ValidationError
-
 from sftrun.contract import record_files
 from sftrun.contract.choices import ExecutorName
 from sftrun.contract.jobspec import JobSpec
-from sftrun.disk import make_folder, read_text, sync_folder, translated, write_atomic
+from sftrun.disk import files as disk_files
+from sftrun.disk import outside
+from sftrun.disk.commands import make_folder, translated, write_file
 from sftrun.errors import LedgerError
 from sftrun.plan.types import Plan
 from sftrun.run.places import RUN_ID, ledger_folder, runs_folder
@@ -108,32 +108,31 @@ class RunFolder:
         return self.path / record_files.LOCK
 
     def manifest(self) -> Manifest:
-        return self._load("run.json", Manifest)
+        return self.load("run.json", Manifest)
 
     def plan(self) -> Plan:
-        return self._load("plan.json", Plan)
+        return self.load("plan.json", Plan)
 
     def job(self) -> JobSpec:
-        return self._load("job.json", JobSpec)
+        return self.load("job.json", JobSpec)
 
     def locked(self) -> Lock:
-        return self._load("lock.json", Lock)
+        return self.load("lock.json", Lock)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Replace some of the files, each atomically."""
         for name, text in files.items():
-            write_atomic(self.path / name, text)
+            write_file(self.path / name, text)
 
-    def _load(self, name: str, kind: type[Stored]) -> Stored:
+    def load(self, name: str, kind: type[Stored]) -> Stored:
+        """The model in one of the files; LedgerError where it can't be read or is none."""
         path = self.path / name
         try:
-            return kind.model_validate_json(read_text(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            said = f"{where}: {first['msg']}" if where else first["msg"]
+            with translated("read", path):
+                return outside.read_model(kind, path)
+        except outside.Damaged as error:
             raise LedgerError(
-                f"`{path}` is damaged: {said.lower()}",
+                f"`{path}` is damaged: it {error}",
                 help=f"restore it, or move `{self.path}` away and apply the recipe again",
             ) from error
 
@@ -189,7 +188,7 @@ class Ledger:
         except BaseException:
             shutil.rmtree(beside.path, ignore_errors=True)
             raise
-        sync_folder(self.runs)
+        disk_files.flush_names(self.runs)
         return final
 
 
@@ -201,4 +200,4 @@ def run_id(identity: str, generation: int) -> str:
 def _ignore_in_git(root: Path) -> None:
     path = root / ".gitignore"
     if not path.exists():
-        write_atomic(path, "*\n")
+        write_file(path, "*\n")

@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 
 from sftrun.contract.executors import executor
 from sftrun.contract.record_files import EVENTS, LOCK
-from sftrun.disk import write_atomic
+from sftrun.disk import outside
+from sftrun.disk.commands import write_file
+from sftrun.disk.flock import holder
 from sftrun.errors import LedgerError, RunNotFound
-from sftrun.run.lock import holder
 from sftrun.run.places import RUN_ID, runs_folder
 
 _TAIL_BYTES = 32768
 _FORMAT = 1
 _ENDED = ("finished", "stopped", "failed")
 Stamp = tuple[int, int, int, int]
+_KINDS = (str, str, int | float, str, str, int, int, int | float | None, str, str)  # of a row, behind its id
 
 
 class Row(NamedTuple):
@@ -109,7 +111,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def _read_row(folder: Path) -> Row:
     try:
-        manifest = json.loads((folder / "run.json").read_bytes())
+        manifest: dict[str, Any] = outside.read_object(folder / "run.json")
         row = Row(
             id=folder.name,
             name=str(manifest["name"]),
@@ -138,9 +140,9 @@ def _last_events(path: Path) -> list[dict[str, Any]]:
         return []
     events = []
     for line in reversed(lines if size <= _TAIL_BYTES else lines[1:]):
-        with suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and "kind" in event:
+        with suppress(outside.Damaged):
+            event: dict[str, Any] = outside.parse_object(line)
+            if "kind" in event:
                 events.append(event)
                 if event["kind"] in ("step", "started"):
                     break
@@ -174,17 +176,23 @@ def _with_life(folder: Path, row: Row) -> Row:
 
 def _read_index(root: Path) -> dict[str, tuple[Stamp, Row]]:
     try:
-        data = json.loads((root / "index.json").read_bytes())
+        data: dict[str, Any] = outside.read_object(root / "index.json")
         if data["format"] != _FORMAT:
             return {}
-        return {i: (tuple(stamp), Row(i, *values)) for i, stamp, values in data["rows"]}
+        return {i: (tuple(stamp), _row(i, values)) for i, stamp, values in data["rows"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def _row(run_id: str, values: list[Any]) -> Row:
+    if len(values) != len(_KINDS) or not all(map(isinstance, values, _KINDS)):
+        raise outside.Damaged("holds a row of other values")
+    return Row(run_id, *values)
 
 
 def _write_index(root: Path, fresh: dict[str, tuple[Stamp, Row]]) -> None:
     entries = [[i, stamp, row[1:]] for i, (stamp, row) in fresh.items()]
     with suppress(LedgerError):  # a ledger that can't be written can still be read
-        write_atomic(
+        write_file(
             root / "index.json", json.dumps({"format": _FORMAT, "rows": entries}, separators=(",", ":")), durable=False
         )

@@ -3,7 +3,6 @@
 Modal's Volumes become folders of the ledger, so that a recipe needs no change to run here.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -17,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-from sftrun.contract import stopping
-from sftrun.contract.holder import Holder
+from sftrun.contract import output_marker, stopping
 from sftrun.contract.jobspec import JobSpec, MoneySpec
-from sftrun.disk import make_folder, translated
+from sftrun.disk.commands import make_folder, translated
+from sftrun.disk.flock import Holder, holder
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.facts.machine import machine
 from sftrun.facts.values import Machine
@@ -31,9 +30,7 @@ from sftrun.plan.types import Plan
 from sftrun.run import places
 from sftrun.run.answers import ask
 from sftrun.run.billing import Billed
-from sftrun.run.copy_results import MARKER
 from sftrun.run.ledger import Ledger, RunFolder
-from sftrun.run.lock import holder
 from sftrun.run.processes import kill_session
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -115,11 +112,8 @@ class Local:
         )
 
     def output_owner(self, folder: RunFolder) -> str | None:
-        try:
-            marker = json.loads(Path(folder.job().output_dir, MARKER).read_text())
-            return str(marker["run_id"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        marker = output_marker.read(folder.job().output_dir)
+        return marker.run_id if marker else None
 
     def download(self, folder: RunFolder, into: Path) -> None:
         output = Path(folder.job().output_dir)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sftrun.contract.events import AnyEvent, parse
-from sftrun.disk import translated
+from sftrun.disk.commands import translated
 
 _CHUNK_BYTES = 1 << 20
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from sftrun.contract.holder import age
+from sftrun.units import age
 
 PATIENCE_SECONDS = 2.0
 REDRAW_SECONDS = 0.1

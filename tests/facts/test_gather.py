@@ -1,13 +1,11 @@
 """What `gather` finds on this machine for one recipe: its data, and what stands where it will write."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from sftrun.cli.prepare import Prepared, prepare
-from sftrun.facts import gather
-from sftrun.job import output
+from sftrun.contract.output_marker import MARKER, OutputMarker
 
 RECIPE = """\
 version: 1
@@ -20,6 +18,19 @@ compute: {{executor: {executor}, gpu: {gpu}}}
 volumes: {{/data: store}}
 output: {{dir: /data/adapter}}
 """
+
+
+THEIRS = OutputMarker(
+    run_id="0a1b2c3d4e",
+    name="theirs",
+    base_model="builtin:tiny",
+    revision=None,
+    adapter=True,
+    format="text",
+    step=60,
+    train_loss=1.5,
+    memory_gb=0.0,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +53,7 @@ def codes(found: Prepared) -> list[str]:
 def leave(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "ledger" / "volumes" / "store" / "adapter"
     folder.mkdir(parents=True)
-    (folder / output.MARKER).write_text(json.dumps({"run_id": "0a1b2c3d4e", "name": name}))
+    (folder / MARKER).write_text(THEIRS.model_copy(update={"name": name}).model_dump_json())
 
 
 @pytest.mark.parametrize("train", ["{hub: me/rows}", "/data/on-the-volume.jsonl"])
@@ -77,7 +88,3 @@ def test_the_adapter_of_another_recipe_is_warned_of(tmp_path: Path) -> None:
 def test_the_recipe_s_own_adapter_is_no_matter(tmp_path: Path) -> None:
     leave(tmp_path, "mine")
     assert codes(prepared(tmp_path, "{train: {hub: me/rows}}", executor="local")) == []
-
-
-def test_the_marker_is_the_one_that_the_job_writes() -> None:
-    assert gather.MARKER == output.MARKER

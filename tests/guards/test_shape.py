@@ -13,7 +13,6 @@ SAME_NAMES = {
     "__init__.py": "Python's own",
     "data.py": "a command, named after what it shows",
     "chat.py": "until the job's own goes",
-    "lock.py": "until the job's own goes",
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.supervise import lock
+from sftrun.job.supervise.entry import take_lock
 from sftrun.job.supervise.record import Record
 from sftrun.job.supervise.supervisor import Supervisor
 
@@ -38,7 +38,7 @@ def attempt(spec: JobSpec, clock: Clock, heard: Callable[[AnyEvent], None]) -> l
     folder = Path(spec.record_dir)
     folder.mkdir(parents=True, exist_ok=True)
     stopping.clear(folder)
-    held, record = lock.acquire(folder), Record(folder / "events.jsonl")
+    held, record = take_lock(folder), Record(folder / "events.jsonl")
     try:
         Supervisor(spec, record, held, emit, lambda: None, "user", clock=clock).run()
     finally:

@@ -200,7 +200,7 @@ def importing(names: list[str], absent: set[str]) -> str:
 
 
 def test_the_supervisor_needs_the_standard_library_and_pydantic_alone() -> None:
-    names = ["entry", "supervisor", "record", "limits", "lock", "death", "process", "output", "launch", "peer"]
+    names = ["entry", "supervisor", "record", "limits", "death", "process", "output", "launch", "peer"]
     assert importing([*names, "arguments", "data", "failures", "answer"], HEAVY | NOT_IN_THE_CONTAINER) == "[]"
 
 

@@ -16,9 +16,10 @@ from datasets import Dataset
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec
 from sftrun.job import data, tokens
 from sftrun.job.failures import JobFailure
-from sftrun.job.prepare import arrow_bins, prepared, preparing, shards
+from sftrun.job.prepare import arrow_bins, prepared, shards
 from sftrun.job.prepare.prepared import Prepared
 from sftrun.job.prepare.shards import Crew
+from sftrun.job.supervise import preparer
 from sftrun.job.train.loading import load_tokenizer
 from tests.job import tiny
 
@@ -175,7 +176,7 @@ def test_a_killed_preparation_is_gone_on_with_and_its_shards_stay(model: Path, t
     spec = job(tmp_path, model, tiny.make_rows(40 * shards.ROWS))
     place = prepared.folder(spec, tokenizer)
     partial = place.with_name(f"{place.name}.partial")
-    process = preparing.start(spec)
+    process = preparer.start(spec)
     _wait_for(lambda: len(list(partial.glob("train-*.arrow"))) > 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -208,9 +209,9 @@ def test_an_empty_shard_as_a_lost_power_supply_leaves_it_is_made_again(
 
 def test_of_two_at_once_one_makes_them_and_both_have_them(model: Path, tokenizer: Any, tmp_path: Path) -> None:
     spec = job(tmp_path, model, tiny.make_rows(5 * shards.ROWS))
-    processes = [preparing.start(spec) for _ in range(2)]
+    processes = [preparer.start(spec) for _ in range(2)]
     for process in processes:
-        preparing.follow(process)
+        preparer.follow(process)
     found = prepared.find(prepared.folder(spec, tokenizer))
     assert found is not None
     assert found.marker.train.counts.rows == 5 * shards.ROWS
@@ -220,18 +221,18 @@ def test_of_two_at_once_one_makes_them_and_both_have_them(model: Path, tokenizer
 def test_a_process_tells_what_stopped_it(model: Path, tmp_path: Path) -> None:
     spec = job(tmp_path, model, [{"text": "x"}, {"txt": "y"}])
     with pytest.raises(JobFailure, match=r"rows\.jsonl:2: no `text`") as caught:
-        preparing.follow(preparing.start(spec))
+        preparer.follow(preparer.start(spec))
     assert caught.value.kind == "data"
 
 
 def test_a_stop_ends_the_process(model: Path, tmp_path: Path) -> None:
-    process = preparing.start(job(tmp_path, model, tiny.make_rows(20)))
+    process = preparer.start(job(tmp_path, model, tiny.make_rows(20)))
 
     def stop() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        preparing.follow(process, stop)
+        preparer.follow(process, stop)
     assert process.returncode == -signal.SIGKILL
 
 

@@ -18,7 +18,8 @@ from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec,
 from sftrun.contract.record_files import STOP
 from sftrun.errors import RunBusy
 from sftrun.job import failures
-from sftrun.job.supervise import death, lock
+from sftrun.job.supervise import death
+from sftrun.job.supervise.entry import take_lock
 from sftrun.job.supervise.limits import Limits
 from sftrun.job.supervise.pace import Pace
 from sftrun.job.supervise.process import Worker
@@ -88,7 +89,7 @@ def test_a_torn_end_is_cut_away(torn: bytes, tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, signal, sys
 from sftrun.contract import events
-from sftrun.job.record import Record
+from sftrun.job.supervise.record import Record
 from pathlib import Path
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 record = Record(Path(sys.argv[1]))
@@ -111,24 +112,24 @@ def test_a_write_that_fails_leaves_no_half_line(tmp_path: Path) -> None:
 
 
 def test_a_held_lock_names_its_holder(tmp_path: Path) -> None:
-    held = lock.acquire(tmp_path)
+    held = take_lock(tmp_path)
     with pytest.raises(RunBusy, match=rf"\(process {os.getpid()}, for \d+ s\) is at this run"):
-        lock.acquire(tmp_path)
+        take_lock(tmp_path)
     os.close(held)
-    os.close(lock.acquire(tmp_path))
+    os.close(take_lock(tmp_path))
 
 
 def test_an_orphans_lock_is_waited_for(tmp_path: Path) -> None:
-    held = lock.acquire(tmp_path)
+    held = take_lock(tmp_path)
     orphan = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=(held,), stdin=subprocess.PIPE
     )
     os.pwrite(held, b'{"pid": 999999999, "host": "gone"}'.ljust(200), 0)
     os.close(held)
     with pytest.raises(RunBusy):
-        lock.acquire(tmp_path, wait_seconds=0.2)
+        take_lock(tmp_path, wait_seconds=0.2)
     orphan.communicate()
-    os.close(lock.acquire(tmp_path))
+    os.close(take_lock(tmp_path))
 
 
 def test_the_budget_is_reached_early_by_the_reserve(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from sftrun.contract import events
+from sftrun.contract.output_marker import MARKER, OutputMarker
 
 job = json.loads(Path(sys.argv[1]).read_text())
 record = Path(job["record_dir"])
@@ -112,9 +113,14 @@ def attempt() -> int:
         say(events.Stage(name="save"))
         output.mkdir(parents=True, exist_ok=True)
         (output / "adapter_model.safetensors").write_bytes(b"weights")
-        (output / "sftrun.json").write_text(json.dumps({"run_id": job["run_id"]}))
+        (output / MARKER).write_text(marker().model_dump_json())
         say(events.Finished(step=total, train_loss=0.7, output_dir=str(output), memory_gb=0.6))
     return 0
+
+
+def marker() -> OutputMarker:
+    told = {"name": job["name"], "base_model": job["model"]["name_or_path"], "revision": None, "adapter": True}
+    return OutputMarker(run_id=job["run_id"], format="text", step=1, train_loss=0.7, memory_gb=0.6, **told)
 
 
 def is_released() -> bool:

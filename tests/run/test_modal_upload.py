@@ -21,10 +21,10 @@ UPLOAD = """
 import sys
 from pathlib import Path
 import modal
-from sftrun.run import modal_files
+from sftrun.run.modal import volume_files
 
 volume = modal.Volume.from_name("cache", create_if_missing=True, version=2)
-modal_files.upload(volume, {Path(sys.argv[1]): "uploads/x/data.bin"}, print)
+volume_files.upload(volume, {Path(sys.argv[1]): "uploads/x/data.bin"}, print)
 """
 
 

@@ -10,7 +10,7 @@ import click
 
 from sftrun.cli.options import format_option
 from sftrun.cli.prepare import own_prices
-from sftrun.disk import make_folder, write_atomic
+from sftrun.disk.commands import make_folder, write_file
 from sftrun.errors import RemoteError
 from sftrun.facts.gpus import catalog
 from sftrun.run.places import ledger_folder
@@ -36,7 +36,7 @@ def command(refresh: bool, form: str) -> int:
     if refresh:
         content = catalog.from_rates(fetch_rates(), today)
         make_folder(kept.parent)
-        write_atomic(kept, catalog.dump(content))
+        write_file(kept, catalog.dump(content))
         click.echo(f"kept {len(content['gpu_usd_per_hour'])} GPU rates in {kept}", err=True)
     found = catalog.load(kept, own_prices())
     age = catalog.age_days(found.prices, today)

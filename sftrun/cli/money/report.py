@@ -36,7 +36,7 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
         billing.write(folder, backend.ask_billed(folder))
     summary = keep_report(folder, load(folder, backend))
     if html is not None:
-        from sftrun.disk import write_atomic
+        from sftrun.disk.commands import write_file
         from sftrun.report.show.html import curves, page
         from sftrun.run.tail import Tail
 
@@ -44,7 +44,7 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
         if str(html) == "-":
             click.echo(text, nl=False)
             return 0
-        write_atomic(html, text)
+        write_file(html, text)
         click.echo(f"wrote {html}", err=True)
     if form == "json":
         click.echo(summary.model_dump_json(indent=2))

@@ -61,10 +61,10 @@ def read(name: str) -> str:
 
 def write(name: str, text: str) -> None:
     """Write beside and rename, or SftrunError."""
-    from sftrun.recipe.fixes import write_beside
+    from sftrun.disk import files
 
     try:
-        write_beside(Path(name), text)
+        files.write(Path(name), text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise SftrunError(f"`{name}` can't be written: {reason}", help="check its permissions") from error

@@ -14,8 +14,8 @@ from sftrun.cli.money.costs import month_so_far
 from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.runs.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
-from sftrun.contract.holder import Holder
-from sftrun.disk import read_text
+from sftrun.disk.commands import read_text
+from sftrun.disk.flock import Holder
 from sftrun.errors import BudgetRefused, UsageError
 from sftrun.plan.check.budget import Judgement, judge_each, remaining, strictest
 from sftrun.plan.estimate.total import priced, seconds, usd

@@ -53,7 +53,7 @@ def command(run: str, follow: bool, build: bool) -> int:
 
 
 def _print_build(folder: "RunFolder") -> int:
-    from sftrun.disk import read_text
+    from sftrun.disk.commands import read_text
     from sftrun.errors import LedgerError
 
     if not folder.build_log.exists():
@@ -63,7 +63,7 @@ def _print_build(folder: "RunFolder") -> int:
 
 
 def _new_bytes(path: Path, offset: int) -> Iterator[bytes]:
-    from sftrun.disk import translated
+    from sftrun.disk.commands import translated
 
     if not path.exists():
         return

@@ -21,7 +21,7 @@ def command(run: str, folder: str) -> int:
       sftrun pull 3f2a ./adapter-3f2a
     """
     from sftrun.cli.runs.watching import keep_report, open_run
-    from sftrun.disk import write_atomic
+    from sftrun.disk.commands import write_file
     from sftrun.run.copy_results import pull
     from sftrun.run.execute import load, must_own_output
 
@@ -31,7 +31,7 @@ def command(run: str, folder: str) -> int:
 
     def fill(beside: Path) -> None:
         backend.download(found, beside)
-        write_atomic(beside / "report.json", summary.model_dump_json(indent=2) + "\n")
+        write_file(beside / "report.json", summary.model_dump_json(indent=2) + "\n")
 
     pull(Path(folder), fill)
     click.echo(f"run {found.id} is in {folder}: {_size(Path(folder))}")

@@ -3,10 +3,10 @@
 import contextlib
 import hashlib
 import json
-import os
 from array import array
 from pathlib import Path
 
+from sftrun.disk import files, outside
 from sftrun.errors import Problem
 from sftrun.facts.data.totals import Counted, Places
 from sftrun.facts.values import DataFacts
@@ -18,12 +18,12 @@ from sftrun.rows.wish import Labelling
 VERSION = 3
 
 
-def key(files: Files, how: Labelling | None, spec: Spec | Problem) -> str | None:
+def key(data: Files, how: Labelling | None, spec: Spec | Problem) -> str | None:
     """A name for the answer; None where the content has no hash or no known form."""
-    if files.sha256 is None or how is None:
+    if data.sha256 is None or how is None:
         return None
     tokenizer = spec.fingerprint if isinstance(spec, Spec) else spec.message
-    text = json.dumps([VERSION, files.sha256, files.paths, how._asdict(), tokenizer])
+    text = json.dumps([VERSION, data.sha256, data.paths, how._asdict(), tokenizer])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -33,9 +33,9 @@ def load(cache_dir: Path | None, name: str | None) -> Counted | None:
         return None
     file = cache_dir / "data" / name
     try:
-        facts = DataFacts.model_validate_json(file.with_suffix(".json").read_bytes())
-        names = tuple(json.loads(file.with_suffix(".names").read_bytes()))
-        return _unpacked(facts, names, file.with_suffix(".rows").read_bytes())
+        facts = outside.read_model(DataFacts, file.with_suffix(".json"))
+        names = outside.parse(file.with_suffix(".names").read_bytes())
+        return _unpacked(facts, _texts(names), file.with_suffix(".rows").read_bytes())
     except (OSError, ValueError):
         return None
 
@@ -47,9 +47,16 @@ def store(cache_dir: Path | None, name: str | None, counted: Counted) -> None:
     file = cache_dir / "data" / name
     rows = counted.hashes.tobytes() + counted.places.lines.tobytes() + counted.places.files.tobytes()
     with contextlib.suppress(OSError):
-        _write(file.with_suffix(".rows"), rows)
-        _write(file.with_suffix(".names"), json.dumps(counted.names).encode())
-        _write(file.with_suffix(".json"), counted.facts.model_dump_json().encode())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write(file.with_suffix(".rows"), rows, durable=False)
+        files.write(file.with_suffix(".names"), json.dumps(counted.names), durable=False)
+        files.write(file.with_suffix(".json"), counted.facts.model_dump_json(), durable=False)
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise outside.Damaged("is no list of names")
+    return tuple(value)
 
 
 def _unpacked(facts: DataFacts, names: tuple[str, ...], rows: bytes) -> Counted:
@@ -60,10 +67,3 @@ def _unpacked(facts: DataFacts, names: tuple[str, ...], rows: bytes) -> Counted:
     places.lines.frombytes(rows[facts.rows * 8 : facts.rows * 16])
     places.files.frombytes(rows[facts.rows * 16 :])
     return Counted(facts, names, hashes, places)
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(f"{file.suffix}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(file)

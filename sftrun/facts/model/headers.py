@@ -7,6 +7,7 @@ tensors or a `Problem`.
 import json
 from pathlib import Path
 
+from sftrun.disk import outside
 from sftrun.errors import Problem
 from sftrun.facts.model.tensor_names import Tensor
 
@@ -42,12 +43,9 @@ def parse_header(text: bytes, where: str) -> dict[str, Tensor]:
 def parse_object(text: bytes, where: str) -> dict[str, object]:
     """A JSON object, or `Malformed`."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _broken(where, f"is not JSON ({_first_line(error)})") from None
-    if not isinstance(value, dict):
-        raise _broken(where, "is JSON, but no object")
-    return value
+        return outside.parse_object(text, max_bytes=MAX_HEADER_BYTES)
+    except outside.Damaged as error:
+        raise _broken(where, str(error)) from None
 
 
 def shard_names(index: dict[str, object], where: str) -> tuple[str, ...]:
@@ -152,7 +150,3 @@ def unreadable(file: Path, error: OSError) -> Malformed:
 
 def _broken(where: str, what: str) -> Malformed:
     return Malformed(Problem("malformed", f"{where} {what}", "download the model again, or save it again"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

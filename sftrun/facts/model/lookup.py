@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from sftrun import builtin
+from sftrun.disk import outside
 from sftrun.errors import Problem
 from sftrun.facts.model import shapes
 from sftrun.facts.model.headers import Malformed, read_config, read_folder
@@ -160,10 +161,9 @@ def has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").exists():
         return True
     try:
-        settings = json.loads((folder / "tokenizer_config.json").read_bytes())
-    except (OSError, ValueError):
+        return bool(outside.read_object(folder / "tokenizer_config.json").get("chat_template"))
+    except (OSError, outside.Damaged):
         return False
-    return isinstance(settings, dict) and bool(settings.get("chat_template"))
 
 
 def _content(folder: Path, files: tuple[Path, ...]) -> str:

@@ -6,7 +6,6 @@ and renamed; its marker names every file with its size.  What an interrupted mak
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,8 @@ from typing import Any
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import DataReady
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import files, flock, outside
+from sftrun.disk.flock import Holder
 from sftrun.job import data
 from sftrun.job.data import Rows
 from sftrun.job.failures import JobFailure
@@ -116,7 +117,7 @@ def packs(spec: JobSpec) -> bool:
 def find(place: Path, *, was_ready: bool = True) -> Prepared | None:
     """What stands there whole."""
     try:
-        marker = Marker.model_validate_json((place / MARKER).read_bytes())
+        marker = outside.read_model(Marker, place / MARKER)
         is_whole = all((place / name).stat().st_size == size for name, size in marker.files.items())
     except (OSError, ValueError):
         return None
@@ -130,7 +131,7 @@ def find(place: Path, *, was_ready: bool = True) -> Prepared | None:
 def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
     """Make it, or wait for whoever is making it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _turn(place.with_name(f"{place.name}.lock"), crew.between):
+    with flock.held(place.with_name(f"{place.name}.lock"), _pause(crew)):
         found = find(place)
         if found is not None:
             return found
@@ -139,7 +140,8 @@ def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
         partial.mkdir(exist_ok=True)
         _fill(spec, tokenizer, partial, crew)
         shutil.rmtree(place, ignore_errors=True)
-        partial.replace(place)
+        partial.rename(place)
+        files.flush_names(place.parent)
     made = find(place, was_ready=False)
     assert made is not None
     return made
@@ -181,17 +183,17 @@ def _fill(spec: JobSpec, tokenizer: Any, partial: Path, crew: Crew) -> None:
     rows, held_out = data.load(spec.dataset, spec.trainer.seed)
     splits = {"train": rows} | ({} if held_out is None else {"eval": held_out})
     told = {name: _split(each, spec, tokenizer, partial / name, crew) for name, each in splits.items()}
-    files = [partial / f"{name}.arrow" for name in splits]
-    for path in files:
-        _flush(path)
+    made = [partial / f"{name}.arrow" for name in splits]
+    for path in made:
+        files.flush(path)
     marker = Marker(
         format=rows.format,
         train=told["train"],
         eval=told.get("eval"),
         is_packed=packs(spec),
-        files={path.name: path.stat().st_size for path in files},
+        files={path.name: path.stat().st_size for path in made},
     )
-    (partial / MARKER).write_text(marker.model_dump_json(indent=1))
+    files.write(partial / MARKER, marker.model_dump_json(indent=1))
     for path in partial.iterdir():
         if path.name not in (*marker.files, MARKER):
             path.unlink()
@@ -227,22 +229,14 @@ def _mapped(path: Path) -> Any:
     return Dataset.from_file(str(path))
 
 
-@contextlib.contextmanager
-def _turn(path: Path, between: Callable[[], None]) -> Iterator[None]:
-    """Alone at it, on this machine; elsewhere somebody may make the same files at the same time, byte for byte."""
-    with path.open("w") as file:
-        while not _locked(file.fileno()):
-            between()
-            time.sleep(POLL_SECONDS)
-        yield
+def _pause(crew: Crew) -> Callable[[Holder | None], None]:
+    """Whoever makes it has its turn, on this machine; elsewhere somebody may make the same files, byte for byte."""
 
+    def wait(_: Holder | None) -> None:
+        crew.between()
+        time.sleep(POLL_SECONDS)
 
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return wait
 
 
 def _sweep(parent: Path) -> None:
@@ -251,11 +245,3 @@ def _sweep(parent: Path) -> None:
         used = path / MARKER if (path / MARKER).exists() else path
         if time.time() - used.stat().st_mtime > UNUSED_SECONDS:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@ Bytes are the same however many processes made them.  Processes are forked: rows
 Packing looks at 20,000 rows at a time, on any number of cores.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 import pyarrow  # type: ignore[import-untyped]
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import files
 from sftrun.job import tokens
 from sftrun.job.data import Rows
 from sftrun.job.failures import JobFailure
@@ -133,11 +133,13 @@ def join(paths: Sequence[Path], target: Path) -> None:
 
 def write(path: Path, schema: Any, batches: Any) -> None:
     """A stream of record batches, as `datasets` maps it; beside first, then renamed."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with pyarrow.OSFile(str(beside), "wb") as file, pyarrow.ipc.new_stream(file, schema) as stream:
+    with (
+        files.replacing(path, durable=False) as beside,
+        pyarrow.OSFile(str(beside), "wb") as file,
+        pyarrow.ipc.new_stream(file, schema) as stream,
+    ):
         for batch in batches:
             stream.write_batch(batch)
-    beside.replace(path)
 
 
 def _inherit(work: Callable[[int], Any]) -> None:

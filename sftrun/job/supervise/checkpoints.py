@@ -6,11 +6,12 @@ power supply at any moment leaves either a whole checkpoint or none.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from sftrun.disk import files, outside
 
 MARKER = "sftrun-complete.json"
 PREFIX = "checkpoint-"
@@ -45,36 +46,38 @@ def steps(folder: str | Path) -> list[tuple[int, Path]]:
 def fault(path: Path, run_id: str) -> str | None:
     """Why this checkpoint can't be used; None for a whole one."""
     try:
-        marker = json.loads((path / MARKER).read_text())
-        files: dict[str, int] = marker["files"]
+        marker = outside.read_object(path / MARKER)
     except FileNotFoundError:
         return "it was never completed"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, outside.Damaged):
         return "its marker is damaged"
-    if marker.get("run_id") != run_id:
-        return "it belongs to another run"
-    for name, size in files.items():
-        try:
-            found = (path / name).stat().st_size
-        except OSError:
-            return f"{name} is missing"
-        if found != size:
-            return f"{name} has {found} bytes instead of {size}"
-    return None
+    match marker:
+        case {"run_id": str(owner), "files": dict(sizes)}:
+            return _missing(path, sizes) if owner == run_id else "it belongs to another run"
+    return "its marker is damaged"
 
 
 def complete(path: Path, run_id: str, step: int) -> None:
     """Flush every file to the disk, then write the marker."""
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARKER)
-    for file in files:
-        _flush(file)
-    sizes = {str(file.relative_to(path)): file.stat().st_size for file in files}
-    beside = path / f"{MARKER}.partial"
-    beside.write_text(json.dumps({"version": 1, "run_id": run_id, "step": step, "files": sizes}, indent=1))
-    _flush(beside)
-    beside.replace(path / MARKER)
-    _flush(path)
-    _flush(path.parent)
+    found = sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARKER)
+    for file in found:
+        files.flush(file)
+    sizes = {str(file.relative_to(path)): file.stat().st_size for file in found}
+    told = {"version": 1, "run_id": run_id, "step": step, "files": sizes}
+    files.write(path / MARKER, json.dumps(told, indent=1))
+    files.flush(path.parent)
+
+
+def _missing(path: Path, sizes: dict[str, object]) -> str | None:
+    """The first file that is not there in the size that the marker says."""
+    for name, size in sizes.items():
+        try:
+            found = (path / name).stat().st_size
+        except (OSError, ValueError):
+            return f"{name} is missing"
+        if found != size:
+            return f"{name} has {found} bytes instead of {size}"
+    return None
 
 
 def discard(path: Path) -> None:
@@ -99,11 +102,3 @@ def _numbered(folder: Path) -> Iterator[tuple[int, Path]]:
         number = path.name.removeprefix(PREFIX)
         if number.isdigit() and path.is_dir():
             yield int(number), path
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

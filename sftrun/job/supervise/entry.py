@@ -9,19 +9,22 @@ Exit codes: 0 finished, 3 failed, 4 stopped (it can be resumed), 6 somebody else
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from sftrun.contract import events
 from sftrun.contract.events import Failed, StopReason
 from sftrun.contract.jobspec import JobSpec
-from sftrun.contract.record_files import EVENTS
-from sftrun.errors import EXIT_BUG, SftrunError, UsageError
-from sftrun.job.supervise import lock
+from sftrun.contract.record_files import EVENTS, LOCK
+from sftrun.disk import flock
+from sftrun.disk.flock import Holder
+from sftrun.errors import EXIT_BUG, RunBusy, SftrunError, UsageError
 from sftrun.job.supervise.record import Record
 from sftrun.job.supervise.supervisor import Peers, Supervisor, alone
 
 EXIT_FAILED = 3
+ORPHAN_SECONDS = 10.0  # an orphaned worker is killed by the kernel at once; its GPU memory takes a little to go
 
 
 def supervise(
@@ -42,7 +45,7 @@ def supervise(
     record_dir = Path(spec.record_dir)
     try:
         record_dir.mkdir(parents=True, exist_ok=True)
-        held = lock.acquire(record_dir)
+        held = take_lock(record_dir)
     except OSError as error:
         return _refused(spec, error, emit)
     try:
@@ -55,6 +58,23 @@ def supervise(
         return _refused(spec, error, emit)
     finally:
         os.close(held)
+
+
+def take_lock(record_dir: Path, wait_seconds: float = ORPHAN_SECONDS) -> int:
+    """The descriptor that holds the run's lock; RunBusy with the holder's name, OSError where nothing can be written.
+
+    The worker inherits it, so that a new supervisor can't begin while an orphan of the old one still writes
+    checkpoints.  Only for that one is waited: a supervisor that lives itself will not be gone soon.
+    """
+    deadline = time.monotonic() + wait_seconds
+
+    def wait(who: Holder | None) -> None:
+        if time.monotonic() > deadline or (who is not None and who.is_here()):
+            name = "another process" if who is None else who.describe(time.time())
+            raise RunBusy(f"{name} is at this run ({record_dir})", help="wait for it, attach to it or cancel it")
+        time.sleep(0.1)
+
+    return flock.acquire(record_dir / LOCK, wait)
 
 
 def load(path: str) -> JobSpec:

@@ -1,6 +1,5 @@
 """The process that prepares a job's data (`job.prepare.preparing`), started and followed from outside it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import outside
 from sftrun.job.failures import JobFailure
 from sftrun.job.supervise.process import SUPERVISOR, base_environment
 
@@ -39,5 +39,5 @@ def follow(process: "subprocess.Popen[bytes]", between: Callable[[], None] = lam
         raise JobFailure("killed", "the process that prepares the data was killed", help)
     if not said:
         raise JobFailure("error", "the process that prepares the data ended without a word", "see the log of the run")
-    if told := json.loads(said):
-        raise JobFailure(**told)
+    if told := outside.parse_object(said):
+        raise JobFailure(**told)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from types import FrameType
 from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import files
 from sftrun.job.failures import translate
 from sftrun.job.output import finished_before, require_writable
 from sftrun.job.supervise import death, process
@@ -105,7 +106,7 @@ class Supervisor:
 
     def _attempt(self) -> None:
         job_file = Path(self.spec.record_dir) / "job.json"
-        _write_atomically(job_file, self.spec.model_dump_json(indent=1))
+        files.write(job_file, self.spec.model_dump_json(indent=1), durable=False)
         oom_before = death.count_oom_kills()
         with self._signals() as wake:
             worker = self.worker = process.start(self.spec, job_file, self.lock)
@@ -271,9 +272,3 @@ class Supervisor:
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.signals += 1
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(text)
-    beside.replace(path)

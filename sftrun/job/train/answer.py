@@ -16,10 +16,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from sftrun.contract import output_marker
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job.failures import JobFailure, translate
-from sftrun.job.output import MARKER, read_marker
 from sftrun.job.supervise.process import DEFAULTS, guard, needs_hub
 from sftrun.strict import Strict
 
@@ -39,13 +39,15 @@ class Answerer:
     def __init__(self, job: JobSpec) -> None:
         from sftrun.job.train import loading
 
-        marker = read_marker(job.output_dir)
+        marker = output_marker.read(job.output_dir)
         if marker is None:
             raise JobFailure(
-                "model", f"no finished run stands in {job.output_dir}: no {MARKER}", "train it to the end first"
+                "model",
+                f"no finished run stands in {job.output_dir}: no {output_marker.MARKER}",
+                "train it to the end first",
             )
         self.job = job
-        self.form: DataFormat = marker["format"]
+        self.form: DataFormat = marker.format
         self.tokenizer = loading.load_tokenizer(job.model.model_copy(update={"name_or_path": job.output_dir}))
         self.base = loading.load_model(job.model, job.quantization, room=loading.room(job))
         self.tuned = loading.load_tuned(job, self.base)

@@ -1,15 +1,15 @@
 """The output folder, whole or not at all: written beside, flushed, then swapped in by renaming."""
 
-import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from sftrun.contract import output_marker
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import Finished
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.output import MARKER, OutputMarker, read_marker
+from sftrun.contract.output_marker import MARKER, OutputMarker
+from sftrun.disk import files
 
 CARD = """---
 base_model: {base}
@@ -46,68 +46,47 @@ def save(
     model.save_pretrained(str(partial), state_dict=weights)
     tokenizer.save_pretrained(str(partial))
     (partial / "README.md").write_text(card(marker))
-    (partial / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
-    _flush_tree(partial)
+    (partial / MARKER).write_text(marker.model_dump_json(indent=1) + "\n")
+    files.flush_tree(partial)
     return _swap(partial, output, spec.run_id)
 
 
 def card(marker: OutputMarker) -> str:
     """The model card: what it is, and how to load it."""
     return CARD.format(
-        base=marker["base_model"],
-        library="peft" if marker["adapter"] else "transformers",
-        lora=", lora" if marker["adapter"] else "",
-        name=marker["name"],
-        what="A LoRA adapter" if marker["adapter"] else "A fine-tuned model",
-        step=marker["step"],
-        loss=marker["train_loss"],
-        run_id=marker["run_id"],
-        code=CODE_ADAPTER if marker["adapter"] else CODE_MODEL,
+        base=marker.base_model,
+        library="peft" if marker.adapter else "transformers",
+        lora=", lora" if marker.adapter else "",
+        name=marker.name,
+        what="A LoRA adapter" if marker.adapter else "A fine-tuned model",
+        step=marker.step,
+        loss=marker.train_loss,
+        run_id=marker.run_id,
+        code=CODE_ADAPTER if marker.adapter else CODE_MODEL,
     )
 
 
 def marker(spec: JobSpec, form: DataFormat, end: Finished) -> OutputMarker:
     """What `sftrun.json` says of a run that ended so."""
-    return {
-        "version": 1,
-        "run_id": spec.run_id,
-        "name": spec.name,
-        "base_model": spec.model.name_or_path,
-        "revision": spec.model.revision,
-        "adapter": spec.lora is not None,
-        "format": form,
-        "step": end.step,
-        "train_loss": end.train_loss,
-        "memory_gb": end.memory_gb,
-    }
+    return OutputMarker(
+        run_id=spec.run_id,
+        name=spec.name,
+        base_model=spec.model.name_or_path,
+        revision=spec.model.revision,
+        adapter=spec.lora is not None,
+        format=form,
+        step=end.step,
+        train_loss=end.train_loss,
+        memory_gb=end.memory_gb,
+    )
 
 
 def _swap(partial: Path, output: Path, run_id: str) -> str | None:
     """Put the new folder in the old one's place.  One of ours is dropped; anybody else's is kept beside."""
     old = output.with_name(f"{output.name}.before-{run_id}")
-    if output.exists():
-        is_ours = read_marker(output) is not None or not any(output.iterdir())
-        shutil.rmtree(old, ignore_errors=True)
-        output.rename(old)
-        partial.rename(output)
-        if not is_ours:
-            return str(old)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        partial.rename(output)
-    _flush(output.parent)
+    is_foreign = output.exists() and output_marker.read(output) is None and any(output.iterdir())
+    files.put_folder(partial, output, old)
+    if is_foreign:
+        return str(old)
+    shutil.rmtree(old, ignore_errors=True)
     return None
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        _flush(path)
-    _flush(folder)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,10 +13,10 @@ from typing import Any
 
 import modal
 
-from sftrun.contract.holder import age
 from sftrun.errors import RemoteError
 from sftrun.plan.types import Plan
 from sftrun.run.modal.wire_errors import redacted
+from sftrun.units import age
 
 _SHOWN_LINES = 5
 _SEARCHED_LINES = 40

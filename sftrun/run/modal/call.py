@@ -12,6 +12,7 @@ import grpclib.exceptions
 import modal
 from modal.types import InputInfo, InputStatus
 
+from sftrun.disk import outside
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal.container.board import call_key, remote_key
 from sftrun.run.modal.container.functions import JobCrashed
@@ -82,21 +83,29 @@ def write(folder: RunFolder, remote: Remote) -> None:
 
 def read(folder: RunFolder) -> Remote | None:
     """None where nothing was ever started on Modal."""
-    path = folder.path / FILE
-    return Remote.model_validate_json(path.read_text()) if path.exists() else None
+    return folder.load(FILE, Remote) if (folder.path / FILE).exists() else None
 
 
 def told(folder: RunFolder) -> Remote | None:
     """What the call itself says on the board, where the command that spawned it was killed before it could note it."""
     try:
-        text = board().get(remote_key(folder.id))
+        found = on_board(folder.id)
     except TROUBLE:
         return None
-    if not text:
+    if found is None:
         return None
-    remote = Remote.model_validate_json(text).model_copy(update={"since": 0})
+    remote = found.model_copy(update={"since": 0})
     write(folder, remote)
     return remote
+
+
+def on_board(run_id: str) -> Remote | None:
+    """What a call of that run has put on the board; None for none, and for what is no such word."""
+    text = board().get(remote_key(run_id))
+    try:
+        return outside.parse_model(Remote, text) if text else None
+    except outside.Damaged:
+        return None
 
 
 def ask(call_id: str) -> Answer:

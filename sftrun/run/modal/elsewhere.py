@@ -2,7 +2,8 @@
 
 import modal
 
-from sftrun.errors import RunNotFound
+from sftrun.disk import outside
+from sftrun.errors import RemoteError, RunNotFound
 from sftrun.run.ledger import Ledger, Manifest, RunFolder
 from sftrun.run.modal.call import FILE, Remote
 from sftrun.run.modal.start import FILES, record_path
@@ -25,8 +26,13 @@ def adopt(ledger: Ledger, run: str, volume: str) -> RunFolder:
             help="give the whole id, and the Volume that the recipe's `output.dir` lies on",
         )
     found = {name: text for name, text in files.items() if text is not None}
-    remote = Remote.model_validate_json(found[FILE]).model_copy(update={"since": 0, "settled": False})
-    manifest = Manifest.model_validate_json(found["run.json"])
+    try:
+        manifest = outside.parse_model(Manifest, found["run.json"])
+        remote = outside.parse_model(Remote, found[FILE]).model_copy(update={"since": 0, "settled": False})
+    except outside.Damaged as error:
+        raise RemoteError(
+            f"the record of run `{run}` on the Volume `{volume}` is damaged: it {error}", help="apply the recipe again"
+        ) from error
     return ledger.create(manifest, {**found, FILE: remote.model_dump_json(indent=2) + "\n"})
 
 

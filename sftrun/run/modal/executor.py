@@ -4,7 +4,6 @@ What a watcher sees comes from the board; the record on the Volume is the truth 
 and when the run has ended.  Nothing is asked of Modal for a run that has ended and whose record was read.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,11 @@ from typing import ClassVar
 
 import modal
 
-from sftrun.contract.holder import Holder, age
+from sftrun.contract import output_marker
 from sftrun.contract.jobspec import JobSpec
-from sftrun.disk import make_folder
+from sftrun.disk import files
+from sftrun.disk.commands import make_folder
+from sftrun.disk.flock import Holder
 from sftrun.errors import SftrunError
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.types import Plan
@@ -28,12 +29,12 @@ from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
 from sftrun.run.modal import asking, bill, call, mirror, queueing, volume_files
 from sftrun.run.modal import start as modal_start
-from sftrun.run.modal.call import Remote
 from sftrun.run.modal.container import board
 from sftrun.run.modal.image import CACHE_MOUNT
 from sftrun.run.modal.start import CACHE_VOLUME, output_mount, record_path
 from sftrun.run.modal.watch import Watch, say
 from sftrun.run.modal.wire_errors import translated
+from sftrun.units import age
 
 LOG_SECONDS = 5.0
 
@@ -143,9 +144,10 @@ class Modal:
         volume, path = self._output(folder)
         with translated():
             try:
-                return str(json.loads(b"".join(volume.read_file(f"{path}/sftrun.json")))["run_id"])
-            except (FileNotFoundError, modal.exception.NotFoundError, ValueError, KeyError):
+                marker = output_marker.parse(b"".join(volume.read_file(f"{path}/{output_marker.MARKER}")))
+            except (FileNotFoundError, modal.exception.NotFoundError):
                 return None
+        return marker.run_id if marker else None
 
     def download(self, folder: RunFolder, into: Path) -> None:
         """By way of the run's folder, where what came down stays when the rest breaks off."""
@@ -153,7 +155,7 @@ class Modal:
         kept = make_folder(folder.path / "adapter")
         with translated():
             volume_files.download(volume, path, kept, say)
-        shutil.copytree(kept, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.part"))
+        shutil.copytree(kept, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f".*{files.UNFINISHED}"))
 
     def answer(
         self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
@@ -173,8 +175,7 @@ class Modal:
 
     def _is_run_elsewhere(self, folder: RunFolder) -> bool:
         """Whether somebody with another ledger has this run under way; then it is watched from here."""
-        text = call.board().get(board.remote_key(folder.id))
-        other = Remote.model_validate_json(text) if text else None
+        other = call.on_board(folder.id)
         if other is None or call.ask(other.call_id).standing != "pending":
             return False
         call.write(folder, other.model_copy(update={"since": 0}))

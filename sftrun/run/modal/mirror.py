@@ -13,8 +13,8 @@ import modal
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, Failed, Stopped
 from sftrun.contract.record_files import EVENTS, LOG
+from sftrun.disk.flock import exclusive
 from sftrun.run.ledger import RunFolder
-from sftrun.run.lock import exclusive
 from sftrun.run.modal import call
 from sftrun.run.modal.call import Answer, Remote
 from sftrun.run.modal.container import board
@@ -109,14 +109,14 @@ def failure(state: RunState, answer: Answer) -> Failed:
 
 
 def last_seq(folder: RunFolder) -> int:
-    """The number of the last whole event in the mirror; 0 for none."""
+    """The number of the last whole event in the mirror; 0 for none.  A line that is no event is passed over."""
     try:
         with folder.events.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             whole = file.read().rpartition(b"\n")[0].splitlines()
     except FileNotFoundError:
         return 0
-    return board.seq_of(whole[-1].decode()) if whole else 0
+    return next((seq for line in reversed(whole) if (seq := board.seq_of(line))), 0)
 
 
 def _said_for_it(folder: RunFolder, state: RunState, event: AnyEvent) -> str:

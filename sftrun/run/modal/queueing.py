@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import modal
 
-from sftrun.contract.holder import age
 from sftrun.run.modal import call
 from sftrun.run.modal.call import Remote
+from sftrun.units import age
 
 Name = Literal["prepare", "queue", "container"]
 NAMES = {"image": "image", "prepare": "model and data", "queue": "GPU", "container": "container"}

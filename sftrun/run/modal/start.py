@@ -14,8 +14,8 @@ from typing import Any
 import modal
 
 from sftrun import __version__
-from sftrun.contract.holder import user_name
 from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.disk.flock import user_name
 from sftrun.errors import RemoteError
 from sftrun.plan.check.budget import reserve_seconds, timeout_seconds
 from sftrun.plan.estimate.setup import wants_rdma

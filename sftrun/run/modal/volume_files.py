@@ -13,7 +13,8 @@ from typing import Any
 import modal
 import modal.volume
 
-from sftrun.disk import make_folder, translated
+from sftrun.disk import files as disk_files
+from sftrun.disk.commands import make_folder, translated
 from sftrun.errors import SftrunError
 from sftrun.run.modal.call import BROKEN
 from sftrun.run.transfer import Say, Transfer
@@ -116,6 +117,7 @@ def download(volume: modal.Volume, folder: str, into: Path, say: Say) -> None:
     }
     if not missing:
         return
+    disk_files.sweep(into)
     total = sum(size for _, size in missing.values())
     say(f"pulling {_count(missing)}, {total / 1e6:,.1f} MB")
     with Transfer("pulled", total, say) as bar:
@@ -125,9 +127,8 @@ def download(volume: modal.Volume, folder: str, into: Path, say: Say) -> None:
 
 def _fetch(volume: modal.Volume, path: str, size: int, target: Path, bar: Transfer) -> None:
     make_folder(target.parent)
-    beside = target.with_name(f".{target.name}.part")
-    with translated("write", target), beside.open("wb") as file:
-        volume.read_file_into_fileobj(f"/{path}", file, progress_cb=bar.move)
-    if beside.stat().st_size != size:
-        raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")
-    beside.replace(target)
+    with translated("write", target), disk_files.replacing(target) as beside:
+        with beside.open("wb") as file:
+            volume.read_file_into_fileobj(f"/{path}", file, progress_cb=bar.move)
+        if beside.stat().st_size != size:
+            raise SftrunError(f"`{path}` came down with {beside.stat().st_size} of {size} bytes", help="pull again")

@@ -11,11 +11,12 @@ from threading import Thread
 
 import modal
 
-from sftrun.contract.holder import Holder, age
+from sftrun.disk.flock import Holder
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal import call, mirror, queueing
 from sftrun.run.modal.call import Remote
 from sftrun.run.modal.wire_errors import redacted, translated
+from sftrun.units import age
 
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0  # between two tries to reach a Modal that is silent

@@ -5,11 +5,12 @@ a second old, for whoever watches.  A page holds the lines of PAGE sequence numb
 ever missed, a watcher reads only what is new, and the whole of a long run fits into a Dict's value limits.
 """
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
+
+from sftrun.disk import outside
 
 PAGE = 64
 FLUSH_SECONDS = 1.0
@@ -79,9 +80,13 @@ def _pages(store: Store, run_id: str, after: int) -> list[str]:
     return lines
 
 
-def seq_of(line: str) -> int:
-    """The sequence number of an event's line."""
-    return int(json.loads(line)["seq"])
+def seq_of(line: str | bytes) -> int:
+    """The sequence number of an event's line; 0 of what is none."""
+    try:
+        seq = outside.parse_object(line).get("seq")
+    except outside.Damaged:
+        return 0
+    return seq if isinstance(seq, int) else 0
 
 
 class Board:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import files
 from sftrun.job.failures import JobFailure, translate
 from sftrun.job.supervise import preparer
 
@@ -41,7 +42,7 @@ def tokenise(job: JobSpec) -> None:
 
 def mark(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{time.time():.0f}\n")
+    files.write(path, f"{time.time():.0f}\n")
 
 
 def refusal(error: Exception, job: JobSpec) -> Failed:

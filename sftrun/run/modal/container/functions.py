@@ -20,6 +20,7 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.record_files import EVENTS
+from sftrun.disk import files
 from sftrun.errors import RunBusy
 from sftrun.job.supervise import checkpoints
 from sftrun.job.supervise.entry import supervise
@@ -155,7 +156,7 @@ def _is_pending(call_id: str) -> bool:
 def _describe(order: Order, record: Path) -> None:
     told = {**json.loads(order.remote), "call_id": modal.current_function_call_id() or "", "preparing": False}
     for name, text in {**order.files, "remote.json": json.dumps(told)}.items():
-        (record / name).write_text(text)
+        files.write(record / name, text)
 
 
 def recover(record: Path, lines: list[str]) -> list[str]:

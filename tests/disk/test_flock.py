@@ -1,4 +1,7 @@
+"""A lock is the kernel's word; its file says whose it is."""
+
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -6,15 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.contract.holder import Holder, myself
+from sftrun.disk import flock
+from sftrun.disk.flock import Holder, exclusive, holder, myself
 from sftrun.errors import RunBusy
-from sftrun.run import lock
-from sftrun.run.lock import exclusive, holder
 
 HOLD = """
 import sys
 from pathlib import Path
-from sftrun.run.lock import exclusive
+from sftrun.disk.flock import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -68,8 +70,40 @@ def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
 
 
 def test_patience_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(flock, "PATIENCE_SECONDS", 0.0)
     with hold(tmp_path / "l") as child:
         with pytest.raises(RunBusy, match=rf"process {child.pid}, for \d+ s\) holds"), exclusive(tmp_path / "l"):
             pass
         child.communicate("")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "[1]",
+        '{"pid": 1e400, "host": "h", "user": "u", "since": 0}',
+        '{"pid": 123456789012345678901234567890, "host": "h", "user": "u", "since": 0}',
+        '{"pid": 1, "host": "h", "user": "u", "since": NaN}',
+        '{"pid": -1, "host": "h", "user": "u", "since": 0}',
+        '{"pid": "1", "host": "h", "user": "u", "since": 0}',
+    ],
+)
+def test_a_lock_that_is_held_is_held_whatever_stands_in_its_file(tmp_path: Path, said: str) -> None:
+    with hold(tmp_path / "l") as child:
+        (tmp_path / "l").write_text(said)
+        who = holder(tmp_path / "l")
+        assert who is not None
+        assert (who.pid, who.user) == (0, "?")
+        child.communicate("")
+
+
+def test_whoever_inherits_the_descriptor_holds_the_lock_too(tmp_path: Path) -> None:
+    descriptor = flock.acquire(tmp_path / "l", lambda _: None)
+    heir = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=(descriptor,), stdin=subprocess.PIPE
+    )
+    os.close(descriptor)
+    assert holder(tmp_path / "l") is not None
+    heir.communicate()
+    assert holder(tmp_path / "l") is None

@@ -1,15 +1,14 @@
-"""Files that are whole or not there: written beside, flushed, renamed; and the system's errors said in our words.
+"""Files for a command of the user's: what the system refuses becomes a LedgerError with one thing to do.
 
 `translated` is the one place that knows what an errno means to a user.
 """
 
 import errno
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from sftrun.disk import files
 from sftrun.errors import LedgerError
 
 _REASONS: dict[int, tuple[str, str]] = {
@@ -48,44 +47,10 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
-    """Write all of `text` or nothing; a reader sees the old file or the new one, if `durable` after a power cut too."""
+def write_file(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write all of `text` or nothing, as `files.write` does."""
     with translated("write", path):
-        descriptor, beside = _open_beside(path)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            os.chmod(beside, 0o666 & ~_umask())
-            os.replace(beside, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(beside)
-            raise
-        if durable:
-            sync_folder(path.parent)
-
-
-def _open_beside(path: Path) -> tuple[int, str]:
-    """A new file in the same folder; an error names the file that was asked for, not this one."""
-    try:
-        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    except FileNotFoundError:
-        raise FileNotFoundError(errno.ENOENT, "", str(path.parent)) from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames inside `path` durable, where the file system can."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.write(path, text, durable=durable)
 
 
 def read_text(path: Path) -> str:
@@ -95,9 +60,3 @@ def read_text(path: Path) -> str:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise LedgerError(f"`{path}` is damaged: it is no UTF-8 text", help="restore it or move it away") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
