@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.recipe.load import load
-from sftrun.recipe.words.codes import TABLE
+from sftrun.recipe.words.codes import TABLE, parse
 
 ROOT = Path(__file__).parent.parent.parent
 OTHERS = ("rich", "click", "difflib", "torch")
@@ -16,10 +16,38 @@ GIVEN = re.compile(r'"([A-Z]\d{3})"')
 
 
 def test_every_code_that_is_given_out_is_in_the_table() -> None:
-    files = [file for file in (ROOT / "sftrun").rglob("*.py") if file.name != "codes.py"]
+    files = list((ROOT / "sftrun").rglob("*.py"))
     given = {code for file in files for code in GIVEN.findall(file.read_text("utf-8")) if code[0] in "YRMDGVCS"}
 
     assert given - set(TABLE) == set()
+
+
+ENTRY = """
+[Y101]
+title = "not YAML"
+severity = "error"
+why = "a reason."
+bad = "a"
+good = "b"
+"""
+
+
+def test_a_code_that_stands_twice_is_refused() -> None:
+    assert parse(ENTRY)["Y101"].severity == "error"
+    with pytest.raises(ValueError, match="Y101"):
+        parse(ENTRY + ENTRY)
+
+
+@pytest.mark.parametrize("line", ['bad = "a"\n', 'why = "a reason."\n', 'title = "not YAML"\n'])
+def test_an_entry_that_lacks_a_word_is_refused(line: str) -> None:
+    assert line in ENTRY
+    with pytest.raises(ValueError, match=line.split()[0]):
+        parse(ENTRY.replace(line, ""))
+
+
+def test_an_entry_with_a_strange_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="wrong"):
+        parse(ENTRY + 'wrong = "a"\n')
 
 
 def test_titles_are_short_lower_case_and_without_a_full_stop() -> None:

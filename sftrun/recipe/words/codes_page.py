@@ -23,7 +23,7 @@ _HEAD = """\
 
 Every problem that `sftrun validate` can find, by its code. `sftrun explain CODE` says the same in the terminal. Errors
 stop a run before it starts; warnings don't, unless `--strict` is given. This page is made from the table in
-`sftrun/recipe/words/codes.py`; each code has an example with its exact text in `tests/examples/bad`.
+`sftrun/recipe/words/codes.toml`; each code has an example with its exact text in `tests/examples/bad`.
 """
 
 
