@@ -1,12 +1,15 @@
 """What a fresh interpreter loads for each command: the difference between a blink and ten seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from sftrun import builtin
 
 ML = {"torch", "transformers", "trl", "peft", "datasets", "accelerate", "bitsandbytes", "unsloth"}
 PROBE = """
@@ -40,7 +43,7 @@ READ = RECIPE.replace("Qwen/Qwen2.5-0.5B-Instruct", "builtin:tiny").replace(
     "{hub: some/data, num_examples: 1000, mean_tokens: 100}", "rows.jsonl"
 )
 # reading rows, starting processes, showing tables: nothing that a recipe without data and a right one asks for
-DEAR = {"rich", "tokenizers", "multiprocessing", "concurrent", "subprocess", "tomllib"}
+DEAR = {"huggingface_hub", "httpx", "rich", "tokenizers", "multiprocessing", "concurrent", "subprocess", "tomllib"}
 PLANNING = {"sftrun.plan.build", "sftrun.plan.estimate.total", "sftrun.plan.types", "sftrun.contract.jobspec"}
 READING = {"sftrun.facts.data.count", "sftrun.rows.read", "sftrun.rows.labels", "sftrun.rows.tokenizer"}
 
@@ -104,6 +107,20 @@ def test_a_second_look_at_data_loads_no_tokenizer_and_no_processes(tmp_path: Pat
     code, packages = loaded(tmp_path, "validate", "r.yaml")
     assert code == 0
     assert not packages & (ML | {"tokenizers", "multiprocessing", "concurrent"})
+
+
+def test_a_model_in_the_hub_s_cache_is_read_without_the_hub_s_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, kept = "a" * 40, tmp_path / "hub" / "models--me--mine"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    shutil.copytree(builtin.path("builtin:tiny"), kept / "snapshots" / commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "r.yaml").write_text(RENTED.replace("Qwen/Qwen2.5-0.5B-Instruct", "me/mine"))
+    code, packages = loaded(tmp_path, "validate", "r.yaml")
+    assert code == 0
+    assert not packages & {"huggingface_hub", "httpx"}
 
 
 def test_estimate_cost_loads_no_ml_library_and_no_modal(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from modal_plane.faults import Fault
-from tests.run.hub_for_tests import COMMIT, Hub, serve
+from tests.hub_for_tests import COMMIT, Hub, serve
 from tests.run.modal_desk import ROOT, WAIT, Desk, recorded
 
 pytestmark = pytest.mark.slow

@@ -4,8 +4,8 @@ Nothing is unpickled, ever: a folder that has only `.bin` weights is refused.  W
 tensors or a `Problem`.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
 from sftrun.disk import outside
 from sftrun.errors import Problem
@@ -25,27 +25,20 @@ class Malformed(Exception):
         self.problem = problem
 
 
-def header_length(start: bytes, where: str) -> int:
-    """Length of the JSON that follows the first 8 bytes."""
-    length = int.from_bytes(start[:8], "little")
-    if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
-        raise _broken(where, "does not begin with a safetensors header")
-    return length
-
-
-def parse_header(text: bytes, where: str) -> dict[str, Tensor]:
-    """The tensors that a header names."""
-    return {
-        name: _tensor(entry, name, where) for name, entry in parse_object(text, where).items() if name != "__metadata__"
-    }
-
-
 def parse_object(text: bytes, where: str) -> dict[str, object]:
     """A JSON object, or `Malformed`."""
     try:
         return outside.parse_object(text, max_bytes=MAX_HEADER_BYTES)
     except outside.Damaged as error:
         raise _broken(where, str(error)) from None
+
+
+def tensor(entry: object, name: str, where: str) -> Tensor:
+    """One entry of a header, as it is written or as the Hub's library gives it."""
+    match entry:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(), int()]} if all(map(_is_size, shape)):
+            return Tensor(dtype, tuple(shape))
+    raise _broken(where, f"has no dtype, shape and offsets for `{name}`")
 
 
 def shard_names(index: dict[str, object], where: str) -> tuple[str, ...]:
@@ -99,29 +92,28 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 def _read_header(file: Path) -> dict[str, Tensor]:
     try:
         with file.open("rb") as stream:
-            length = header_length(stream.read(8), str(file))
+            length = _header_length(stream.read(8), str(file))
             text = stream.read(length)
             size = stream.seek(0, 2)
     except OSError as error:
         raise unreadable(file, error) from None
     if len(text) < length:
         raise _broken(str(file), f"is cut short: its header says {length:,} bytes, {len(text):,} are there")
-    tensors = parse_header(text, str(file))
-    _check_size(file, text, 8 + length, size)
+    entries: dict[str, Any] = parse_object(text, str(file))
+    entries.pop("__metadata__", None)
+    tensors = {name: tensor(entry, name, str(file)) for name, entry in entries.items()}
+    end = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    if end > size:
+        raise _broken(str(file), f"is cut short: {end:,} bytes are named, {size:,} are there")
     return tensors
 
 
-def _check_size(file: Path, header: bytes, start: int, size: int) -> None:
-    ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
-    if start + max(ends, default=0) > size:
-        raise _broken(str(file), f"is cut short: {start + max(ends):,} bytes are named, {size:,} are there")
-
-
-def _tensor(entry: object, name: str, where: str) -> Tensor:
-    match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(), int()]} if all(map(_is_size, shape)):
-            return Tensor(dtype, tuple(shape))
-    raise _broken(where, f"has no dtype, shape and offsets for `{name}`")
+def _header_length(start: bytes, where: str) -> int:
+    """Length of the JSON that follows the first 8 bytes."""
+    length = int.from_bytes(start[:8], "little")
+    if len(start) < 8 or not 2 <= length <= MAX_HEADER_BYTES:
+        raise _broken(where, "does not begin with a safetensors header")
+    return length
 
 
 def _is_size(value: object) -> bool:

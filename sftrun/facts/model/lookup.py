@@ -6,7 +6,6 @@ Hub costs a second and is asked only when it may be.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -33,24 +32,20 @@ def model_facts(
     *,
     offline: bool,
     timeout: float = 5.0,
-    environment: Mapping[str, str] | None = None,
 ) -> ModelFacts | Problem:
     """The facts of a recipe's model; relative folders are below `folder`.  Never raises for what it reads."""
-    known = dict(os.environ if environment is None else environment)
     try:
-        return _facts(name_or_path, revision, folder, offline, timeout, known)
+        return _facts(name_or_path, revision, folder, offline, timeout)
     except Malformed as error:
         return error.problem
 
 
-def model_folder(
-    name_or_path: str, revision: str | None, folder: Path, environment: Mapping[str, str] | None = None
-) -> Path | None:
+def model_folder(name_or_path: str, revision: str | None, folder: Path) -> Path | None:
     """Where the model's files are on this machine (folder, builtin or cache); None if they are not."""
     local = _local(name_or_path, folder)
     if local is not None or not HUB_ID.match(name_or_path):
         return local if local is not None and local.is_dir() else None
-    return cached_folder(name_or_path, revision, dict(os.environ if environment is None else environment))
+    return cached_folder(name_or_path, revision)
 
 
 def shipped_facts(name: str) -> ModelFacts | None:
@@ -72,15 +67,13 @@ def shipped_names() -> tuple[str, ...]:
     return tuple(json.loads((SHIPPED / "index.json").read_text(encoding="utf-8")))
 
 
-def _facts(
-    name: str, revision: str | None, folder: Path, offline: bool, timeout: float, environment: dict[str, str]
-) -> ModelFacts | Problem:
+def _facts(name: str, revision: str | None, folder: Path, offline: bool, timeout: float) -> ModelFacts | Problem:
     local = _local(name, folder)
     if local is not None:
         return _of_folder(local, name, "folder", commit=None)
     if not HUB_ID.match(name):
         return Problem("missing", f"`{name}` is no folder, no Hub id and no builtin model", "write `owner/name`")
-    snapshot = cached_folder(name, revision, environment)
+    snapshot = cached_folder(name, revision)
     if snapshot is not None:
         found = _of_cache(snapshot, name)
         if found is not None:
@@ -90,7 +83,7 @@ def _facts(
         return shipped
     if offline:
         return Problem("unreachable", f"`{name}` is not on this machine", "leave out `--offline` to ask the Hub")
-    return _of_hub(name, revision, environment, timeout)
+    return _of_hub(name, revision, timeout)
 
 
 def _local(name: str, folder: Path) -> Path | None:
@@ -197,10 +190,10 @@ def _of_cache(snapshot: Path, name: str) -> ModelFacts | None:
         return None
 
 
-def _of_hub(name: str, revision: str | None, environment: dict[str, str], timeout: float) -> ModelFacts:
-    from sftrun.facts.model.hub import Hub, siblings  # asked seldom, and urllib is slow to import
+def _of_hub(name: str, revision: str | None, timeout: float) -> ModelFacts:
+    from sftrun.facts.model.hub import Hub, siblings  # asked seldom, and slow to import
 
-    hub = Hub(name, revision, environment, timeout)
+    hub = Hub(name, revision, timeout)
     info = hub.info()
     files = siblings(info)
     config = hub.config()
@@ -210,9 +203,9 @@ def _of_hub(name: str, revision: str | None, environment: dict[str, str], timeou
         config,
         source="hub",
         name_or_path=name,
-        commit=str(info["sha"]) if "sha" in info else None,
+        commit=info.sha,
         has_chat_template="chat_template.jinja" in files or None,
-        gated=bool(info.get("gated")),
+        gated=bool(info.gated),
     )
 
 

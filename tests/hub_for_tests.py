@@ -1,4 +1,4 @@
-"""As much of the Hub on loopback as its own client asks for: one model, gated or not."""
+"""As much of the Hub on loopback as its own client asks for: one model, gated or not, and what goes wrong."""
 
 import hashlib
 import json
@@ -12,12 +12,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """`asked` are the requests so far; `is_gated` refuses them as the Hub does."""
+    """`asked` are the requests so far, `heard` their (path, authorization, range).
+
+    `is_gated` refuses them as the Hub does, `refusal` with a status and the Hub's own word for it; `elsewhere` is the
+    store that it sends readers of weights to, `info` an answer in the place of what is told of the model.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.files = name, {path.name: path for path in folder.iterdir() if path.is_file()}
         self.asked: list[str] = []
+        self.heard: list[tuple[str, str | None, str | None]] = []
         self.is_gated = False
+        self.refusal: tuple[int, str] | None = None
+        self.elsewhere: str | None = None
+        self.info: bytes | None = None
         self.url = ""
 
 
@@ -51,6 +59,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
         self.hub.asked.append(f"{self.command} {path}")
+        self.hub.heard.append((path, self.headers["Authorization"], self.headers["Range"]))
+        if self.hub.refusal is not None:
+            status, word = self.hub.refusal
+            return self._send(b"refused", status, {"X-Error-Code": word} if word else {}, with_body=with_body)
         if path.startswith(f"/{self.hub.name}/resolve/"):
             return self._file(path.rpartition("/")[2], with_body=with_body)
         if path.startswith(f"/api/models/{self.hub.name}/tree/"):
@@ -58,8 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(json.dumps(rows).encode(), with_body=with_body)
         if path.startswith(f"/api/models/{self.hub.name}"):
             siblings = [{"rfilename": name} for name in self.hub.files]
-            told = {"id": self.hub.name, "sha": COMMIT, "siblings": siblings, "private": False, "gated": False}
-            return self._send(json.dumps(told).encode(), with_body=with_body)
+            gated = "manual" if self.hub.is_gated else False
+            told = {"id": self.hub.name, "sha": COMMIT, "siblings": siblings, "private": False, "gated": gated}
+            said = json.dumps(told).encode() if self.hub.info is None else self.hub.info
+            return self._send(said, with_body=with_body)
         return self._send(b"no such thing", 404, with_body=with_body)
 
     def _files(self) -> list[tuple[str, Path]]:
@@ -68,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, name: str, *, with_body: bool) -> None:
         if self.hub.is_gated:
             return self._send(b"gated", 403, {"X-Error-Code": "GatedRepo"}, with_body=with_body)
+        if self.hub.elsewhere and self.headers["Range"]:
+            return self._send(b"", 302, {"Location": f"{self.hub.elsewhere}{self.path}"}, with_body=with_body)
         if name not in self.hub.files:
             return self._send(b"", 404, {"X-Error-Code": "EntryNotFound"}, with_body=with_body)
         path = self.hub.files[name]
