@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sftrun.cli.recipes.schema import NAMES, text_of
-from tools import recipe_docs
+from tools import diagnostics_docs, recipe_docs
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +33,11 @@ def test_the_page_of_commands_is_up_to_date() -> None:
 
 def test_the_page_of_recipe_keys_is_up_to_date() -> None:
     assert recipe_docs.PAGE.read_text(encoding="utf-8") == recipe_docs.text(), "run `python tools/recipe_docs.py`"
+
+
+def test_the_page_of_diagnostics_is_up_to_date() -> None:
+    made = diagnostics_docs.text()
+    assert diagnostics_docs.PAGE.read_text(encoding="utf-8") == made, "run `python tools/diagnostics_docs.py`"
 
 
 def test_every_error_has_its_exit_code_in_the_table() -> None:

@@ -54,7 +54,8 @@ def build_docs() -> None:
 def make_environment(folder: Path, locks: tuple[str, ...], print_if_new: str, *package: str) -> None:
     """Make an environment from its locks, then install `package`, unless it stands already for these very locks."""
     stamp = folder / "sftrun-locks.sha256"
-    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in (*locks, "pyproject.toml"))).hexdigest()
+    said = (*locks, *(("pyproject.toml",) if package else ()))
+    wanted = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in said)).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print(print_if_new, flush=True)

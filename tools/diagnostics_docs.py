@@ -1,12 +1,10 @@
-"""docs/diagnostics.md, made from the table of codes.
+"""Write docs/diagnostics.md from the table of codes.  `python tools/diagnostics_docs.py`; a test compares."""
 
-python -m sftrun.recipe.words.codes_page > docs/diagnostics.md
-"""
-
-import sys
+from pathlib import Path
 
 from sftrun.recipe.words.codes import TABLE, Code
 
+PAGE = Path(__file__).parent.parent / "docs" / "diagnostics.md"
 _FAMILIES = {
     "Y": "YAML",
     "R1": "One key",
@@ -21,13 +19,15 @@ _FAMILIES = {
 _HEAD = """\
 # Diagnostics
 
+<!-- written by tools/diagnostics_docs.py from sftrun/recipe/words/codes.toml; edit that -->
+
 Every problem that `sftrun validate` can find, by its code. `sftrun explain CODE` says the same in the terminal. Errors
-stop a run before it starts; warnings don't, unless `--strict` is given. This page is made from the table in
-`sftrun/recipe/words/codes.toml`; each code has an example with its exact text in `tests/examples/bad`.
+stop a run before it starts; warnings don't, unless `--strict` is given. Each code has an example with its exact
+text in `tests/examples/bad`.
 """
 
 
-def page() -> str:
+def text() -> str:
     """The page's text."""
     parts = [_HEAD]
     for prefix, title in _FAMILIES.items():
@@ -44,4 +44,4 @@ def _entry(code: Code) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    PAGE.write_text(text(), encoding="utf-8")

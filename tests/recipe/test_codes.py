@@ -1,4 +1,4 @@
-"""The table of codes: complete, well-formed, one meaning and one severity each, and the page that is made from it."""
+"""The table of codes: complete, well-formed, one meaning and one severity each."""
 
 import re
 import subprocess
@@ -63,12 +63,6 @@ def test_every_expected_text_has_the_severity_of_the_table() -> None:
     for file in (ROOT / "tests/examples/bad").glob("*.txt"):
         for severity, code in re.findall(r"^(error|warning)\[(\w+)\]", file.read_text("utf-8"), re.MULTILINE):
             assert TABLE[code].severity == severity, (file.name, code)
-
-
-def test_the_page_is_made_from_the_table() -> None:
-    from sftrun.recipe.words.codes_page import page
-
-    assert (ROOT / "docs/diagnostics.md").read_text("utf-8") == page()
 
 
 BASE = """\
