@@ -23,12 +23,12 @@ from sftrun.disk.flock import Holder, holder
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.facts.machine import machine
 from sftrun.facts.values import Machine
+from sftrun.job.supervise.answerer import ask
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.check.budget import reserve_seconds
 from sftrun.plan.estimate import memory
 from sftrun.plan.types import Plan
 from sftrun.run import places
-from sftrun.run.answers import ask
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.processes import kill_session

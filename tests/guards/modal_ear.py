@@ -81,7 +81,7 @@ def instead(told: list[Any]) -> Iterator[None]:
         for used in (start, image, call):
             patched.enter_context(patch.object(used, "modal", module(told)))
         patched.enter_context(patch.object(ready.volume_files, "size_of", lambda *_: None))
-        patched.enter_context(patch.object(start.build_log, "heard", _unheard))
+        patched.enter_context(patch.object(image, "heard", _unheard))
         yield
 
 

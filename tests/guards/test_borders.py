@@ -37,6 +37,18 @@ CAUGHT = {
         ("sftrun.run.local", "sftrun.job.channel"),
         ("sftrun.run.modal.container.functions", "sftrun.job.output"),
     ],
+    "what runs in Modal's container knows nothing of the client's side": [
+        ("sftrun.run.modal.container.functions", "sftrun.run.modal.call"),
+        ("sftrun.run.modal.container.cluster", "sftrun.plan.types"),
+        ("sftrun.run.modal.container.poster", "sftrun.facts.machine"),
+        ("sftrun.run.modal.order", "sftrun.recipe.models"),  # by way of what both sides share
+        ("sftrun.job.supervise.answerer", "rich"),
+    ],
+    "of the container, the client knows the functions that it hands over alone": [
+        ("sftrun.run.modal.call", "sftrun.run.modal.container.functions"),
+        ("sftrun.run.modal.start", "sftrun.run.modal.container.poster"),
+        ("sftrun.run.local", "sftrun.run.modal.container.fetch"),
+    ],
     "above run nobody knows the job": [
         ("sftrun.cli.main", "sftrun.job.failures"),
         ("sftrun.report.summary", "sftrun.job.supervise.pace"),

@@ -3,12 +3,13 @@
 import sys
 from pathlib import Path
 
-from sftrun.run import answers, local
+from sftrun.job.supervise import answerer
+from sftrun.run import local
 
 here = Path(__file__).parent
 local.SUPERVISOR = (sys.executable, str(here / "fake_supervisor.py"))
 local.missing_packages = lambda **_: []
-answers.ANSWERER = (sys.executable, str(here / "fake_answer.py"))
+answerer.ANSWERER = (sys.executable, str(here / "fake_answer.py"))
 
 from sftrun.cli.main import main  # noqa: E402
 

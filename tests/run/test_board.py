@@ -3,7 +3,9 @@
 import json
 import threading
 
-from sftrun.run.modal.container.board import PAGE, Board, close, page_key, read, stop_key
+from sftrun.contract import events
+from sftrun.run.modal.board import PAGE, close, page_key, read, stop_key
+from sftrun.run.modal.container.poster import Poster
 
 
 class Memory(dict[str, str]):
@@ -26,7 +28,7 @@ def line(seq: int) -> str:
 
 
 def posted(store: Memory, first: int, last: int) -> None:
-    board = Board(store, "r", lambda: None)
+    board = Poster(store, "r", lambda: None)
     for seq in range(first, last + 1):
         board.post(line(seq))
     board.close()
@@ -36,6 +38,22 @@ def test_all_lines_come_back_in_order_over_several_pages() -> None:
     store = Memory()
     posted(store, 1, 3 * PAGE)
     assert read(store, "r", 0) == [line(seq) for seq in range(1, 3 * PAGE + 1)]
+
+
+def test_a_line_with_characters_that_end_lines_elsewhere_stays_one() -> None:
+    store, odd = Memory(), events.dump(events.Note(seq=1, message="a\u2028b\x85c"))
+    poster = Poster(store, "r", lambda: None)
+    poster.post(odd)
+    poster.close()
+    posted(store, 2, 3)
+    assert read(store, "r", 0) == [odd, line(2), line(3)]
+
+
+def test_a_page_that_somebody_has_damaged_ends_where_it_is_damaged() -> None:
+    store = Memory()
+    posted(store, 1, 3)
+    store[page_key("r", 0)] += "\n[1]\n{"
+    assert read(store, "r", 0) == [line(1), line(2), line(3)]
 
 
 def test_a_watcher_gets_only_what_is_new() -> None:
@@ -79,7 +97,7 @@ def test_a_stop_asked_for_is_heard_once() -> None:
         calls.append(1)
         heard.set()
 
-    board = Board(store, "r", on_stop)
+    board = Poster(store, "r", on_stop)
     assert heard.wait(60)
     board.close()
     assert calls == [1]
@@ -95,7 +113,7 @@ def test_a_stop_that_could_not_be_noted_is_heard_again() -> None:
             raise OSError("the disk is full")
         heard.set()
 
-    board = Board(store, "r", on_stop)
+    board = Poster(store, "r", on_stop)
     assert heard.wait(60)
     board.close()
     assert calls == [1, 1]

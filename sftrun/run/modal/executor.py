@@ -20,16 +20,15 @@ from sftrun.disk import files
 from sftrun.disk.commands import make_folder
 from sftrun.disk.flock import Holder
 from sftrun.errors import SftrunError
+from sftrun.job.supervise import answerer
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.types import Plan
 from sftrun.rows.find import sha256
-from sftrun.run import answers
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
-from sftrun.run.modal import asking, bill, call, mirror, queueing, volume_files
+from sftrun.run.modal import asking, bill, board, call, mirror, volume_files, watch
 from sftrun.run.modal import start as modal_start
-from sftrun.run.modal.container import board
 from sftrun.run.modal.image import CACHE_MOUNT
 from sftrun.run.modal.start import CACHE_VOLUME, output_mount, record_path
 from sftrun.run.modal.watch import Watch, say
@@ -110,7 +109,7 @@ class Modal:
         known = call.read(folder)
         with translated():
             has_begun = known is None or mirror.last_seq(folder) > known.since
-            if known is not None and not has_begun and queueing.present(known) != "container":
+            if known is not None and not has_begun and watch.present(known) != "container":
                 self.kill(folder)
             else:
                 call.board().put(board.stop_key(folder.id), "user")
@@ -134,7 +133,7 @@ class Modal:
         known = call.read(folder)
         if known is None:
             return ()
-        waits = ", ".join(f"{queueing.NAMES[name]} {age(seconds)}" for name, seconds in known.waits.items())
+        waits = ", ".join(f"{watch.NAMES[name]} {age(seconds)}" for name, seconds in known.waits.items())
         return (f"on Modal {known.dashboard}", *((f"waited   {waits}",) if waits else ()))
 
     def ask_billed(self, folder: RunFolder) -> Billed:
@@ -169,7 +168,7 @@ class Modal:
         with translated():
             volume_files.download(volume, path, make_folder(adapter), say)
         job = folder.job().model_copy(update={"output_dir": str(adapter), "record_dir": str(folder.path)})
-        return answers.ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
+        return answerer.ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,12 @@ import modal
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, Failed, Stopped
 from sftrun.contract.record_files import EVENTS, LOG
+from sftrun.disk import outside
 from sftrun.disk.flock import exclusive
 from sftrun.run.ledger import RunFolder
-from sftrun.run.modal import call
+from sftrun.run.modal import board, call
 from sftrun.run.modal.call import Answer, Remote
-from sftrun.run.modal.container import board
-from sftrun.run.modal.container.functions import REFUSED, JobCrashed
+from sftrun.run.modal.order import REFUSED, JobCrashed
 from sftrun.run.modal.wire_errors import redacted
 from sftrun.run.state import RunState, fold
 from sftrun.run.tail import Tail
@@ -95,7 +95,7 @@ def failure(state: RunState, answer: Answer) -> Failed:
     match answer.end:
         case "returned":
             if isinstance(answer.value, str) and answer.value.startswith(REFUSED):
-                return Failed.model_validate_json(redacted(answer.value.removeprefix(REFUSED)))
+                return _refusal(answer.value.removeprefix(REFUSED))
             message = "the job's container ended without a word" if state.seq else f"it did not begin: {answer.value}"
             return Failed(failure="error", stage=stage, message=message, help=resume)
         case "expired":
@@ -108,12 +108,21 @@ def failure(state: RunState, answer: Answer) -> Failed:
             return Failed(failure=kind, stage=stage, message=f"its container failed: {said}", help=help)
 
 
+def _refusal(said: str) -> Failed:
+    try:
+        return outside.parse_model(Failed, redacted(said))
+    except outside.Damaged:
+        return Failed(
+            failure="error", stage="start", message=f"it did not begin: {redacted(said)}", help="apply it again"
+        )
+
+
 def last_seq(folder: RunFolder) -> int:
     """The number of the last whole event in the mirror; 0 for none.  A line that is no event is passed over."""
     try:
         with folder.events.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            whole = file.read().rpartition(b"\n")[0].splitlines()
+            whole = file.read().rpartition(b"\n")[0].split(b"\n")
     except FileNotFoundError:
         return 0
     return next((seq for line in reversed(whole) if (seq := board.seq_of(line))), 0)
@@ -148,8 +157,8 @@ def fetch_log(folder: RunFolder, known: Remote) -> None:
 
 def _from_volume(known: Remote, after: int) -> list[str]:
     try:
-        text = b"".join(call.volume(known.volume).read_file(f"{known.record}/{EVENTS}")).decode()
+        data = b"".join(call.volume(known.volume).read_file(f"{known.record}/{EVENTS}"))
     except (FileNotFoundError, modal.exception.NotFoundError):
         return []
-    whole = text[: text.rfind("\n") + 1].splitlines()
-    return [line for line in whole if board.seq_of(line) > after]
+    whole = data.rpartition(b"\n")[0].split(b"\n")
+    return [line.decode() for line in whole if board.seq_of(line) > after]

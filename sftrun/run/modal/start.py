@@ -21,13 +21,13 @@ from sftrun.plan.check.budget import reserve_seconds, timeout_seconds
 from sftrun.plan.estimate.setup import wants_rdma
 from sftrun.plan.types import Plan
 from sftrun.run.ledger import Lock, RunFolder
-from sftrun.run.modal import build_log, image, mirror
 from sftrun.run.modal import call as modal_call
+from sftrun.run.modal import image, mirror
 from sftrun.run.modal import ready as modal_ready
-from sftrun.run.modal.build_log import Say
 from sftrun.run.modal.call import Remote
 from sftrun.run.modal.container import functions
-from sftrun.run.modal.image import CACHE_MOUNT
+from sftrun.run.modal.image import CACHE_MOUNT, Say
+from sftrun.run.modal.order import Order
 from sftrun.run.state import fold
 from sftrun.run.tail import Tail
 from sftrun.step.place import CORES, MEMORY_MIB
@@ -61,7 +61,7 @@ class Start:
             prepare = app.function(name="prepare", **_PREPARE, **slim)(functions.prepare)
         recipe = (self.folder.path / "recipe.yaml").read_text()
         with (
-            build_log.heard(self.folder.build_log, self.plan, recipe, self.say) as build,
+            image.heard(self.folder.build_log, self.plan, recipe, self.say) as build,
             app.run(detach=True),
         ):
             known = self._remote(app, execute, preparing=prepare is not None, image_seconds=build.seconds)
@@ -90,9 +90,9 @@ class Start:
     def _job(self) -> JobSpec:
         return pinned(self.job, self.folder.locked())
 
-    def _order(self, known: Remote, ready: tuple[str, ...]) -> functions.Order:
+    def _order(self, known: Remote, ready: tuple[str, ...]) -> Order:
         files = {name: self.folder.path / name for name in FILES}
-        return functions.Order(
+        return Order(
             job=self._job(),
             board=modal_call.BOARD,
             volume=known.volume,

@@ -1,19 +1,22 @@
 """What is known of a run on Modal from moment to moment: one look a second, however often it is asked for.
 
 A look happens on a thread of its own, so that a network which answers nothing neither freezes the view nor swallows a
-Ctrl-C; what was known before holds meanwhile.
+Ctrl-C; what was known before holds meanwhile.  What a run waits for before its job can speak (the fetching stage, a
+GPU, a container) is said when it begins and, with its length, when it is over; a long wait again now and then.
 """
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Thread
+from typing import Any, Literal
 
 import modal
 
 from sftrun.disk.flock import Holder
 from sftrun.run.ledger import RunFolder
-from sftrun.run.modal import call, mirror, queueing
+from sftrun.run.modal import call, mirror
 from sftrun.run.modal.call import Remote
 from sftrun.run.modal.wire_errors import redacted, translated
 from sftrun.units import age
@@ -22,6 +25,38 @@ LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0  # between two tries to reach a Modal that is silent
 FIRST_SECONDS, LATER_SECONDS = 20.0, 1.0  # how long who asks waits for a look
 SILENT_SECONDS = 15.0  # a look that takes longer is one that nobody answers
+
+WaitName = Literal["prepare", "queue", "container"]
+NAMES = {"image": "image", "prepare": "model and data", "queue": "GPU", "container": "container"}
+_DONE: dict[WaitName, str] = {
+    "prepare": "model and data are there",
+    "queue": "got it",
+    "container": "the container is up",
+}
+
+
+@dataclass
+class Wait:
+    """The wait that is going on, of one run."""
+
+    name: WaitName | None = None
+    since: float = 0.0
+    told: float = 0.0
+
+    def see(self, name: WaitName | None, gpus: str, say: Callable[[str], None]) -> tuple[WaitName, float] | None:
+        """Say what has changed; the wait that is over, with its seconds."""
+        now = time.monotonic()
+        over = (self.name, now - self.since) if self.name is not None and self.name != name else None
+        if over is not None:
+            say(f"{_DONE[over[0]]}, after {age(over[1])}")
+        if name is not None and name != self.name:
+            say(_words(name, gpus))
+            self.since = self.told = now
+        elif name is not None and now - self.told > max(60.0, (now - self.since) / 2):
+            say(f"{_words(name, gpus)}, for {age(now - self.since)}")
+            self.told = now
+        self.name = name
+        return over
 
 
 @dataclass
@@ -35,7 +70,7 @@ class Watch:
     _began: float = 0.0
     _pause: float = LOOK_SECONDS
     _silent_since: float | None = None
-    _wait: queueing.Wait = field(default_factory=queueing.Wait)
+    _wait: Wait = field(default_factory=Wait)
     _thread: Thread | None = None
     _refused: BaseException | None = None
 
@@ -96,7 +131,7 @@ class Watch:
         speaks = is_over or mirror.last_seq(self.folder) > known.since
         if speaks and self._wait.name is None:
             return
-        name = None if speaks else queueing.present(known)
+        name = None if speaks else present(known)
         over = self._wait.see(name, " or ".join(self.folder.plan().compute.gpus), say)
         if over is not None and (now := call.read(self.folder)) is not None:
             waits = {**now.waits, over[0]: round(over[1], 1)}
@@ -108,6 +143,15 @@ class Watch:
             say(f"Modal can't be reached ({why}); the run goes on, trying again")
 
 
+def present(known: Remote) -> WaitName:
+    """What it waits for now."""
+    if known.preparing:
+        return "prepare"
+    if call.task_of(known.call_id) is not None or _has_runner(known):
+        return "container"
+    return "queue"
+
+
 def say(text: str) -> None:
     """A line for whoever watches; the live view prints above its panel what goes to stderr."""
     sys.stderr.write(f"{text}\n")
@@ -116,3 +160,20 @@ def say(text: str) -> None:
 
 def _modal(known: Remote) -> Holder:
     return Holder(0, "modal", known.user, known.started)
+
+
+def _has_runner(known: Remote) -> bool:
+    if not known.function_id:
+        return False
+    function: modal.Function[Any, Any, Any] = modal.Function.from_id(known.function_id)
+    return function.get_current_stats().num_total_runners > 0
+
+
+def _words(name: WaitName, gpus: str) -> str:
+    match name:
+        case "prepare":
+            return "fetching model and data, on a container without a GPU"
+        case "queue":
+            return f"waiting for {gpus or 'a container'}"
+        case "container":
+            return "the container starts"

@@ -18,7 +18,7 @@ from sftrun.contract import events
 from sftrun.contract.events import Failed
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from sftrun.job.supervise import peer
-from sftrun.run.modal.container.board import Store
+from sftrun.run.modal.board import Store
 
 GO, OVER, TAKEN = "go", "over", "taken"
 POLL_SECONDS = 1.0

@@ -20,41 +20,19 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.record_files import EVENTS
-from sftrun.disk import files
+from sftrun.disk import files, outside
 from sftrun.errors import RunBusy
 from sftrun.job.supervise import checkpoints
 from sftrun.job.supervise.entry import supervise
+from sftrun.run.modal.board import call_key, read, remote_key, seq_of
 from sftrun.run.modal.container import cluster, fetch
-from sftrun.run.modal.container.board import Board, call_key, read, remote_key, seq_of
-from sftrun.strict import Strict
+from sftrun.run.modal.container.poster import Poster
+from sftrun.run.modal.order import REFUSED, JobCrashed, Order
 
 COMMIT_TRIES = 4
 BUSY = 6
-REFUSED = "refused: "
 # a new container may help with these; with the others it would only cost the same again
 _WORTH_A_RETRY = {"killed", "stalled", "error"}
-
-
-class Order(Strict):
-    """What the client hands to the container.
-
-    `volume` is the one that holds record and output, `cache` that of models and data; `ready` are marks that whoever
-    prepares leaves there; `remote` and `files` are put beside the record, so that the run can be found from a machine
-    that has nothing but its id.
-    """
-
-    job: JobSpec
-    board: str
-    volume: str
-    cache: str
-    ready: tuple[str, ...] = ()
-    remote: str = "{}"
-    files: dict[str, str] = {}
-    environment: str | None = None
-
-
-class JobCrashed(Exception):
-    """What went wrong around the job, in words.  A class of ours: Modal's own, and OSError, mean a broken wire."""
 
 
 class NextAttemptError(JobCrashed):
@@ -67,7 +45,7 @@ Verdict = Literal["done", "again", "taken"]
 def execute(text: str) -> int:
     """Run or resume the job of an `Order`; the exit code of the supervisor."""
     began = time.monotonic()
-    order = Order.model_validate_json(text)
+    order = outside.parse_model(Order, text)
     machines = cluster.here(_dict(order)) if order.job.nodes > 1 else None
     if machines is not None and machines.rank > 0:
         return cluster.follow(order.job, machines, _volume(order, order.volume).reload)
@@ -91,7 +69,7 @@ def _execute(order: Order, began: float, machines: cluster.Cluster | None) -> in
     lost = recover(record, read(store, order.job.run_id, _last_seq(record), has_ended=True))
     _describe(order, record)
     forget_unrecorded(order.job, _events(record))
-    board = Board(store, order.job.run_id, lambda: stopping.request(record, "user"))
+    board = Poster(store, order.job.run_id, lambda: stopping.request(record, "user"))
     volume = _volume(order, order.volume)
     for line in lost:
         board.post(line)  # what was said in the place of an attempt stands on no page yet
@@ -111,7 +89,7 @@ def _execute(order: Order, began: float, machines: cluster.Cluster | None) -> in
             return code
 
 
-def _supervise(job: JobSpec, board: Board, volume: modal.Volume, machines: cluster.Cluster | None) -> int:
+def _supervise(job: JobSpec, board: Poster, volume: modal.Volume, machines: cluster.Cluster | None) -> int:
     run = partial(supervise, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
     if machines is None:
         return run(job)
@@ -137,7 +115,7 @@ def _claim(order: Order) -> bool:
         if other != mine and _is_pending(str(other)):
             return False
         store.put(key, mine)
-    told = {**json.loads(order.remote), "call_id": mine, "preparing": False}
+    told = {**outside.parse_object(order.remote), "call_id": mine, "preparing": False}
     store.put(remote_key(order.job.run_id), json.dumps(told))
     return True
 
@@ -154,7 +132,7 @@ def _is_pending(call_id: str) -> bool:
 
 
 def _describe(order: Order, record: Path) -> None:
-    told = {**json.loads(order.remote), "call_id": modal.current_function_call_id() or "", "preparing": False}
+    told = {**outside.parse_object(order.remote), "call_id": modal.current_function_call_id() or "", "preparing": False}
     for name, text in {**order.files, "remote.json": json.dumps(told)}.items():
         files.write(record / name, text)
 
@@ -191,7 +169,7 @@ def prepare(text: str, function_id: str) -> str:
 
     `execute` is spawned from here and not by the client: a detached App keeps its last top-level call alone.
     """
-    order = Order.model_validate_json(text)
+    order = outside.parse_model(Order, text)
     store, key = _dict(order), call_key(order.job.run_id)
     if spawned := store.get(key):  # this container was taken away after it had done its work
         return str(spawned)
