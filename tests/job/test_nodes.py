@@ -26,7 +26,7 @@ PEER = """
 import sys
 from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.peer import attend
+from sftrun.job.supervise.peer import attend
 
 failed = attend(JobSpec.read(open(sys.argv[1]).read()), lambda: False)
 print(events.dump(failed) if failed else "", end="")
@@ -35,7 +35,7 @@ print(events.dump(failed) if failed else "", end="")
 TAKEN = """
 import sys
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.peer import attend
+from sftrun.job.supervise.peer import attend
 
 tries = []
 
