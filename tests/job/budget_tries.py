@@ -17,7 +17,7 @@ from sftrun.contract.events import AnyEvent, Stage, Started, Step
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec
 from sftrun.job.channel import Channel
 from sftrun.job.supervise import checkpoints
-from tests.job import tiny, warm  # noqa: F401  the latter starts workers without their imports
+from tests.job import tiny
 from tests.job.clocked import Clock, attempt
 from tests.job.runs import curve, record
 

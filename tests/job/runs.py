@@ -12,6 +12,8 @@ from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.record_files import STOP
 from sftrun.job.supervise.process import EVENTS
+from tests.warm.forks import HAS_GPU
+from tests.warm.start import Warm
 
 HOLDING = f"""
 import os, time
@@ -31,18 +33,21 @@ if "{EVENTS}" in os.environ:
 
 
 class Run:
-    """One attempt.  Iterate with `until`; `rest` waits for the end."""
+    """One attempt.  Iterate with `until`; `rest` waits for the end.  `is_cold`: a start with all of its imports."""
 
-    def __init__(self, spec: JobSpec, folder: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, spec: JobSpec, folder: Path, env: dict[str, str] | None = None, *, is_cold: bool = False
+    ) -> None:
         self.spec = spec
         folder.mkdir(parents=True, exist_ok=True)
         job = folder / f"{spec.run_id}.json"
         job.write_text(spec.model_dump_json())
-        self.process = subprocess.Popen(
+        start = subprocess.Popen if is_cold else Warm
+        self.process = start(
             [sys.executable, "-m", "sftrun.job.supervise.entry", str(job)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=os.environ | (env or {}),
+            env=as_here(spec) | os.environ | (env or {}),
             text=True,
         )
         self.events: list[AnyEvent] = []
@@ -76,6 +81,11 @@ class Run:
         """The supervisor itself, without warning."""
         self.process.kill()
         self.process.communicate()
+
+
+def as_here(spec: JobSpec) -> dict[str, str]:
+    """The env of a job that asks for GPUs where there are none: without torch's compiler, as one that asks for none."""
+    return {} if HAS_GPU or spec.trainer.compile_layers else {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def held_at(word: str, spec: JobSpec) -> dict[str, str]:
@@ -122,8 +132,10 @@ def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
 
 
 def _works(pid: int) -> bool:
+    """A forked one has its module's name and the command line of the process that it is a fork of."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"sftrun.job.train.worker" in words and b"sftrun.job.supervise.launch" not in words
+    is_named = Path(f"/proc/{pid}/comm").read_text().strip() == "worker"
+    return is_named or (b"sftrun.job.train.worker" in words and b"sftrun.job.supervise.launch" not in words)
 
 
 def _parent(path: Path) -> int:

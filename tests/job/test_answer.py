@@ -1,15 +1,16 @@
 """Base and tuned model answer side by side, from an adapter's folder."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from sftrun.contract.jobspec import ModelSpec
+from sftrun.job.supervise import process
 from tests.job import tiny
 from tests.job.runs import Run
+from tests.warm import start
 
 
 @pytest.mark.slow
@@ -28,7 +29,7 @@ def test_an_adapter_s_run_answers_with_and_without_it(attention: str, tmp_path: 
     asked = {"job": spec.model_dump(mode="json"), "prompts": ["Add 1 and 3."], "max_new_tokens": 4}
     request.write_text(json.dumps(asked))
     command = [sys.executable, "-m", "sftrun.job.train.answer", str(request)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = start.run(command, env=process.base_environment(spec))
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["prompt"] == "Add 1 and 3."

@@ -1,13 +1,13 @@
 """A budget holds: never overspent, and what it paid for in hand.  Real workers, made-up prices, a fast clock."""
 
 import json
-import os
-import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from tests.warm import start
 
 TRIES = 20
 ROOT = Path(__file__).parent.parent.parent
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.slow
 def test_twenty_budgets_stop_with_a_checkpoint_and_within_the_money(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "tests.job.budget_tries", str(tmp_path), str(TRIES)]
-    done = subprocess.run(command, cwd=ROOT, env=_with_root(), capture_output=True, text=True, timeout=600)
+    done = start.run(command, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     *tries, deaf = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(tries) == TRIES
@@ -31,7 +31,3 @@ def test_twenty_budgets_stop_with_a_checkpoint_and_within_the_money(tmp_path: Pa
         assert (resumed["end"], resumed["spent_more"], resumed["same_curve"]) == ("finished", True, True), resumed
     assert (deaf["end"], deaf["reason"], deaf["checkpoint_step"]) == ("stopped", "budget", 10), deaf
     assert Decimal(deaf["spent"]) <= Decimal(deaf["budget"]), deaf
-
-
-def _with_root() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}

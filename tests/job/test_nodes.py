@@ -18,38 +18,13 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Stopped
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
 from tests.job import tiny
-from tests.job.runs import Run, at_step, curve, held_at_step, record, worker_below
+from tests.job.runs import Run, as_here, at_step, curve, held_at_step, record, worker_below
+from tests.warm.start import Warm
 
 pytestmark = pytest.mark.slow
 STEPS = {"max_steps": 8, "logging_steps": 1, "save_steps": 3, "gradient_accumulation_steps": 1}
-PEER = """
-import sys
-from sftrun.contract import events
-from sftrun.contract.jobspec import JobSpec
-from sftrun.job.supervise.peer import attend
-
-failed = attend(JobSpec.read(open(sys.argv[1]).read()), lambda: False)
-print(events.dump(failed) if failed else "", end="")
-"""
-
-TAKEN = """
-import sys
-from sftrun.contract.jobspec import JobSpec
-from sftrun.job.supervise.peer import attend
-
-tries = []
-
-def is_over():
-    print("watching", flush=True)
-    return len(tries) > 1
-
-def taken():
-    tries.append(1)
-    if len(tries) == 1:
-        raise ConnectionError("nobody answers")
-
-print(attend(JobSpec.read(open(sys.argv[1]).read()), is_over, taken), len(tries))
-"""
+PEER = [sys.executable, "-m", "tests.job.peering"]
+ROOT = Path(__file__).parent.parent.parent
 
 ABORTING = """
 import os
@@ -78,9 +53,8 @@ class Pair:
         folder.mkdir(exist_ok=True)
         job = folder / "second.json"
         job.write_text(second.model_copy(update={"checkpoints_dir": str(self.second_disk)}).model_dump_json())
-        self.second = subprocess.Popen(
-            [sys.executable, "-c", PEER, str(job)], stdout=subprocess.PIPE, env=os.environ | (env or {}), text=True
-        )
+        seen = os.environ | as_here(spec) | (env or {})
+        self.second = Warm([*PEER, str(job)], cwd=ROOT, stdout=subprocess.PIPE, env=seen, text=True)
         self.first = Run(first, folder, of_the_first)
 
     def second_says(self) -> Failed | None:
@@ -137,7 +111,8 @@ def test_a_machine_that_is_taken_away_says_so_again_where_nobody_answered(
     place = ClusterSpec(rank=1, address="::1", port=free_port())
     file = tmp_path / "second.json"
     file.write_text(job(tmp_path, model, data, 2).model_copy(update={"nodes": 2, "cluster": place}).model_dump_json())
-    with subprocess.Popen([sys.executable, "-c", TAKEN, str(file)], stdout=subprocess.PIPE, text=True) as second:
+    seen = os.environ | {"TAKEN": "1"}
+    with Warm([*PEER, str(file)], cwd=ROOT, stdout=subprocess.PIPE, env=seen, text=True) as second:
         assert second.stdout is not None
         assert second.stdout.readline() == "watching\n"
         second.send_signal(signal.SIGINT)
