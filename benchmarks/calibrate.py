@@ -90,8 +90,11 @@ def needs_gb(cells: list[Cell], gpu: Gpu) -> float:
 
 def _largest(cell: Cell) -> Batch:
     flat = 177 * cell.batch + 3 * 165 * cell.batch**0.5  # rows of 177 tokens, deviation 165: three of those above
-    tokens = flat if cell.layout == "flat" else cell.batch * (cell.max_length if cell.layout == "packed" else 1900)
-    return worst_batch(cell.setup().trainer)._replace(largest_tokens=tokens)
+    tokens = (
+        flat if cell.layout == "padding_free" else cell.batch * (cell.max_length if cell.layout == "packed" else 1900)
+    )
+    setup = cell.setup()
+    return worst_batch(setup.trainer, setup.step)._replace(largest_tokens=tokens)
 
 
 def _start(number: int, cells: list[Cell], folder: Path, turns: Turns) -> Group:

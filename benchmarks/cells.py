@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
+from sftrun.contract.stepplan import Layout, StepPlan
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Gpu, Linear, ModelFacts
 from sftrun.plan.estimate.setup import Setup
-from sftrun.plan.estimate.workload import Batch, Layout
+from sftrun.plan.estimate.workload import Batch
+from sftrun.step.given import Machine, Model, Settings
+from sftrun.step.rules import step_plan
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -83,17 +86,11 @@ SHAPES = {
 }
 
 
-class LogitsTwice(Setup):
-    """Of code whose loss was TRL's own."""
-
-    makes_logits_once = False
-
-
 @dataclass(frozen=True)
 class Cell:
     """Settings, and (once measured) the mean micro-batch, the largest one, seconds a step and GB allocated.
 
-    `recorded`: shapes with a CUDA graph of their own, each of which holds memory.  `joined`, `logits_once`: whether the
+    `captured`: shapes with a CUDA graph of their own, each of which holds memory.  `fused`, `logits_once`: whether the
     code had that yet.
     """
 
@@ -110,7 +107,7 @@ class Cell:
     optim: str = "adamw_torch_fused"
     graphs: bool = False
     gpu: str = "H200"
-    joined: bool = True
+    fused: bool = True
     logits_once: bool = True
     held_out: bool = False
     rows: float = 0.0
@@ -122,14 +119,14 @@ class Cell:
     seconds: float = 0.0
     allocated_gb: float = 0.0
     first_seconds: float = 0.0
-    recorded: int = 0
+    captured: int = 0
     reserved_gb: float = 0.0
 
     @property
     def name(self) -> str:
         bits = "NF4 once" if self.dequantize else "NF4" if self.bits == 4 else "bf16"
         batch = f"{self.batch}×{self.accumulation}×{self.max_length}"
-        how = f"{self.shape} {self.stack} {bits} {self.layout} {batch} r{self.rank}"
+        how = f"{self.shape} {self.stack} {bits} {self.layout.replace('_', '-')} {batch} r{self.rank}"
         return how + (" ckpt" if self.checkpointing else "") + (" graphs" if self.graphs else "")
 
     @property
@@ -142,25 +139,35 @@ class Cell:
             engine="unsloth" if self.stack == "unsloth" else "trl",
             max_length=self.max_length,
             packing=self.layout == "packed",
-            padding_free=self.layout == "flat",
             per_device_train_batch_size=self.batch,
             gradient_accumulation_steps=self.accumulation,
-            gradient_checkpointing=self.checkpointing,
-            use_liger_kernel=self.stack == "liger",
-            compile_layers=self.stack == "compiled",
-            dequantize=self.dequantize,
-            cuda_graphs=self.graphs,
             optim=self.optim,
         )
-        attention = "sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.joined else "flash_attention_2"
-        kind = Setup if self.logits_once else LogitsTwice
-        return kind(
-            model=SHAPES[self.shape].facts(),
-            spec=ModelSpec(name_or_path="random", attn_implementation=attention),
+        model, facts = ModelSpec(name_or_path="random"), SHAPES[self.shape].facts()
+        quantization = QuantizationSpec(load_in_4bit=True) if self.bits == 4 else None
+        lora = LoraSpec(r=self.rank, lora_alpha=16.0, target_modules=TARGETS)
+        return Setup(facts, model, trainer, quantization, lora, self._step(model, trainer, quantization, lora))
+
+    def _step(
+        self, model: ModelSpec, trainer: TrainerSpec, quantization: QuantizationSpec | None, lora: LoraSpec
+    ) -> StepPlan:
+        """As today's plan would have it, but for what the code had not yet and how its rows lay."""
+        given = Settings(
+            model=model,
             trainer=trainer,
-            quantization=QuantizationSpec(load_in_4bit=True) if self.bits == 4 else None,
-            lora=LoraSpec(r=self.rank, lora_alpha=16.0, target_modules=TARGETS),
+            quantization=quantization,
+            lora=lora,
+            attention="sdpa" if self.stack in ("eager", "unsloth") else "varlen" if self.fused else "flash_attention_2",
+            compiled=self.stack == "compiled",
+            checkpointed=self.checkpointing,
+            dequantized=self.dequantize,
+            cuda_graphs=self.graphs,
+            liger=self.stack == "liger",
         )
+        planned = step_plan(given, Model(vocab_size=SHAPES[self.shape].vocab), Machine(has_gpu=True))
+        head = planned.head if self.logits_once else "learnt"
+        fused = planned.fused_lora and self.fused
+        return planned.model_copy(update={"layout": self.layout, "fused_lora": fused, "head": head})
 
     def measured_batch(self) -> Batch:
         return Batch(

@@ -1,4 +1,4 @@
-"""Times windows of steps, alone on the machine, and drops those in which anything was compiled or recorded."""
+"""Times windows of steps, alone on the machine, and drops those in which anything was compiled or captured."""
 
 import time
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def _differ(windows: list[Window]) -> float:
 class Clock(TrainerCallback):
     """At least `warm` steps, and more until some in a row were calm, go by among others; then it measures alone.
 
-    `misses` counts what is new to recorded graphs; what is new to the compiler is known here."""
+    `misses` counts what is new to CUDA graphs; what is new to the compiler is known here."""
 
     def __init__(
         self, turn: Turn, warm: int, misses: Callable[[], int] = lambda: 0, settle: float = SETTLE_SECONDS

@@ -25,6 +25,8 @@ from typing import Any
 
 from benchmarks.data_checks import trained_tokenizer
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, TrainerSpec
+from sftrun.step.given import Machine, Model, Settings
+from sftrun.step.rules import step_plan
 from tools import make_data
 
 LENGTH, BATCH, LOADERS = 2048, 16, 2
@@ -62,15 +64,17 @@ def main() -> None:
 
 def _job(folder: Path, model: Path, rows: Path) -> JobSpec:
     folder.mkdir(exist_ok=True)
+    base, trainer = ModelSpec(name_or_path=str(model)), TrainerSpec(max_length=LENGTH, packing=True)
     return JobSpec(
         run_id="benchmark",
         name="benchmark",
         record_dir=str(folder),
         output_dir=str(folder / "out"),
         checkpoints_dir=str(folder / "checkpoints"),
-        model=ModelSpec(name_or_path=str(model)),
+        model=base,
         dataset=DatasetSpec(train=DataSource(files=(str(rows),)), format="instruction"),
-        trainer=TrainerSpec(max_length=LENGTH, packing=True),
+        trainer=trainer,
+        step=step_plan(Settings(base, trainer), Model(), Machine()),
     )
 
 

@@ -40,7 +40,7 @@ def table(cells: Sequence[Cell]) -> str:
         seconds = fit.seconds(cell, constants)
         gb = fit.allocated_gb(cell)
         use = "held out" if cell.held_out else "fitted"
-        more = "" if cell.joined else ", plain adapters"
+        more = "" if cell.fused else ", plain adapters"
         kept = (
             f"{cell.allocated_gb:.1f} | {gb:.1f} | {gb / cell.allocated_gb - 1:+.0%}" if cell.allocated_gb else " | | "
         )

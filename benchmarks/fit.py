@@ -155,9 +155,9 @@ def memory_errors(cells: Sequence[Cell]) -> list[float]:
 
 
 def allocated_gb(cell: Cell) -> float:
-    """As estimated, with as many graphs as were recorded."""
+    """As estimated, with as many graphs as were captured."""
     setup, batch, gpu = _inputs(cell)
-    return memory.allocated_gb(memory.estimate(setup, batch, gpu, recorded=cell.recorded or None))
+    return memory.allocated_gb(memory.estimate(setup, batch, gpu, captured=cell.captured or None))
 
 
 def _with(start: Calibration, values: Mapping[Constant, float]) -> Calibration:

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from cells import Cell
 
-FLAT8 = Cell("", layout="flat", batch=8)
-FLAT16 = Cell("", layout="flat", batch=16)
-FLAT32 = Cell("", layout="flat", batch=32)
+FLAT8 = Cell("", layout="padding_free", batch=8)
+FLAT16 = Cell("", layout="padding_free", batch=16)
+FLAT32 = Cell("", layout="padding_free", batch=32)
 PACK2 = Cell("", batch=2, max_length=1024)
 PACK4 = Cell("", batch=4)
 PACK8 = Cell("", batch=8)
@@ -25,7 +25,7 @@ def _group(
     shape: str, *batches: Cell, held_out: bool = False, stack: str = "compiled", **settings: int
 ) -> Iterator[Cell]:
     for batch in batches:
-        small = batch.batch <= SMALL_ROWS if batch.layout == "flat" else batch is PACK2 or shape in SMALL
+        small = batch.batch <= SMALL_ROWS if batch.layout == "padding_free" else batch is PACK2 or shape in SMALL
         graphs = small and stack == "compiled" and not settings.get("checkpointing", False)
         yield replace(batch, shape=shape, held_out=held_out, stack=stack, graphs=graphs, **settings)
 
@@ -62,14 +62,14 @@ def _packed(batch: int, max_length: int = 2048) -> Cell:
 
 
 def _flat(batch: int) -> Cell:
-    return Cell("", layout="flat", batch=batch)
+    return Cell("", layout="padding_free", batch=batch)
 
 
 def _padded(batch: int, accumulation: int = 1) -> Cell:
     return Cell("", layout="padded", batch=batch, accumulation=accumulation, optim="adamw_8bit")
 
 
-# recorded graphs last: what follows them in their process is charged for their memory
+# CUDA graphs last: what follows them in their process is charged for their memory
 BLIND: tuple[Cell, ...] = (
     *_group("tinyllama", _packed(6), _flat(24), _flat(12), dequantize=True, held_out=True),
     *_group("llama3-3b", _packed(4), _packed(12, 1024), _flat(10), rank=32, dequantize=True, held_out=True),
@@ -92,7 +92,7 @@ SINCE = tuple(
     replace(cell, graphs=True)
     for cell in BLIND
     if cell.stack == "compiled"
-    and cell.layout == "flat"
+    and cell.layout == "padding_free"
     and not cell.checkpointing
     and (cell.shape, cell.batch) in {("tinyllama", 24), ("360m", 40), ("1.7b", 40), ("phi3-mini", 24)}
 )

@@ -30,7 +30,7 @@ from sftrun.job.fast import attention, head, layers, plain_head  # noqa: E402
 from sftrun.job.fast import graphed as graphs  # noqa: E402
 
 # steps before the clock: until packed sequences, or rows of many sizes, meet nothing new (cuDNN compiles for some of
-# those); or until most are recorded
+# those); or until most are captured
 WARM, WARM_UNLIKE, RECORDING = 3, 12, 40
 # steps at most, for which there must be rows
 STEPS, STEPS_FLAT, STEPS_RECORDED = 52, 80, 200
@@ -56,7 +56,7 @@ def measure_group(wanted: Path, turn: Turn) -> None:
             continue
         finally:
             turn.over()
-            gc.collect()  # recorded graphs hold memory that the next cell would be charged for
+            gc.collect()  # CUDA graphs hold memory that the next cell would be charged for
         if found is not None:
             with wanted.with_suffix(".done").open("a") as file:
                 file.write(json.dumps(asdict(found)) + "\n")
@@ -93,7 +93,7 @@ def _model(cell: Cell) -> Any:
 def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | None:
     trainer = _trainer(cell, model)
     if cell.stack != "eager":
-        steps = attention.recorded_steps(model.config, cell.max_length) if cell.graphs else ()
+        steps = attention.captured_steps(model.config, cell.max_length) if cell.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
         layers.quicken(trainer)
     trainer.is_lean = head.install(trainer)
@@ -118,20 +118,13 @@ def _measure(cell: Cell, model: Any, turn: Turn, *, prepare: bool) -> Cell | Non
     finally:
         backbone.forward = plain
     found = _figures(cell, clock, trainer.seen)
-    return replace(found, recorded=len(graphed.graphs)) if found is not None and graphed is not None else found
+    return replace(found, captured=len(graphed.graphs)) if found is not None and graphed is not None else found
 
 
 def _prepare(cell: Cell, model: Any) -> None:
-    """As the product does; but what refreshes joined weights goes into `forward`, for each cell's graphs to record."""
-    compiled = cell.stack == "compiled"
-    prepared = layers.prepare(
-        model,
-        compile_layers=compiled,
-        dequantize=cell.dequantize,
-        checkpointing=cell.checkpointing and compiled,
-        fuse_lora=cell.rank > 0,
-        cuda_graphs=True,
-    )
+    """As the product does; but what refreshes fused weights goes into `forward`, for each cell's graphs to capture."""
+    step = cell.setup().step.model_copy(update={"fused_lora": cell.rank > 0, "cuda_graphs": True})
+    prepared = layers.prepare(model, step)
     assert prepared.graphed is not None
     prepared.graphed.backbone.forward = prepared.graphed.plainly
 
@@ -155,7 +148,7 @@ def _trainer(cell: Cell, model: Any) -> Any:
         max_steps=steps,
         max_length=cell.max_length if packed or cell.layout == "padded" else None,
         packing=packed,
-        padding_free=cell.layout == "flat",
+        padding_free=cell.layout == "padding_free",
         pad_to_multiple_of=filled if cell.stack == "compiled" else None,
         dataloader_num_workers=2 if cell.stack != "eager" else 0,
         accelerator_config={"non_blocking": True},

@@ -35,6 +35,8 @@ from sftrun.contract.jobspec import (  # noqa: E402
     TrainerSpec,
 )
 from sftrun.job.supervise.process import DEFAULTS  # noqa: E402
+from sftrun.step.given import Machine, Model, Settings  # noqa: E402
+from sftrun.step.rules import step_plan  # noqa: E402
 
 ROADS = ("trl", "default", "packed", "unsloth")
 ROWS = 8  # a step
@@ -58,33 +60,39 @@ def spec(road: str, model: str, seed: int, folder: Path, epochs: float) -> JobSp
         "seed": seed,
         "engine": "unsloth" if road == "unsloth" else "trl",
     }
-    if road in ("default", "packed"):
-        trainer |= {"compile_layers": on_gpu, "dequantize": on_gpu, "padding_free": road == "default"}
-    if road == "default":
-        trainer |= {"cuda_graphs": on_gpu}
     if road == "packed":
         # rows of 76 tokens: eight of them fill such a sequence
         trainer |= {"packing": True, "max_length": 608, "per_device_train_batch_size": 1}
-    varlen = road in ("default", "packed")
+    base = ModelSpec(name_or_path=model, dtype="bfloat16" if on_gpu else "float32")
+    spec, lora = TrainerSpec(**trainer), LoraSpec(r=16, lora_alpha=64 if is_tiny else 16, target_modules=TARGETS)
+    quantization = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="bfloat16" if on_gpu else "float32")
+    is_fast = on_gpu and road in ("default", "packed")
+    given = Settings(
+        model=base,
+        trainer=spec,
+        quantization=quantization,
+        lora=lora,
+        attention="varlen" if road in ("default", "packed") else "sdpa",
+        compiled=is_fast,
+        dequantized=is_fast,
+        cuda_graphs=on_gpu and road == "default",
+    )
     return JobSpec(
         run_id=f"{road}-{seed}",
         name=road,
         record_dir=str(folder / "record"),
         output_dir=str(folder / "adapter"),
         checkpoints_dir=str(folder / "checkpoints"),
-        model=ModelSpec(
-            name_or_path=model,
-            dtype="bfloat16" if on_gpu else "float32",
-            attn_implementation="varlen" if varlen else "sdpa",
-        ),
-        quantization=QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="bfloat16" if on_gpu else "float32"),
-        lora=LoraSpec(r=16, lora_alpha=64 if is_tiny else 16, target_modules=TARGETS),
+        model=base,
+        quantization=quantization,
+        lora=lora,
         dataset=DatasetSpec(
             train=DataSource(files=(str(data / "quickstart-train.jsonl"),)),
             eval=DataSource(files=(str(data / "quickstart-eval.jsonl"),)),
             format="instruction",
         ),
-        trainer=TrainerSpec(**trainer),
+        trainer=spec,
+        step=step_plan(given, Model(), Machine(has_gpu=on_gpu)),
         gpu_count=int(on_gpu),
     )
 
@@ -138,7 +146,7 @@ def _train_bare(job: JobSpec) -> None:
         disable_tqdm=True,
     )
     trainer = SFTTrainer(
-        model=loading.load_model(job.model, job.quantization),
+        model=loading.load_model(job.model, job.quantization, job.step),
         args=config,
         train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
@@ -155,8 +163,8 @@ def judge(job: JobSpec) -> float:
     from sftrun.job import data, tokens
     from sftrun.job.train import loading
 
-    plain = job.model.model_copy(update={"attn_implementation": "sdpa"})
-    base, tokenizer = loading.load_model(plain, job.quantization), loading.load_tokenizer(job.model)
+    plain = job.step.model_copy(update={"attention": "sdpa"})
+    base, tokenizer = loading.load_model(job.model, job.quantization, plain), loading.load_tokenizer(job.model)
     tuned = loading.load_tuned(job, base).eval()
     _, rows = data.load(job.dataset, job.trainer.seed)
     held = tokens.label(rows.rows, rows.format, job, tokenizer)

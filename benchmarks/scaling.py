@@ -1,7 +1,7 @@
 """One GPU against several, by the product's own worker: `python benchmarks/scaling.py [--ways one ddp fsdp]`.
 
 The same recipe's job (Phi-3-mini's shape with random weights, NF4 or `--bits 16`, LoRA r 16, packed) on one GPU and on
-all of them, with whole weights on each (`ddp`) or spread (`fsdp`, plain layers, as the plan has it); tokens/s are the
+all of them, with whole weights on each (`ddp`) or sharded (`fsdp`, plain layers, as the plan has it); tokens/s are the
 median of the steps after compilation.  `--shape tiny` tries it without a GPU, over gloo.
 """
 
@@ -30,6 +30,8 @@ from sftrun.contract.jobspec import (  # noqa: E402
     QuantizationSpec,
     TrainerSpec,
 )
+from sftrun.step.given import Machine, Model, Settings  # noqa: E402
+from sftrun.step.rules import step_plan  # noqa: E402
 
 
 def make(folder: Path, shape: str, rows: int) -> None:
@@ -54,29 +56,38 @@ def make(folder: Path, shape: str, rows: int) -> None:
 
 def job(folder: Path, way: str, gpus: int, bits: int, batch: int, steps: int, *, is_fast: bool) -> JobSpec:
     name, is_fast = f"{way}-on-{gpus}", is_fast and way != "fsdp"
+    trainer = TrainerSpec(
+        max_steps=steps,
+        max_length=2048,
+        packing=True,
+        per_device_train_batch_size=batch,
+        learning_rate=1e-4,
+        logging_steps=1,
+        save_steps=10_000,
+        optim="adamw_torch_fused",
+    )
+    given = Settings(
+        model=ModelSpec(name_or_path=str(folder / "model"), dtype="bfloat16"),
+        trainer=trainer,
+        quantization=QuantizationSpec(load_in_4bit=True) if bits == 4 else None,
+        lora=LoraSpec(r=16, lora_alpha=16, target_modules=TARGETS),
+        attention="varlen",
+        compiled=is_fast,
+        dequantized=is_fast and bits == 4,
+        sharded=way == "fsdp",
+    )
     return JobSpec(
         run_id=name,
         name=name,
         record_dir=str(folder / name / "record"),
         output_dir=str(folder / name / "out"),
         checkpoints_dir=str(folder / name / "checkpoints"),
-        model=ModelSpec(name_or_path=str(folder / "model"), dtype="bfloat16", attn_implementation="varlen"),
-        quantization=QuantizationSpec(load_in_4bit=True) if bits == 4 else None,
-        lora=LoraSpec(r=16, lora_alpha=16, target_modules=TARGETS),
+        model=given.model,
+        quantization=given.quantization,
+        lora=given.lora,
         dataset=DatasetSpec(train=DataSource(files=(str(folder / "rows.jsonl"),)), format="text"),
-        trainer=TrainerSpec(
-            max_steps=steps,
-            max_length=2048,
-            packing=True,
-            per_device_train_batch_size=batch,
-            learning_rate=1e-4,
-            logging_steps=1,
-            save_steps=10_000,
-            compile_layers=is_fast,
-            dequantize=is_fast and bits == 4,
-            fsdp=way == "fsdp",
-            optim="adamw_torch_fused",
-        ),
+        trainer=trainer,
+        step=step_plan(given, Model(), Machine(gpus, has_gpu=True)),
         gpu_count=gpus,
     )
 

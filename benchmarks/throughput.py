@@ -116,6 +116,7 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     import random_model
     from counting import CountingCollator
 
+    from sftrun.contract.stepplan import Precision, StepPlan
     from sftrun.job.fast import attention, head, layers, plain_head
 
     if not torch.cuda.is_available():
@@ -130,7 +131,7 @@ def measure(row: Row, device: str) -> dict[str, Any]:
         model = random_model.build(row.shape, row.attention, row.rank, row.alpha, row.dropout, row.quantised, device)
     trainer = _trainer(row, model)
     if row.attention == attention.NAME:
-        steps = attention.recorded_steps(model.config, row.max_length) if row.graphs else ()
+        steps = attention.captured_steps(model.config, row.max_length) if row.graphs else ()
         trainer.data_collator = attention.BoundsCollator(trainer.data_collator, *steps)
     if row.ours:
         trainer.is_lean = head.install(trainer)
@@ -138,14 +139,16 @@ def measure(row: Row, device: str) -> dict[str, Any]:
     trainer.data_collator = CountingCollator(trainer.data_collator)
     notes: list[str] = []
     if row.engine == "trl":
-        notes = layers.prepare(
-            trainer.model,
-            compile_layers=row.compiled,
-            dequantize=row.dequantised,
-            checkpointing=row.checkpointing and row.compiled,
-            fuse_lora=row.ours,
+        step = StepPlan(
+            has_varlen_kernel=True,
+            fused_lora=row.ours,
+            dequantized=row.dequantised,
+            compiled=row.compiled,
+            checkpointing="compiler" if row.checkpointing and row.compiled else "none",
             cuda_graphs=row.graphs,
-        ).notes
+            precision=Precision(step="bfloat16"),
+        )
+        notes = layers.prepare(trainer.model, step).notes
     if row.ours:
         layers.quicken(trainer)
     clock = _clock(row)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from sftrun.cli.recipes.schema import NAMES, text_of
+from sftrun.cli.recipes.schema import NAMES, file_name, text_of
 from tools import diagnostics_docs, recipe_docs
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_schema_is_up_to_date(name: str) -> None:
-    text = (ROOT / "schemas" / f"{name}-v1.schema.json").read_text(encoding="utf-8")
+    text = (ROOT / "schemas" / file_name(name)).read_text(encoding="utf-8")
     assert text == text_of(name), "run `python tools/schemas.py`"
     Draft202012Validator.check_schema(json.loads(text))
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from sftrun.cli.recipes.schema import NAMES, text_of
+from sftrun.cli.recipes.schema import NAMES, file_name, text_of
 
 FOLDER = Path(__file__).parent.parent / "schemas"
 
 if __name__ == "__main__":
     for name in NAMES:
-        (FOLDER / f"{name}-v1.schema.json").write_text(text_of(name), encoding="utf-8")
+        (FOLDER / file_name(name)).write_text(text_of(name), encoding="utf-8")

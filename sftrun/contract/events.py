@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from sftrun.contract.stepplan import StepPlan
 from sftrun.strict import Strict
 
 StageName = Literal["start", "data", "model", "samples_before", "train", "eval", "samples_after", "save"]
@@ -70,6 +71,28 @@ class ModelReady(Event):
     trainable_parameters: int
     total_steps: int
     first_step: int = 0
+
+
+class Disobeyed(Event):
+    """An order of the job's `step` that its machine or model does not allow: `order` is the field's name."""
+
+    kind: Literal["disobeyed"] = "disobeyed"
+    order: str
+    wanted: str
+    done: str
+    reason: str
+
+    @property
+    def message(self) -> str:
+        """In a line."""
+        return f"`step.{self.order}` is {self.done}, not {self.wanted}: {self.reason}"
+
+
+class StepsReady(Event):
+    """How steps are computed from now on, as the job sees it in what stands."""
+
+    kind: Literal["steps_ready"] = "steps_ready"
+    step: StepPlan
 
 
 class Step(Event):
@@ -164,6 +187,8 @@ AnyEvent = Annotated[
     | Stage
     | DataReady
     | ModelReady
+    | Disobeyed
+    | StepsReady
     | Step
     | Evaluated
     | Sample

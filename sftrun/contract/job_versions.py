@@ -6,6 +6,8 @@ Version 1 left decisions to the job; version 2 has them in `rows` and `step`.
 from collections.abc import Callable
 from typing import Any
 
+from sftrun.contract.step_versions import with_step
+
 Told = dict[str, Any]
 
 
@@ -19,4 +21,9 @@ def upgraded(told: Any) -> Any:
     return new
 
 
-_FROM_1: tuple[Callable[[Told], Told], ...] = ()
+def _step(told: Told) -> Told:
+    gpus, nodes = told.get("gpu_count") or 0, told.get("nodes") or 1
+    return with_step(told, gpus * nodes) if isinstance(gpus, int) and isinstance(nodes, int) else told
+
+
+_FROM_1: tuple[Callable[[Told], Told], ...] = (_step,)

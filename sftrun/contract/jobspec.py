@@ -7,12 +7,13 @@ Paths are those of the job's own machine: a Volume mount on Modal, a folder belo
 
 import json
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sftrun.contract import engines, gpu_names, job_versions
-from sftrun.contract.choices import Attention, DataFormat, Dtype, EngineName
+from sftrun.contract.choices import DataFormat, Dtype, EngineName
+from sftrun.contract.stepplan import StepPlan
 from sftrun.disk import outside
 from sftrun.strict import Strict
 
@@ -25,7 +26,6 @@ class ModelSpec(Strict):
     name_or_path: str
     revision: str | None = None
     dtype: Dtype = "bfloat16"
-    attn_implementation: Attention = "sdpa"
     trust_remote_code: bool = False
     use_safetensors: bool = True
 
@@ -76,7 +76,7 @@ class DatasetSpec(Strict):
 
 
 class TrainerSpec(Strict):
-    """TRL's SFTConfig in its own names, every `auto` resolved.
+    """TRL's SFTConfig in its own names, every `auto` resolved; how a step is computed stands in `JobSpec.step`.
 
     `assistant_only_loss` and `completion_only_loss` of None mean: by the form of the rows (assistant turns of
     `messages`, completions of `prompt_completion` and `instruction`, all of `text`).
@@ -87,7 +87,6 @@ class TrainerSpec(Strict):
     max_steps: int = -1
     max_length: int = 1024
     packing: bool = False
-    padding_free: bool = False
     per_device_train_batch_size: int = 8
     per_device_eval_batch_size: int = 8
     gradient_accumulation_steps: int = 1
@@ -97,12 +96,6 @@ class TrainerSpec(Strict):
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     optim: str = "adamw_torch_fused"
-    gradient_checkpointing: bool = False
-    use_liger_kernel: bool = False
-    compile_layers: bool = False
-    dequantize: bool = False
-    cuda_graphs: bool = False
-    fsdp: bool = False
     bf16: bool = True
     fp16: bool = False
     assistant_only_loss: bool | None = None
@@ -172,6 +165,7 @@ class JobSpec(Strict):
     lora: LoraSpec | None = None
     dataset: DatasetSpec
     trainer: TrainerSpec
+    step: StepPlan
     samples: SampleSpec = SampleSpec()
     gpu_count: int = 0
     nodes: int = 1
@@ -186,3 +180,10 @@ class JobSpec(Strict):
         told = outside.parse_object(text)
         upgraded = job_versions.upgraded(told)
         return cls.model_validate_json(text if upgraded is told else json.dumps(upgraded))
+
+    @model_validator(mode="after")
+    def _packs_once(self) -> Self:
+        """`trainer.packing` is the recipe's word for what `step.layout` has too."""
+        if self.trainer.packing != (self.step.layout == "packed"):
+            raise ValueError(f"`step.layout` is {self.step.layout}, `trainer.packing` {self.trainer.packing}")
+        return self

@@ -48,6 +48,7 @@ def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpe
         lora=plan.lora,
         dataset=_dataset(plan, places),
         trainer=plan.trainer,
+        step=plan.step,
         samples=plan.samples,
         gpu_count=plan.compute.gpu_count,
         nodes=plan.compute.nodes,

@@ -17,6 +17,7 @@ from sftrun.plan.identity import earlier, identity
 from sftrun.plan.types import DatasetPlan, Plan, SourcePlan
 from sftrun.recipe.models import Recipe, Source
 from sftrun.rows.find import Files
+from sftrun.step.given import Settings
 
 
 def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
@@ -24,31 +25,36 @@ def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
     plan = _build(recipe, facts, folders, Room())
     if not plan.compute.gpu_count:
         return plan
-    spread = None
+    chosen = None
     if may_shard(plan):
         other = _build(recipe, facts, folders, Room(fsdp=Chosen(True, "")))
-        spread = fsdp(plan, other, facts)
-        plan = plan if spread is None else other
-    return asked(_build(recipe, facts, folders, room(plan, facts)._replace(fsdp=spread)), facts)
+        chosen = fsdp(plan, other, facts)
+        plan = plan if chosen is None else other
+    return asked(_build(recipe, facts, folders, room(plan, facts)._replace(fsdp=chosen)), facts)
 
 
 def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room) -> Plan:
     said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
-    kernel = speed.attention(recipe, device, facts.model, said)
-    step = resolve.step_dtype(recipe, device, said)
+    dtype = resolve.step_dtype(recipe, device, said)
     train = data_facts(facts.train, recipe.dataset.train)
     held_out = recipe.dataset.eval_fraction or 0.0
     steps = workload.total_steps(recipe.trainer, train, compute.gpu_count * compute.nodes, held_out)
+    model = _model_at(resolve.model(recipe, dtype, said), facts, folders)
+    quantization, lora = resolve.quantization(recipe, dtype, said), resolve.lora(recipe)
+    is_sharded = speed.sharded(recipe, device, room, said)
+    trainer = resolve.trainer(recipe, train, device, dtype, steps, is_sharded, room, said)
+    given = Settings(model, trainer, quantization, lora, sharded=is_sharded)
     return Plan(
         recipe=recipe,
         identity=identity(recipe, facts, compute),
         earlier_identities=earlier(recipe, facts, compute),
-        model=_model_at(resolve.model(recipe, kernel, step, said), facts, folders),
-        quantization=resolve.quantization(recipe, step, said),
-        lora=resolve.lora(recipe),
+        model=model,
+        quantization=quantization,
+        lora=lora,
         dataset=_dataset(recipe, facts, said),
-        trainer=resolve.trainer(recipe, train, device, kernel, step, steps, room, said),
+        trainer=trainer,
+        step=speed.step_plan(recipe, facts, device, given, steps, room, said),
         samples=resolve.samples(recipe),
         compute=compute,
         lock=facts.lock,

@@ -1,11 +1,16 @@
 """Plan: the recipe with every `auto` decided, what it needs, what it will cost, and why."""
 
+import json
+import math
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Self
 
 from sftrun.contract import executors
 from sftrun.contract.choices import DataFormat, ExecutorName
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
+from sftrun.contract.step_versions import with_step
+from sftrun.contract.stepplan import StepPlan
+from sftrun.disk import outside
 from sftrun.recipe.models import Recipe
 from sftrun.strict import Strict
 
@@ -148,7 +153,7 @@ class Plan(Strict):
     `other_costs` are of the further kinds of GPU that the recipe would take, with what is planned for the first.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     recipe: Recipe
     identity: str
     earlier_identities: tuple[str, ...] = ()
@@ -158,6 +163,7 @@ class Plan(Strict):
     lora: LoraSpec | None
     dataset: DatasetPlan
     trainer: TrainerSpec
+    step: StepPlan
     samples: SampleSpec
     compute: ComputePlan
     lock: dict[str, str]
@@ -165,6 +171,16 @@ class Plan(Strict):
     memory: MemoryEstimate | None = None
     cost: CostEstimate | None = None
     other_costs: tuple[CostEstimate, ...] = ()
+
+    @classmethod
+    def read(cls, text: str | bytes) -> Self:
+        """The plan of its JSON, one of version 1 too: it had `step` in `trainer`.  Raises a ValueError."""
+        told = outside.parse_object(text)
+        compute = told.get("compute")
+        if told.get("version") != 1 or not isinstance(compute, dict):
+            return cls.model_validate_json(text)
+        gpus = math.prod(n for n in map(compute.get, ("gpu_count", "nodes")) if isinstance(n, int))
+        return cls.model_validate_json(json.dumps(with_step({**told, "version": 2}, gpus)))
 
     @property
     def identities(self) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ def _money(plan: Plan) -> MoneySpec:
 def require_room(plan: Plan, here: Machine) -> None:
     """A model whose weights were sharded over GPUs answers over as many; there may be fewer of them now."""
     needed, gpus = memory.answering_gb(plan), min(plan.compute.gpu_count, here.gpu_count)
-    if plan.trainer.fsdp and needed is not None and needed > gpus * here.gpu_memory_gb:
+    if plan.step.sharding == "fsdp" and needed is not None and needed > gpus * here.gpu_memory_gb:
         has = f"{gpus} × {here.gpu_memory_gb:.0f} GB" if gpus else "no GPU"
         raise RunFailed(
             f"answering takes about {needed:.0f} GB of GPU memory, of which this machine has {has}",

@@ -246,6 +246,10 @@ def _ended(state: RunState, event: Finished | Stopped | Failed) -> RunState:
     return replace(state, memory_gb=max(state.memory_gb, event.memory_gb)) if isinstance(event, Finished) else state
 
 
+def _noted(state: RunState, note: Note) -> RunState:
+    return replace(state, notes=(*state.notes, note)[-NOTES_KEPT:])
+
+
 def _until(curve: Curve, step: int) -> Curve:
     return tuple(point for point in curve if point[0] <= step)
 
@@ -259,7 +263,9 @@ _HANDLERS: dict[str, Callable[[RunState, Any], RunState]] = {
     "eval": _evaluated,
     "sample": _sample,
     "checkpoint": lambda state, event: replace(state, checkpoint=event, checkpoints=state.checkpoints + 1),
-    "note": lambda state, event: replace(state, notes=(*state.notes, event)[-NOTES_KEPT:]),
+    "disobeyed": lambda state, event: _noted(state, Note(level="warning", message=event.message)),
+    "steps_ready": lambda state, event: state,
+    "note": lambda state, event: _noted(state, event),
     "finished": _ended,
     "stopped": _ended,
     "failed": _ended,

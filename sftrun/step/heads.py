@@ -1,17 +1,13 @@
-"""Which models the job's own head is for (`job.fast.head`): the job asks, and the plan counts on it."""
+"""Who makes logits and loss: TRL, or the job's own head (`job.fast.head`), and whether logits are made once."""
 
-from collections.abc import Callable
 from typing import Final
 
+from sftrun.contract.jobspec import LoraSpec
+from sftrun.contract.stepplan import Head
+from sftrun.step.given import Machine, Model, Settings
+
 ALIGNED: Final = 8  # 16 bytes of logits
-# how configurations name what stands between logits and loss
-SCALES: Final = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "output_multiplier",
-    "lm_head_multiplier",
-    "logits_scaling",
-)
+NAME: Final = "lm_head"
 
 
 def is_aligned(vocabulary: int) -> bool:
@@ -19,6 +15,23 @@ def is_aligned(vocabulary: int) -> bool:
     return vocabulary % ALIGNED == 0
 
 
-def is_scaled(setting: Callable[[str], object]) -> bool:
-    """Whether logits are capped or scaled; `setting` gives the configuration's value by name, or None."""
-    return any(setting(name) is not None for name in SCALES)
+def trains_head(lora: LoraSpec | None) -> bool:
+    """Whether the output head's weights are trained: with all others, or as one of `modules_to_save`."""
+    return lora is None or any(name.rpartition(".")[2] == NAME for name in lora.modules_to_save)
+
+
+def head(given: Settings, model: Model, machine: Machine) -> Head:
+    """`learnt` where the loss is the plain one, `frozen` where its kernels fit besides."""
+    extra = given.trainer.extra
+    is_other = extra.get("loss_type", "nll") != "nll" or bool(extra.get("label_smoothing_factor"))
+    balances = model.balances_experts and extra.get("router_aux_loss_coef") != 0
+    if not given.trainer.library.runs_our_step or model.scales_logits or is_other or balances:
+        return "trl"
+    return "frozen" if machine.has_gpu and _fits_kernels(given, model) else "learnt"
+
+
+def _fits_kernels(given: Settings, model: Model) -> bool:
+    """A frozen head in bfloat16: in fp16 its gradients, which no loss scaler has scaled yet, would vanish."""
+    in_bfloat16 = given.model.dtype == "bfloat16" and not given.trainer.fp16
+    is_plain = not model.head_has_bias and (model.vocab_size is None or is_aligned(model.vocab_size))
+    return in_bfloat16 and is_plain and not trains_head(given.lora)

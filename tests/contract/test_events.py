@@ -7,12 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from sftrun.contract import events
-from sftrun.contract.events import AnyEvent, Failed, Finished, Started, Step
+from sftrun.contract.events import AnyEvent, Disobeyed, Failed, Finished, Started, Step, StepsReady
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, LoraSpec, ModelSpec, MoneySpec, TrainerSpec
+from sftrun.contract.stepplan import Precision, StepPlan
 
 EVENTS: list[AnyEvent] = [
     Started(seq=1, at=1.5, run_id="r", attempt=2, host="h", pid=7, device="cpu", gpu_count=0, versions={"torch": "2"}),
     Step(seq=2, step=10, total_steps=60, epoch=0.5, loss=1.25, learning_rate=2e-4, grad_norm=None),
+    Disobeyed(seq=3, order="head", wanted="frozen", done="learnt", reason="the head has a bias"),
+    StepsReady(seq=3, step=StepPlan(head="learnt", precision=Precision(step="bfloat16"))),
     Failed(seq=3, failure="data", stage="data", message="m", tail=("a", "b"), spent_usd=Decimal("0.10")),
     Finished(seq=4, step=60, train_loss=1.0, output_dir="/o", spent_usd=Decimal("1.234567")),
 ]
@@ -58,6 +61,7 @@ def test_a_job_comes_back_the_same() -> None:
         lora=LoraSpec(r=8, lora_alpha=16.0, target_modules=("q_proj",)),
         dataset=DatasetSpec(train=DataSource(files=("/a", "/b")), format="auto"),
         trainer=TrainerSpec(extra={"betas": [0.9, 0.95], "adam_epsilon": 1e-8, "torch_compile": False}),
+        step=StepPlan(layout="padding_free", fused_lora=True, precision=Precision(step="bfloat16", adapters="float32")),
         money=MoneySpec(usd_per_second=Decimal("0.001261"), max_usd=Decimal("20.00")),
     )
     assert JobSpec.read(job.model_dump_json()) == job

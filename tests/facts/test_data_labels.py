@@ -121,6 +121,7 @@ def test_without_marks_each_assistant_turn_is_found_in_the_text(tmp_path: Path) 
 @pytest.mark.parametrize("longest", [220, 24, 10_000])
 def test_labels_and_counts_are_the_job_s(form: DataFormat, longest: int, tmp_path: Path) -> None:
     from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, TrainerSpec
+    from sftrun.contract.stepplan import Precision, StepPlan
 
     if form == "instruction" and longest == 24:
         pytest.skip("the template alone is longer")
@@ -136,6 +137,7 @@ def test_labels_and_counts_are_the_job_s(form: DataFormat, longest: int, tmp_pat
         model=ModelSpec(name_or_path="x"),
         dataset=DatasetSpec(train=DataSource(), format=form),
         trainer=TrainerSpec(max_length=longest),
+        step=StepPlan(precision=Precision(step="bfloat16")),
     )
     rows = ROWS[form]
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(folder)

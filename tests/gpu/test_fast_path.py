@@ -92,22 +92,23 @@ def test_fused_lora_trains_what_peft_trains(compiled: bool, quantised: bool, den
     plain = with_lora(quantised)
     fast = copy.deepcopy(plain)
     loss_of(plain(**packed(rows), use_cache=False).logits, rows).backward()
-    layers.prepare(fast, compile_layers=compiled, dequantize=dense, checkpointing=cheap and compiled)
+    checkpointing = "compiler" if cheap and compiled else "none"
+    layers.prepare(fast, small.fused(compiled=compiled, dequantized=dense, checkpointing=checkpointing))
     loss_of(fast(**packed(rows), use_cache=False).logits, rows).backward()
     assert distance(gradients(fast), gradients(plain)) < 3e-2
     torch._functorch.config.activation_memory_budget = 1.0
 
 
-def test_recorded_steps_repeat_the_plain_ones() -> None:
-    model, plain = recorded_and_plain()
+def test_replayed_steps_repeat_the_plain_ones() -> None:
+    model, plain = replayed_and_plain()
     rows = rows_of(ROWS)
     for attempt in range(4):
         order = rows if attempt < 3 else list(reversed(rows))
         assert distance(after(model, order), after(plain, order)) < 3e-2
 
 
-def test_recorded_gradients_follow_the_weights_and_add_up() -> None:
-    model, plain = recorded_and_plain()
+def test_replayed_gradients_follow_the_weights_and_add_up() -> None:
+    model, plain = replayed_and_plain()
     rows, others = rows_of(ROWS), rows_of(tuple(reversed(ROWS)))
     for _ in range(3):
         before = after(model, rows)
@@ -121,13 +122,13 @@ def test_recorded_gradients_follow_the_weights_and_add_up() -> None:
     assert distance(after(model, rows), found) > 0.1
 
 
-def recorded_and_plain() -> tuple[Any, Any]:
+def replayed_and_plain() -> tuple[Any, Any]:
     torch._dynamo.reset()
     model = with_lora(True)
     model.get_base_model().set_attn_implementation("varlen")
     plain = copy.deepcopy(model)
     attention.install(plain.get_base_model())
-    layers.prepare(model, compile_layers=True, dequantize=True, cuda_graphs=True)
+    layers.prepare(model, small.fused(has_varlen_kernel=True, compiled=True, dequantized=True, cuda_graphs=True))
     return model, plain
 
 

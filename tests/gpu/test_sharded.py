@@ -1,4 +1,4 @@
-"""On two GPUs: weights spread by FSDP2 learn what they learn on one, need less of each, and go on after a kill."""
+"""On two GPUs: weights sharded by FSDP2 learn what they learn on one, need less of each, and go on after a kill."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,11 @@ from sftrun.contract.events import Finished, Note, Sample
 from sftrun.contract.jobspec import JobSpec, ModelSpec, QuantizationSpec, SampleSpec
 from sftrun.job.train import loading, samples
 from sftrun.job.train.answer import Answerer
+from sftrun.step.given import Machine, Model
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve
 from tests.job.test_fast_path import ROWS, finish, job, steps
-from tests.job.test_sharded import SPREAD, saved, untied
+from tests.job.test_sharded import SHARDED, saved, untied
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")]
 
@@ -26,22 +27,31 @@ KINDS: dict[str, dict[str, Any]] = {
 ASKED = SampleSpec(prompts=("Add 1 and 2.", "Hello"), max_new_tokens=6)
 
 
-def on_gpus(gpus: int, folder: Path, model: Path, trainer: dict[str, Any] | None = None, **changes: Any) -> JobSpec:
+def on_gpus(
+    gpus: int,
+    folder: Path,
+    model: Path,
+    trainer: dict[str, Any] | None = None,
+    step: dict[str, Any] | None = None,
+    **changes: Any,
+) -> JobSpec:
     settings = {"per_device_train_batch_size": ROWS // gpus, "per_device_eval_batch_size": 6 // gpus}
-    settings |= {"fsdp": gpus > 1, "bf16": True, "optim": "adamw_torch_fused", "padding_free": True}
-    made = job(folder, loading, "varlen", settings | (trainer or {}), gpu_count=gpus, **changes)
-    spec = ModelSpec(name_or_path=str(loading), dtype="bfloat16", attn_implementation="varlen")
-    return made.model_copy(update={"model": spec})
+    settings |= {"bf16": True, "optim": "adamw_torch_fused"} | (trainer or {})
+    machine, shape = Machine(gpus, has_gpu=True), Model(vocab_size=tiny.VOCABULARY)
+    made = {"sharded": gpus > 1, "machine": machine, "shape": shape, **(step or {})}
+    changes["model"] = ModelSpec(name_or_path=str(model))
+    return job(folder, model, "varlen", settings, made, gpu_count=gpus, **changes)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_gpus_with_a_share_each_teach_what_one_teaches(kind: str, checkpointing: bool, tmp_path: Path) -> None:
     loading = untied(tmp_path / "model")
-    again = {"gradient_checkpointing": checkpointing}
-    one, two = (on_gpus(n, tmp_path / str(n), loading, again, samples=ASKED, **KINDS[kind]) for n in (1, 2))
+    again = {"checkpointed": checkpointing}
+    one, two = (on_gpus(n, tmp_path / str(n), loading, None, again, samples=ASKED, **KINDS[kind]) for n in (1, 2))
     expected, found = finish(one, tmp_path / "1"), finish(two, tmp_path / "2")
-    assert any(re.fullmatch(SPREAD, event.message) for event in found if isinstance(event, Note))
+    assert not [event for event in found if event.kind == "disobeyed"]
+    assert any(re.fullmatch(SHARDED, event.message) for event in found if isinstance(event, Note))
     for ours, theirs in zip(steps(found), steps(expected), strict=True):
         assert ours.loss == pytest.approx(theirs.loss, rel=0.02)
         assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=0.1)
@@ -53,13 +63,13 @@ def test_two_gpus_with_a_share_each_teach_what_one_teaches(kind: str, checkpoint
 
 
 @pytest.mark.parametrize("kind", ["an adapter", "all weights"])
-def test_a_spread_run_answers_over_the_gpus_that_hold_its_weights_together(kind: str, tmp_path: Path) -> None:
+def test_a_sharded_run_answers_over_the_gpus_that_hold_its_weights_together(kind: str, tmp_path: Path) -> None:
     made = untied(tmp_path / "model")
     spec = on_gpus(2, tmp_path / "run", made, {"learning_rate": 1e-4}, **KINDS[kind])
     finish(spec, tmp_path / "run")
     size = (made / "model.safetensors").stat().st_size
     room: dict[int | str, int] = {0: size // 3, 1: size}
-    whole, base = loading.load_model(spec.model, None), loading.load_model(spec.model, None, room=room)
+    whole, base = (loading.load_model(spec.model, None, spec.step, is_whole=True, room=each) for each in (None, room))
     assert {0, 1} <= set(base.hf_device_map.values())
     tokenizer = loading.load_tokenizer(spec.model)
     found, expected = (
@@ -72,12 +82,12 @@ def test_a_spread_run_answers_over_the_gpus_that_hold_its_weights_together(kind:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_goes_on_spread_or_not(kind: str, tmp_path: Path) -> None:
+def test_a_run_goes_on_sharded_or_not(kind: str, tmp_path: Path) -> None:
     loading = tiny.make_model(tmp_path / "model")
     long = {"max_steps": 24, "save_steps": 2}
     whole = on_gpus(1, tmp_path / "whole", loading, long | {"per_device_train_batch_size": 4}, **KINDS[kind])
     two = on_gpus(2, tmp_path / "broken", loading, long | {"per_device_train_batch_size": 2}, **KINDS[kind])
-    alone = two.model_copy(update={"gpu_count": 1, "trainer": whole.trainer})
+    alone = two.model_copy(update={"gpu_count": 1, "trainer": whole.trainer, "step": whole.step})
     for spec, step in ((two, 6), (alone, 12)):
         run = Run(spec, tmp_path / "broken")
         run.until(at_step(step))

@@ -6,21 +6,36 @@ from typing import Any
 import pytest
 import torch
 
+from sftrun.contract.choices import Attention
 from sftrun.contract.events import Finished, Note, Step
-from sftrun.contract.jobspec import JobSpec, QuantizationSpec
+from sftrun.contract.jobspec import JobSpec, ModelSpec, QuantizationSpec
+from sftrun.step.given import Machine, Model
 from tests.job import tiny
 from tests.job.runs import Run
 from tests.job.test_fast_path import finish, job, steps
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")]
 
-FAST: dict[str, Any] = {"bf16": True, "optim": "adamw_torch_fused", "compile_layers": True}
+PLAIN: dict[str, Any] = {"bf16": True, "optim": "adamw_torch_fused"}
 
 
-def on_gpu(folder: Path, attention: str, trainer: dict[str, Any], gpus: int = 1) -> JobSpec:
+def on_gpu(
+    folder: Path,
+    attention: Attention,
+    trainer: dict[str, Any],
+    step: dict[str, Any] | None = None,
+    gpus: int = 1,
+    **changes: Any,
+) -> JobSpec:
     model = tiny.make_model(folder.with_name(f"{folder.name}-model"))
-    made = job(folder, model, attention, trainer, gpu_count=gpus, quantization=QuantizationSpec(load_in_4bit=True))
-    return made.model_copy(update={"model": made.model.model_copy(update={"dtype": "bfloat16"})})
+    sections = {"model": ModelSpec(name_or_path=str(model)), "quantization": QuantizationSpec(load_in_4bit=True)}
+    machine, shape = Machine(gpus, has_gpu=True), Model(vocab_size=tiny.VOCABULARY)
+    made = {"machine": machine, "shape": shape, **(step or {})}
+    return job(folder, model, attention, trainer, made, gpu_count=gpus, **(sections | changes))
+
+
+def disobeyed(found: list[Any]) -> list[Any]:
+    return [event for event in found if event.kind == "disobeyed"]
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -31,12 +46,12 @@ def test_a_fast_run_learns_what_a_plain_one_learns(
 ) -> None:
     if torch.cuda.device_count() < gpus:
         pytest.skip(f"needs {gpus} GPUs")
-    plain = {"bf16": True, "optim": "adamw_torch_fused"}
     # five packed sequences are no even share for two: accelerate would hand out some twice
-    batch = {"per_device_train_batch_size": 12 // gpus, "packing": gpus == 1, "padding_free": gpus > 1}
-    fast = FAST | batch | {"dequantize": dequantize, "gradient_checkpointing": checkpointing}
-    expected = finish(on_gpu(tmp_path / "plain", "sdpa", plain), tmp_path / "plain")
-    found = finish(on_gpu(tmp_path / "fast", "varlen", fast, gpus), tmp_path / "fast")
+    batch = PLAIN | {"per_device_train_batch_size": 12 // gpus, "packing": gpus == 1}
+    fast = {"compiled": True, "dequantized": dequantize, "checkpointed": checkpointing}
+    expected = finish(on_gpu(tmp_path / "plain", "sdpa", PLAIN), tmp_path / "plain")
+    found = finish(on_gpu(tmp_path / "fast", "varlen", batch, fast, gpus), tmp_path / "fast")
+    assert not disobeyed(found)
     for one, other in zip(steps(found), steps(expected), strict=True):
         assert one.loss == pytest.approx(other.loss, rel=0.02)
         assert one.tokens == other.tokens
@@ -45,8 +60,9 @@ def test_a_fast_run_learns_what_a_plain_one_learns(
 
 
 def test_a_fast_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
-    trainer = FAST | {"packing": True, "dequantize": True, "max_steps": 40, "per_device_train_batch_size": 1}
-    whole, broken = (on_gpu(tmp_path / name, "varlen", trainer) for name in ("whole", "broken"))
+    trainer = PLAIN | {"packing": True, "max_steps": 40, "per_device_train_batch_size": 1}
+    fast = {"compiled": True, "dequantized": True}
+    whole, broken = (on_gpu(tmp_path / name, "varlen", trainer, fast) for name in ("whole", "broken"))
     run = Run(broken, tmp_path / "broken")
     run.until(lambda event: isinstance(event, Step) and event.step >= 10)
     run.kill_worker()
@@ -57,12 +73,13 @@ def test_a_fast_run_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert {event.step: event.tokens for event in steps(found)} == {e.step: e.tokens for e in steps(expected)}
 
 
-@pytest.mark.parametrize(("layout", "size"), [("padding_free", 4), ("packing", 12)])
-def test_a_recorded_run_learns_what_a_plain_one_learns(layout: str, size: int, tmp_path: Path) -> None:
-    rows = {"per_device_train_batch_size": size, "max_steps": 18, "bf16": True, "optim": "adamw_torch_fused"}
-    fast = FAST | rows | {layout: True, "dequantize": True, "cuda_graphs": True}
+@pytest.mark.parametrize(("packing", "size"), [(False, 4), (True, 12)])
+def test_a_run_by_cuda_graphs_learns_what_a_plain_one_learns(packing: bool, size: int, tmp_path: Path) -> None:
+    rows = PLAIN | {"per_device_train_batch_size": size, "max_steps": 18}
+    fast = {"compiled": True, "dequantized": True, "cuda_graphs": True}
     expected = finish(on_gpu(tmp_path / "plain", "sdpa", rows), tmp_path / "plain")
-    found = finish(on_gpu(tmp_path / "fast", "varlen", fast), tmp_path / "fast")
+    found = finish(on_gpu(tmp_path / "fast", "varlen", rows | {"packing": packing}, fast), tmp_path / "fast")
+    assert not disobeyed(found)
     for one, other in zip(steps(found), steps(expected), strict=True):
         assert one.loss == pytest.approx(other.loss, rel=0.03)
         assert one.tokens == other.tokens
@@ -73,8 +90,10 @@ def test_a_run_in_float16_begins_as_one_in_bfloat16_and_ends(tmp_path: Path) -> 
     """QLoRA's adapters are bfloat16 by TRL, which the loss scaler of float16 can't take."""
     plain = {"optim": "adamw_torch_fused", "max_steps": 6}
     expected = finish(on_gpu(tmp_path / "bfloat16", "sdpa", plain | {"bf16": True}), tmp_path / "bfloat16")
-    half = on_gpu(tmp_path / "float16", "sdpa", plain | {"bf16": False, "fp16": True})
+    model = ModelSpec(name_or_path=str(tmp_path / "float16-model"), dtype="float16")
     quantization = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float16")
-    model = half.model.model_copy(update={"dtype": "float16"})
-    found = finish(half.model_copy(update={"model": model, "quantization": quantization}), tmp_path / "float16")
+    settings = plain | {"bf16": False, "fp16": True}
+    half = on_gpu(tmp_path / "float16", "sdpa", settings, model=model, quantization=quantization)
+    found = finish(half, tmp_path / "float16")
+    assert not disobeyed(found)
     assert steps(found)[0].loss == pytest.approx(steps(expected)[0].loss, rel=0.02)

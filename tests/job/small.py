@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from sftrun.contract.stepplan import Precision, StepPlan
 from sftrun.job.fast import attention
 
 SEVEN = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -46,6 +47,11 @@ def adapt(model: Any, targets: str | list[str] = "all-linear", dropout: float = 
         if weight.requires_grad:
             weight.data = torch.randn_like(weight, dtype=torch.float32).mul(0.05).to(dtype)
     return model
+
+
+def fused(**fields: Any) -> StepPlan:
+    """An order for LoRA's products to be fused, and whatever else a test wants."""
+    return StepPlan(**({"precision": Precision(step="float32"), "fused_lora": True} | fields))
 
 
 def rows_of(lengths: tuple[int, ...], vocabulary: int, device: str = "cpu") -> list[Tensor]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.contract.jobspec import ModelSpec
+from sftrun.contract.choices import Attention
 from sftrun.job.supervise import process
 from tests.job import tiny
 from tests.job.runs import Run
@@ -15,14 +15,11 @@ from tests.warm import start
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", ["sdpa", "varlen"])
-def test_an_adapter_s_run_answers_with_and_without_it(attention: str, tmp_path: Path) -> None:
+def test_an_adapter_s_run_answers_with_and_without_it(attention: Attention, tmp_path: Path) -> None:
     data = tiny.write_rows(tmp_path / "rows.jsonl", tiny.make_rows(20))
-    model = ModelSpec.model_validate(
-        {"name_or_path": "builtin:tiny", "dtype": "float32", "attn_implementation": attention}
-    )
-    is_varlen = attention == "varlen"
-    trainer = {"max_steps": 40, "padding_free": is_varlen, "per_device_train_batch_size": 4}
-    spec = tiny.make_job(tmp_path, Path(), data, trainer=trainer).model_copy(update={"model": model})
+    step = {"attention": attention, "layout": "padding_free" if attention == "varlen" else "padded"}
+    trainer = {"max_steps": 40, "per_device_train_batch_size": 4}
+    spec = tiny.make_job(tmp_path, Path("builtin:tiny"), data, trainer=trainer, step=step)
     assert Run(spec, tmp_path).rest()[0] == 0
     assert not (Path(spec.output_dir) / "config.json").exists()  # an adapter's folder is no model's
     request = tmp_path / "request.json"

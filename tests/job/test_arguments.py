@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sftrun.contract.choices import Dtype
 from sftrun.contract.jobspec import (
     DatasetSpec,
     DataSource,
@@ -16,21 +17,24 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
+from sftrun.contract.stepplan import Precision, Sharding, StepPlan
 from sftrun.job.data import Rows, split
 from sftrun.job.train.arguments import ELSEWHERE, SAME, bnb_config, lora_config, sft_config
+from tests import steps
 
 
-def job(dataset: dict[str, Any] | None = None, **trainer: Any) -> JobSpec:
-    return JobSpec(
-        run_id="r",
-        name="n",
-        record_dir="/r",
-        output_dir="/o",
-        checkpoints_dir="/c",
-        model=ModelSpec(name_or_path="/m"),
-        dataset=DatasetSpec(train=DataSource(files=("/d.jsonl",)), **(dataset or {})),
-        trainer=TrainerSpec(**trainer),
-    )
+def job(dataset: dict[str, Any] | None = None, step: dict[str, Any] | None = None, **trainer: Any) -> JobSpec:
+    sections = {
+        "run_id": "r",
+        "name": "n",
+        "record_dir": "/r",
+        "output_dir": "/o",
+        "checkpoints_dir": "/c",
+        "model": ModelSpec(name_or_path="/m"),
+        "dataset": DatasetSpec(train=DataSource(files=("/d.jsonl",)), **(dataset or {})),
+        "trainer": TrainerSpec(**trainer),
+    }
+    return steps.job(sections, steps.GPU, **(step or {}))
 
 
 def config(spec: JobSpec, *, has_eval: bool = False, has_gpu: bool = True) -> dict[str, Any]:
@@ -53,25 +57,34 @@ def test_rows_come_cut_so_max_length_is_for_packing_alone() -> None:
     assert config(job(max_length=512, packing=True))["max_length"] == 512
 
 
-def test_weights_are_spread_by_fsdp2_and_read_once_where_they_are_not_quantised() -> None:
-    made = config(job(fsdp=True, extra={"fsdp_config": {"fsdp_reshard_after_forward": False}}))
+@pytest.mark.parametrize(
+    ("extra", "is_fetched_again"),
+    [
+        ({"fsdp": True}, True),
+        ({"fsdp": "shard_grad_op auto_wrap"}, False),
+        ({"fsdp": True, "fsdp_config": {"fsdp_reshard_after_forward": False}}, False),
+        ({"fsdp": "shard_grad_op", "fsdp_config": {"reshard_after_forward": True}}, True),
+    ],
+)
+def test_weights_are_sharded_by_fsdp2_and_read_once_where_they_are_not_quantised(
+    extra: dict[str, Any], is_fetched_again: bool
+) -> None:
+    made = config(job(step={"sharded": True, "sharding": "fsdp"}, extra=extra))
     assert made["fsdp"] is True
-    options = {"version": 2, "cpu_ram_efficient_loading": True, "reshard_after_forward": False}
+    options = {"version": 2, "cpu_ram_efficient_loading": True, "reshard_after_forward": is_fetched_again}
     assert made["fsdp_config"] == options
     assert "fsdp" not in config(job())
 
 
 @pytest.mark.parametrize(
-    ("trainer", "storage"),
-    [
-        ({"fsdp": True}, "bfloat16"),
-        ({"fsdp": True, "bf16": False, "fp16": True}, "float16"),
-        ({"fsdp": True, "bf16": False}, "float32"),
-        ({}, None),
-    ],
+    ("sharding", "step", "storage"),
+    [("fsdp", "bfloat16", "bfloat16"), ("fsdp", "float16", "float16"), ("ddp", "bfloat16", None)],
 )
-def test_spread_4_bit_weights_lie_in_the_type_of_the_step(trainer: dict[str, Any], storage: str | None) -> None:
-    made = bnb_config(QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32"), TrainerSpec(**trainer))
+def test_sharded_4_bit_weights_lie_in_the_type_of_the_step(
+    sharding: Sharding, step: Dtype, storage: str | None
+) -> None:
+    given = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32")
+    made = bnb_config(given, StepPlan(sharding=sharding, precision=Precision(step=step)))
     assert made.get("bnb_4bit_quant_storage") == storage
 
 
@@ -115,26 +128,38 @@ def test_loaders_fetch_ahead_for_a_gpu_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trainer", "multiple"),
+    ("trainer", "compiled", "multiple"),
     [
-        ({"packing": True, "compile_layers": True, "max_length": 2048, "per_device_train_batch_size": 14}, 28_672),
-        ({"padding_free": True, "compile_layers": True}, 256),
-        ({"compile_layers": True}, None),
-        ({"packing": True}, None),
+        ({"packing": True, "max_length": 2048, "per_device_train_batch_size": 14}, True, 28_672),
+        ({}, True, 256),
+        ({"extra": {"pad_to_multiple_of": 64}}, True, 64),
+        ({}, False, None),
+        ({"packing": True}, False, None),
     ],
 )
-def test_compiled_layers_get_batches_of_few_sizes(trainer: dict[str, Any], multiple: int | None) -> None:
-    assert config(job(**trainer)).get("pad_to_multiple_of") == multiple
-    assert "pad_to_multiple_of" not in config(job(**trainer), has_gpu=False)
+def test_compiled_layers_get_batches_of_few_sizes(
+    trainer: dict[str, Any], compiled: bool, multiple: int | None
+) -> None:
+    step = {"attention": "varlen", "compiled": compiled}
+    assert config(job(step=step, **trainer)).get("pad_to_multiple_of") == multiple
 
 
 def test_the_compiler_checkpoints_by_itself() -> None:
-    assert config(job(gradient_checkpointing=True))["gradient_checkpointing"] is True
-    assert config(job(gradient_checkpointing=True, compile_layers=True))["gradient_checkpointing"] is False
+    assert config(job(step={"checkpointed": True}))["gradient_checkpointing"] is True
+    assert config(job(step={"checkpointed": True, "compiled": True}))["gradient_checkpointing"] is False
+
+
+def test_rows_lie_as_ordered() -> None:
+    free, padded = config(job(step={"attention": "varlen"})), config(job())
+    assert (free["padding_free"], padded["padding_free"]) == (True, False)
+    ours, theirs = config(job(packing=True)), config(job(packing=True, extra={"packing_strategy": "wrapped"}))
+    assert ours["dataset_kwargs"] == {"skip_prepare_dataset": True}
+    assert "dataset_kwargs" not in theirs
 
 
 def test_ligers_fused_loss_stays_off() -> None:
-    assert config(job(use_liger_kernel=True))["liger_kernel_config"] == {"fused_linear_cross_entropy": False}
+    made = config(job(step={"liger": True}))
+    assert (made["use_liger_kernel"], made["liger_kernel_config"]) == (True, {"fused_linear_cross_entropy": False})
 
 
 def test_order_is_the_files_without_shuffle() -> None:

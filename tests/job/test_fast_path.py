@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from sftrun.contract.choices import Attention
 from sftrun.contract.events import Finished, Note, Step
 from sftrun.contract.jobspec import (
     DatasetSpec,
@@ -21,6 +22,7 @@ from sftrun.job.fast import attention as attentions
 from sftrun.job.fast import fast_path, head
 from sftrun.job.fast.attention import BoundsCollator, UnsupportedAttention
 from sftrun.step import cuda_graphs
+from tests import steps as planned
 from tests.job import tiny
 from tests.job.runs import Run, at_step, held_at_step, record
 
@@ -28,21 +30,27 @@ ROWS = 12
 PLAIN_LORA = LoraSpec(r=4, lora_alpha=8.0)
 
 
-def job(folder: Path, model: Path, attention: str, trainer: dict[str, Any], **changes: Any) -> JobSpec:
+def job(
+    folder: Path,
+    model: Path,
+    attention: Attention,
+    trainer: dict[str, Any],
+    step: dict[str, Any] | None = None,
+    /,
+    **changes: Any,
+) -> JobSpec:
     """All rows in one step, three times, and once more in an evaluation."""
     folder.mkdir()
     data = tiny.write_rows(folder / "rows.jsonl", tiny.make_rows(ROWS))
     source = DataSource(files=(str(data),))
     settings = {"max_steps": 3, "logging_steps": 1, "per_device_train_batch_size": ROWS, "eval_steps": 3}
     sections: dict[str, Any] = {
-        "model": ModelSpec.model_validate(
-            {"name_or_path": str(model), "dtype": "float32", "attn_implementation": attention}
-        ),
+        "model": ModelSpec(name_or_path=str(model), dtype="float32"),
         "lora": PLAIN_LORA,
         "dataset": DatasetSpec(train=source, eval=source, format="instruction", instruction_template="plain"),
     }
     made = tiny.make_job(folder, model, data, trainer=settings | trainer)
-    return made.model_copy(update=sections | changes)
+    return planned.changed(made, sections | changes, attention=attention, **(step or {}))
 
 
 def finish(spec: JobSpec, folder: Path) -> list[Any]:
@@ -55,19 +63,20 @@ def steps(found: list[Any]) -> list[Step]:
     return [event for event in found if isinstance(event, Step)]
 
 
-LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "padding-free": ("varlen", {"padding_free": True, "extra": {"pad_to_multiple_of": 256}}),
-    "packed, varlen": ("varlen", {"packing": True, "extra": {"pad_to_multiple_of": ROWS * 256}}),
-    "packed, sdpa": ("sdpa", {"packing": True}),
-    "packed, eager": ("eager", {"packing": True}),
+FREE = {"layout": "padding_free"}  # which a CPU's steps would not be
+LAYOUTS: dict[str, tuple[Attention, dict[str, Any], dict[str, Any]]] = {
+    "padding-free": ("varlen", {"extra": {"pad_to_multiple_of": 256}}, FREE),
+    "packed, varlen": ("varlen", {"packing": True, "extra": {"pad_to_multiple_of": ROWS * 256}}, {}),
+    "packed, sdpa": ("sdpa", {"packing": True}, {}),
+    "packed, eager": ("eager", {"packing": True}, {}),
 }
 
 
 @pytest.mark.slow
 def test_packed_and_padding_free_rows_teach_what_padded_rows_teach(model: Path, tmp_path: Path) -> None:
     expected = finish(job(tmp_path / "padded", model, "sdpa", {}), tmp_path / "padded")
-    for name, (attention, trainer) in LAYOUTS.items():
-        found = finish(job(tmp_path / name, model, attention, trainer), tmp_path / name)
+    for name, (attention, trainer, step) in LAYOUTS.items():
+        found = finish(job(tmp_path / name, model, attention, trainer, step), tmp_path / name)
         for one, other in zip(steps(found), steps(expected), strict=True):
             assert one.loss == pytest.approx(other.loss, rel=1e-5), name
             assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-4), name
@@ -79,7 +88,7 @@ def test_packed_and_padding_free_rows_teach_what_padded_rows_teach(model: Path, 
 @pytest.mark.slow
 def test_two_processes_teach_what_one_teaches(model: Path, tmp_path: Path) -> None:
     rows = {"per_device_train_batch_size": ROWS // 2, "per_device_eval_batch_size": 3}
-    two = job(tmp_path / "two", model, "varlen", LAYOUTS["padding-free"][1] | rows, gpu_count=2)
+    two = job(tmp_path / "two", model, "varlen", LAYOUTS["padding-free"][1] | rows, FREE, gpu_count=2)
     expected, found = finish(job(tmp_path / "one", model, "sdpa", {}), tmp_path / "one"), finish(two, tmp_path / "two")
     for one, other in zip(steps(found), steps(expected), strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
@@ -93,8 +102,8 @@ def test_two_processes_teach_what_one_teaches(model: Path, tmp_path: Path) -> No
 def test_compiled_layers_over_copied_weights_train_the_same(model: Path, tmp_path: Path) -> None:
     nf4 = QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32")
     plain = job(tmp_path / "plain", model, "varlen", {"packing": True}, quantization=nf4)
-    fast = {"compile_layers": True, "dequantize": True, "gradient_checkpointing": True, "packing": True}
-    quick = job(tmp_path / "quick", model, "varlen", fast, quantization=nf4)
+    fast = {"compiled": True, "dequantized": True, "checkpointed": True}
+    quick = job(tmp_path / "quick", model, "varlen", {"packing": True}, fast, quantization=nf4)
     expected, found = finish(plain, tmp_path / "plain"), finish(quick, tmp_path / "quick")
     notes = [event.message for event in found if isinstance(event, Note)]
     assert "14 LoRA projections in 8 products, frozen weights dequantised once" in notes
@@ -109,12 +118,10 @@ def test_a_run_with_loaders_and_filling_goes_on_where_it_was_stopped(model: Path
     trainer = {"packing": True, "max_steps": 9, "per_device_train_batch_size": 1, "bf16": True, "extra": extra}
     # an adapter in 16 bits over 4-bit weights: PEFT makes new parameters of it when it is loaded
     in_4bit = {
-        "model": ModelSpec(name_or_path=str(model), dtype="bfloat16", attn_implementation="varlen"),
+        "model": ModelSpec(name_or_path=str(model), dtype="bfloat16"),
         "quantization": QuantizationSpec(load_in_4bit=True),
     }
-    whole, broken = (
-        job(tmp_path / name, model, "varlen", trainer).model_copy(update=in_4bit) for name in ("whole", "broken")
-    )
+    whole, broken = (job(tmp_path / name, model, "varlen", trainer, **in_4bit) for name in ("whole", "broken"))
     run = Run(broken, tmp_path / "broken", held_at_step(4, broken))
     run.until(at_step(4))
     run.kill_worker()
@@ -134,12 +141,13 @@ def spec(**changes: Any) -> JobSpec:
         "record_dir": "/r",
         "output_dir": "/o",
         "checkpoints_dir": "/c",
-        "model": ModelSpec(name_or_path="/m", attn_implementation="varlen"),
+        "model": ModelSpec(name_or_path="/m"),
         "lora": PLAIN_LORA,
         "dataset": DatasetSpec(train=DataSource(files=("/d.jsonl",))),
         "trainer": TrainerSpec(),
     }
-    return JobSpec(**(base | changes))
+    step = {"attention": "varlen"} | changes.pop("step", {})
+    return planned.job(base | changes, planned.GPU, **step)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def spec(**changes: Any) -> JobSpec:
         ({"lora": PLAIN_LORA.model_copy(update={"use_dora": True})}, "`use_dora` scales each output"),
         ({"lora": PLAIN_LORA.model_copy(update={"bias": "all"})}, "`bias` trains the frozen layers' biases"),
         ({"quantization": QuantizationSpec(load_in_8bit=True)}, "8-bit weights are bitsandbytes' own"),
-        ({"trainer": TrainerSpec(fsdp=True)}, "the weights are spread over GPUs"),
+        ({"step": {"sharded": True}}, "the weights are sharded"),
         (
             {"trainer": TrainerSpec(bf16=False, fp16=True)},
             "the weights compute in bfloat16, the step in float16",
@@ -160,7 +168,9 @@ def spec(**changes: Any) -> JobSpec:
     ],
 )
 def test_lora_rides_in_the_frozen_products_where_that_is_the_same(changes: dict[str, Any], reason: str | None) -> None:
-    assert fast_path.plain_because(spec(**changes)) == reason
+    step = spec(**changes).step
+    assert step.unfused_because == reason
+    assert step.fused_lora == (reason is None and changes.get("lora", PLAIN_LORA) is not None)
 
 
 def flat(rows: Any) -> dict[str, Any]:
@@ -179,7 +189,7 @@ def test_a_batch_says_where_rows_begin_and_what_is_learnt() -> None:
 
 
 def test_other_engines_and_kernels_keep_their_collator() -> None:
-    for other in ({"trainer": TrainerSpec(engine="unsloth")}, {"model": ModelSpec(name_or_path="/m")}):
+    for other in ({"trainer": TrainerSpec(engine="unsloth")}, {"step": {"attention": "sdpa"}}):
         made = fast_path.collator(spec(**other), flat, LlamaConfig())
         assert isinstance(made, head.LearntCollator)
         assert not isinstance(made.inner, BoundsCollator)
@@ -203,5 +213,5 @@ def test_job_and_plan_round_the_longest_row_alike(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert attentions.recorded_steps(LlamaConfig(head_dim=head_dim), 2048) == (16, longest)
+    assert attentions.captured_steps(LlamaConfig(head_dim=head_dim), 2048) == (16, longest)
     assert cuda_graphs.longest_step(2048, capability, head_dim) == longest

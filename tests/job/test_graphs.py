@@ -16,9 +16,9 @@ class Pass:
         self.replay = replay
 
 
-def recorded(weight: nn.Parameter) -> graphs._Recorded:
+def captured(weight: nn.Parameter) -> graphs._Captured:
     """x → weight · x, whose gradient lies where the forward pass keeps what it computes, as in a pool."""
-    made = object.__new__(graphs._Recorded)
+    made = object.__new__(graphs._Captured)
     shared = torch.zeros(3)
     made.inputs, made.trained = (torch.zeros(3),), [weight]
     made.out, made.out_grad, made.gradients = torch.zeros(()), torch.zeros(()), (shared,)
@@ -31,7 +31,7 @@ def recorded(weight: nn.Parameter) -> graphs._Recorded:
     return made
 
 
-def passes(graph: graphs._Recorded, *inputs: Tensor) -> None:
+def passes(graph: graphs._Captured, *inputs: Tensor) -> None:
     for one in inputs:
         anchor = torch.empty(0, requires_grad=True)
         loss: Tensor = 2 * graphs._Replay.apply(anchor, graph, one)
@@ -40,7 +40,7 @@ def passes(graph: graphs._Recorded, *inputs: Tensor) -> None:
 
 def test_a_replay_lays_down_gradients_that_add_up() -> None:
     weight = nn.Parameter(torch.tensor([1.0, 2.0, 3.0]))
-    graph, a, b = recorded(weight), torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 5.0, 1.0])
+    graph, a, b = captured(weight), torch.tensor([1.0, 0.0, 2.0]), torch.tensor([0.0, 5.0, 1.0])
     for inputs in ((a,), (a, b), (a, a, b), (b,)):
         passes(graph, *inputs)
         assert weight.grad is not None
@@ -60,7 +60,7 @@ def test_a_gradient_is_laid_out_as_its_weight() -> None:
 
 
 @pytest.mark.parametrize("hook", ["register_post_accumulate_grad_hook", "register_hook"])
-def test_hooks_keep_steps_from_being_recorded(hook: str) -> None:
+def test_hooks_keep_steps_from_being_captured(hook: str) -> None:
     backbone = nn.Linear(3, 2)
     graphed = graphs.GraphedBackbone(backbone, lambda: None)
     assert len(graphed._trained()) == 2

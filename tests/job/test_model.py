@@ -9,7 +9,9 @@ from accelerate import dispatch_model
 from peft import PeftModel
 from transformers import Qwen2Config
 
+from sftrun.contract.choices import Attention
 from sftrun.contract.jobspec import ModelSpec
+from sftrun.contract.stepplan import Precision, StepPlan
 from sftrun.job.failures import JobFailure
 from sftrun.job.train import loading, samples
 from tests.job import small, tiny
@@ -39,9 +41,12 @@ def test_a_loss_scaler_can_unscale_the_gradients_of_an_adapter_over_4_bit_weight
     assert made.base_model.model.model.embed_tokens.weight.dtype == torch.float16
 
 
-def named(folder: Path, attention: str = "sdpa") -> ModelSpec:
-    made = {"name_or_path": str(tiny.make_model(folder)), "dtype": "float32", "attn_implementation": attention}
-    return ModelSpec.model_validate(made)
+def named(folder: Path) -> ModelSpec:
+    return ModelSpec(name_or_path=str(tiny.make_model(folder)), dtype="float32")
+
+
+def computing(attention: Attention = "sdpa") -> StepPlan:
+    return StepPlan(attention=attention, precision=Precision(step="float32"))
 
 
 def answers(spec: ModelSpec, tuned: Any) -> list[str]:
@@ -54,12 +59,12 @@ def answers(spec: ModelSpec, tuned: Any) -> list[str]:
 
 @pytest.mark.parametrize("attention", ["sdpa", "varlen"])
 def test_a_model_that_is_laid_out_over_devices_answers_with_and_without_its_adapter(
-    attention: str, tmp_path: Path
+    attention: Attention, tmp_path: Path
 ) -> None:
-    spec = named(tmp_path / "model", attention)
-    tuned = small.adapt(loading.load_model(spec, None))
+    spec, step = named(tmp_path / "model"), computing(attention)
+    tuned = small.adapt(loading.load_model(spec, None, step))
     tuned.save_pretrained(tmp_path / "adapter")
-    laid_out = loading.load_model(spec, None, room={"cpu": 10**9})
+    laid_out = loading.load_model(spec, None, step, room={"cpu": 10**9})
     # as over several devices: each layer fetches what it computes on
     laid_out = dispatch_model(laid_out, {"": "cpu"}, main_device="cpu", force_hooks=True)
     found = answers(spec, PeftModel.from_pretrained(laid_out, tmp_path / "adapter"))
@@ -69,4 +74,4 @@ def test_a_model_that_is_laid_out_over_devices_answers_with_and_without_its_adap
 
 def test_a_model_that_the_free_memory_does_not_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobFailure, match="does not fit into"):
-        loading.load_model(named(tmp_path / "model"), None, room={"cpu": 250_000})
+        loading.load_model(named(tmp_path / "model"), None, computing(), room={"cpu": 250_000})

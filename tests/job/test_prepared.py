@@ -21,6 +21,7 @@ from sftrun.job.prepare.prepared import Prepared
 from sftrun.job.prepare.shards import Crew
 from sftrun.job.supervise import preparer
 from sftrun.job.train.loading import load_tokenizer
+from tests import steps
 from tests.job import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -136,7 +137,7 @@ def test_what_stands_is_made_again_when_a_byte_of_it_is_gone(model: Path, tokeni
 
 
 def changed(spec: JobSpec, section: str, **values: Any) -> JobSpec:
-    return spec.model_copy(update={section: getattr(spec, section).model_copy(update=values)})
+    return steps.changed(spec, {section: getattr(spec, section).model_copy(update=values)})
 
 
 CHANGES: dict[str, Callable[[JobSpec], JobSpec]] = {

@@ -24,7 +24,8 @@ def job(folder: Path, model: Path, row: dict[str, str], cache: Path) -> JobSpec:
     rows = [{key: value.format(text=f"{index} {text}") for key, value in row.items()} for index in range(ROWS)]
     data = tiny.write_rows(folder.parent / "rows.jsonl", rows)
     dataset = DatasetSpec(train=DataSource(files=(str(data),)), cache_dir=str(cache))
-    return tiny.make_job(folder, model, data, dataset=dataset, trainer={"packing": True})
+    step = {"preparing": "process"}
+    return tiny.make_job(folder, model, data, dataset=dataset, trainer={"packing": True}, step=step)
 
 
 def readiness(spec: JobSpec) -> list[bool]:

@@ -16,6 +16,7 @@ import pytest
 from sftrun.contract import events, stopping
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec, TrainerSpec
 from sftrun.contract.record_files import STOP
+from sftrun.contract.stepplan import Precision, StepPlan
 from sftrun.errors import RunBusy
 from sftrun.job import failures
 from sftrun.job.supervise import death
@@ -40,6 +41,7 @@ def job(record_dir: Path, money: MoneySpec, timeout_seconds: float | None = None
         model=ModelSpec(name_or_path="/m"),
         dataset=DatasetSpec(train=DataSource(files=("/d",))),
         trainer=TrainerSpec(),
+        step=StepPlan(precision=Precision(step="bfloat16")),
         money=money,
         timeout_seconds=timeout_seconds,
     )

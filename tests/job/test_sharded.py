@@ -1,4 +1,4 @@
-"""Weights spread over two processes (FSDP2), here on the CPU: what one process learns, writes and goes on from."""
+"""Weights sharded over two processes (FSDP2), here on the CPU: what one process learns, writes and goes on from."""
 
 import json
 import re
@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from sftrun.contract.events import Note, Sample
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, SampleSpec
+from tests import steps as steps_planned
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, held_at_step, record
 from tests.job.test_fast_path import ROWS, finish, job, steps
 
 pytestmark = pytest.mark.slow
 
-SPREAD = r"weights are spread over 2 processes \(FSDP2\): (\d+) of (\d+)"
+SHARDED = r"weights are sharded over 2 processes \(FSDP2\): (\d+) of (\d+)"
 KINDS: dict[str, dict[str, Any]] = {
     "an adapter on 4 bits": {"quantization": QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32")},
     "an adapter and the head": {"lora": LoraSpec(r=4, lora_alpha=8.0, modules_to_save=("lm_head",))},
@@ -26,10 +27,10 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def on(processes: int, folder: Path, model: Path, trainer: dict[str, Any] | None = None, **changes: Any) -> JobSpec:
-    """The same rows a step, whatever the number of processes; their weights are spread."""
+    """The same rows a step, whatever the number of processes; their weights are sharded."""
     settings = {"per_device_train_batch_size": ROWS // processes, "per_device_eval_batch_size": 6 // processes}
-    settings |= {"fsdp": processes > 1} | (trainer or {})
-    return job(folder, model, "sdpa", settings, gpu_count=processes, **changes)
+    settings |= trainer or {}
+    return job(folder, model, "sdpa", settings, {"sharded": processes > 1}, gpu_count=processes, **changes)
 
 
 def untied(folder: Path) -> Path:
@@ -60,7 +61,7 @@ def test_two_processes_with_a_share_each_teach_what_one_teaches(kind: str, tmp_p
     )
     expected, found = finish(one, tmp_path / "1"), finish(two, tmp_path / "2")
     notes = [event.message for event in found if isinstance(event, Note)]
-    (counts,) = [match.groups() for note in notes if (match := re.fullmatch(SPREAD, note))]
+    (counts,) = [match.groups() for note in notes if (match := re.fullmatch(SHARDED, note))]
     assert counts[0] == counts[1]
     for ours, theirs in zip(steps(found), steps(expected), strict=True):
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
@@ -78,14 +79,12 @@ def test_two_processes_with_a_share_each_teach_what_one_teaches(kind: str, tmp_p
         assert float((weight - same[name]).norm() / same[name].norm().clamp(min=1)) < 0.02, name
 
 
-def test_a_run_goes_on_spread_or_not_with_the_same_curve(model: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_sharded_or_not_with_the_same_curve(model: Path, tmp_path: Path) -> None:
     long = {"max_steps": 12, "save_steps": 2}
     half, quarter = long | {"per_device_train_batch_size": 2}, long | {"per_device_train_batch_size": 4}
     whole = on(1, tmp_path / "whole", model, quarter)
     two = on(2, tmp_path / "broken", model, half)
-    alone = two.model_copy(
-        update={"gpu_count": 1, "trainer": two.trainer.model_copy(update={"fsdp": False, **quarter})}
-    )
+    alone = steps_planned.changed(two, {"gpu_count": 1, "trainer": two.trainer.model_copy(update=quarter)})
     for spec, step in ((two, 3), (two, 6), (alone, 9)):
         run = Run(spec, tmp_path / "broken", held_at_step(step, spec))
         run.until(at_step(step))

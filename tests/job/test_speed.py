@@ -9,7 +9,7 @@ from transformers import LlamaConfig
 
 from sftrun.job.fast import fused_lora, layers, nf4
 from tests.job import small
-from tests.job.small import Grads, adapt, distance, gradients, packed, rows_of
+from tests.job.small import Grads, adapt, distance, fused, gradients, packed, rows_of
 
 pytest.importorskip("bitsandbytes")
 
@@ -40,7 +40,7 @@ def step(model: Any) -> tuple[Tensor, Grads]:
 @pytest.mark.parametrize(("quantised", "dequantize"), [(True, True), (True, False), (False, True)])
 def test_fused_products_have_pefts_loss_and_gradients(quantised: bool, dequantize: bool) -> None:
     plain, fast = build(quantised), build(quantised)
-    prepared = layers.prepare(fast, compile_layers=False, dequantize=dequantize)
+    prepared = layers.prepare(fast, fused(dequantized=dequantize))
     wanted, found = step(plain), step(fast)
     torch.testing.assert_close(found[0], wanted[0])
     assert found[1].keys() == wanted[1].keys()
@@ -50,7 +50,7 @@ def test_fused_products_have_pefts_loss_and_gradients(quantised: bool, dequantiz
 
 def test_a_changed_adapter_is_seen_by_the_next_step() -> None:
     plain, fast = build(True), build(True)
-    layers.prepare(fast, compile_layers=False, dequantize=True)
+    layers.prepare(fast, fused(dequantized=True))
     for model in (plain, fast):
         step(model)
         for weight in model.parameters():
@@ -61,13 +61,13 @@ def test_a_changed_adapter_is_seen_by_the_next_step() -> None:
 
 def test_what_is_saved_keeps_pefts_names() -> None:
     plain, fast = build(True), build(True)
-    layers.prepare(fast, compile_layers=False, dequantize=False)
+    layers.prepare(fast, fused())
     assert fast.state_dict().keys() == plain.state_dict().keys()
 
 
 def test_switching_the_adapter_off_gives_the_base_model() -> None:
     plain, fast = build(True), build(True)
-    layers.prepare(fast, compile_layers=False, dequantize=False)
+    layers.prepare(fast, fused())
     with plain.disable_adapter(), fast.disable_adapter():
         torch.testing.assert_close(step_logits(fast), step_logits(plain))
 
@@ -79,12 +79,12 @@ def step_logits(model: Any) -> Tensor:
 
 def test_projections_with_dropout_stay_pefts() -> None:
     model = build(True, dropout=0.1)
-    assert layers.prepare(model, compile_layers=False, dequantize=True).groups == []
+    assert layers.prepare(model, fused(dequantized=True)).groups == []
 
 
 def test_some_targets_alone_are_fused_too() -> None:
     plain, fast = build(True, ["q_proj", "v_proj"]), build(True, ["q_proj", "v_proj"])
-    prepared = layers.prepare(fast, compile_layers=False, dequantize=True)
+    prepared = layers.prepare(fast, fused(dequantized=True))
     assert len(prepared.groups) == 2 * len(prepared.layers)
     assert distance(step(fast)[1], step(plain)[1]) < 1e-4
 
@@ -94,8 +94,10 @@ def test_unpacked_weights_are_bitsandbytes_own() -> None:
     layer = model.get_base_model().model.layers[0].self_attn
     bases = [layer.q_proj.base_layer, layer.k_proj.base_layer]
     wanted = torch.cat([nf4.dense(base) for base in bases])
-    joined = nf4.Packed.join(bases)
-    wide = nf4.widen(joined.packed, joined.scales, joined.table, torch.ones(wanted.shape[0], 64))
+    packed_together = nf4.Packed.fuse(bases)
+    wide = nf4.widen(
+        packed_together.packed, packed_together.scales, packed_together.table, torch.ones(wanted.shape[0], 64)
+    )
     assert torch.equal(wide[:, :128], wanted)
     assert torch.equal(wide[:, 128:], torch.ones(wanted.shape[0], 64))
     assert torch.equal(torch.cat([nf4.dense(base) for base in bases]), wanted)
@@ -113,7 +115,7 @@ def test_siblings_share_a_product() -> None:
 def test_compiled_layers_have_the_same_gradients(checkpointing: bool) -> None:
     torch._dynamo.reset()
     plain, fast = build(True), build(True)
-    prepared = layers.prepare(fast, compile_layers=True, dequantize=False, checkpointing=checkpointing)
+    prepared = layers.prepare(fast, fused(compiled=True, checkpointing="compiler" if checkpointing else "none"))
     try:
         assert distance(step(fast)[1], step(plain)[1]) < 1e-4
     finally:

@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, LoraSpec, ModelSpec, SampleSpec, TrainerSpec
+from tests import steps
 
 HIDDEN, LAYERS, HEADS, INNER = 64, 2, 2, 128
 CHAT_TEMPLATE = (
@@ -19,6 +20,7 @@ CHAT_TEMPLATE = (
 )
 UNMARKED_TEMPLATE = CHAT_TEMPLATE.replace("{% generation %}", "").replace("{% endgeneration %}", "")
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+VOCABULARY = len(SPECIAL) + 256
 
 
 def make_model(folder: Path, *, chat_template: str = CHAT_TEMPLATE) -> Path:
@@ -47,7 +49,10 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def make_job(folder: Path, model: Path, data: Path, **changes: Any) -> JobSpec:
-    """Eight steps of LoRA with a checkpoint each third; `changes` go to the sections by name, as mappings or values."""
+    """Eight steps of LoRA with a checkpoint each third; `changes` go to the sections by name, as mappings or values.
+
+    `step`: what is chosen of how steps are computed (`tests.steps`).
+    """
     trainer = {
         "max_steps": 8,
         "max_length": 256,
@@ -73,7 +78,8 @@ def make_job(folder: Path, model: Path, data: Path, **changes: Any) -> JobSpec:
         "samples": SampleSpec(),
         "cpu_threads": 1,
     }
-    return JobSpec(**(sections | changes))
+    step = changes.pop("step", {})
+    return steps.job(sections | changes, **step)
 
 
 def _save_tokenizer(folder: Path, chat_template: str) -> int:

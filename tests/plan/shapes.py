@@ -1,9 +1,13 @@
 """The shapes that the figures of docs/estimates.md were measured with."""
 
+from typing import Any
+
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Gpu, Linear, ModelFacts
 from sftrun.plan.estimate.setup import Setup
+from sftrun.step.given import Machine, Model
+from tests import steps
 
 HIDDEN, INNER, LAYERS, VOCAB = 3072, 8192, 32, 32064
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -75,13 +79,19 @@ def trainer(**values: object) -> TrainerSpec:
 
 
 def setup(
-    *, nf4: bool = True, rank: int | None = 16, gpus: int = 1, attention: str = "sdpa", **values: object
+    *,
+    nf4: bool = True,
+    rank: int | None = 16,
+    gpus: int = 1,
+    saved: tuple[str, ...] = (),
+    shape: Model = Model(vocab_size=VOCAB),  # noqa: B008
+    **values: Any,
 ) -> Setup:
-    return Setup(
-        model=phi3(),
-        spec=ModelSpec.model_validate({"name_or_path": "phi3", "attn_implementation": attention}),
-        trainer=trainer(**values),
-        quantization=QuantizationSpec(load_in_4bit=True) if nf4 else None,
-        lora=None if rank is None else LoraSpec(r=rank, lora_alpha=16.0, target_modules=SEVEN),
-        gpus=gpus,
-    )
+    """`values`: settings of the trainer, what is chosen of how steps are computed, and fields of the step's plan."""
+    made = trainer(**{name: value for name, value in values.items() if name in TrainerSpec.model_fields})
+    chosen = {name: value for name, value in values.items() if name not in TrainerSpec.model_fields}
+    spec, quantization = ModelSpec(name_or_path="phi3"), QuantizationSpec(load_in_4bit=True) if nf4 else None
+    lora = None if rank is None else LoraSpec(r=rank, lora_alpha=16.0, target_modules=SEVEN, modules_to_save=saved)
+    machine = Machine(gpus, has_gpu=True)
+    step = steps.plan(spec, made, quantization, lora, machine=machine, shape=shape, **chosen)
+    return Setup(phi3(), spec, made, quantization, lora, step, gpus)

@@ -16,7 +16,7 @@ from sftrun.recipe.models import Recipe
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import deeper, phi3, setup
 
-SPREAD = {"gpus": 4, "fsdp": True, "nf4": False}
+SHARDED = {"gpus": 4, "sharded": True, "nf4": False}
 
 
 def made(gpu: str = "H100:4", **sections: Any) -> Recipe:
@@ -39,9 +39,9 @@ def said(one: Recipe, about: Facts) -> list[Diagnostic]:
     return [diagnostic for diagnostic in found if diagnostic.code == "G108"]
 
 
-def test_what_spread_weights_take_of_the_machine_is_asked_for_and_priced() -> None:
+def test_what_sharded_weights_take_of_the_machine_is_asked_for_and_priced() -> None:
     whole = plan(made(), known())
-    assert whole.trainer.fsdp
+    assert whole.step.sharding == "fsdp"
     # the optimiser's two moments of 14.7 B weights in 32 bits, and the libraries
     assert whole.compute.memory_mib == 118 * 1024
     (reason,) = (one.reason for one in whole.decisions if one.at == "compute.memory")
@@ -52,9 +52,9 @@ def test_what_spread_weights_take_of_the_machine_is_asked_for_and_priced() -> No
     assert whole.cost.usd_memory > 5 * less.cost.usd_memory
 
 
-def test_a_spread_adapter_is_too_small_to_ask_for() -> None:
+def test_a_sharded_adapter_is_too_small_to_ask_for() -> None:
     whole = plan(made(lora={}, trainer={"max_steps": 9, "extra": {"fsdp": True}}), known())
-    assert whole.trainer.fsdp
+    assert whole.step.sharding == "fsdp"
     assert whole.compute.memory_mib is None
 
 
@@ -69,22 +69,22 @@ def test_weights_that_are_trained_on_one_gpu_are_copied_from_it_to_be_saved() ->
 @pytest.mark.parametrize("gpu", ["H100", "H200:4"])
 def test_frozen_weights_go_to_each_gpu_through_their_files_pages_and_ask_for_none(gpu: str) -> None:
     whole = plan(made(gpu, lora={}), known(phi3()))
-    assert not whole.trainer.fsdp
+    assert whole.step.sharding != "fsdp"
     assert whole.compute.memory_mib is None
 
 
 def test_a_frozen_model_of_its_files_own_type_is_not_copied() -> None:
-    other = setup(**SPREAD)._replace(model=phi3().model_copy(update={"dtype": "float32"}))
-    assert converted_bytes(setup(**SPREAD)) == 0
+    other = setup(**SHARDED)._replace(model=phi3().model_copy(update={"dtype": "float32"}))
+    assert converted_bytes(setup(**SHARDED)) == 0
     assert converted_bytes(other) == 2 * phi3().parameters
     assert converted_bytes(other._replace(trainer=other.trainer, quantization=setup().quantization)) == 0
 
 
 def test_all_weights_are_widened_before_they_are_shared_out_and_their_state_is_gathered_whole() -> None:
-    trained = setup(rank=None, **SPREAD)
+    trained = setup(rank=None, **SHARDED)
     assert converted_bytes(trained) == 4 * phi3().parameters
     assert saved_bytes(trained) == 8 * phi3().parameters
-    plain = setup(rank=None, optim="sgd", **SPREAD)
+    plain = setup(rank=None, optim="sgd", **SHARDED)
     assert saved_bytes(plain) == 4 * phi3().parameters
 
 

@@ -15,11 +15,11 @@ from tests.plan.shapes import deeper, gpu, setup
 
 
 def allocated(found: Setup) -> float:
-    return memory.allocated_gb(memory.estimate(found, workload.worst_batch(found.trainer), gpu()))
+    return memory.allocated_gb(memory.estimate(found, workload.worst_batch(found.trainer, found.step), gpu()))
 
 
 def part(found: Setup, name: str) -> float:
-    parts = memory.estimate(found, workload.worst_batch(found.trainer), gpu()).parts
+    parts = memory.estimate(found, workload.worst_batch(found.trainer, found.step), gpu()).parts
     return next(one.gb for one in parts if one.name == name)
 
 
@@ -60,7 +60,7 @@ def test_full_fine_tuning_trains_every_parameter() -> None:
 
 
 def test_checkpointing_keeps_each_layer_s_input_alone() -> None:
-    assert part(setup(gradient_checkpointing=True), "activations") < part(setup(), "activations") / 8
+    assert part(setup(checkpointed=True), "activations") < part(setup(), "activations") / 8
 
 
 def test_eager_attention_pays_for_its_scores() -> None:
@@ -69,22 +69,24 @@ def test_eager_attention_pays_for_its_scores() -> None:
 
 def test_full_logits_are_counted_where_they_are_made() -> None:
     found = setup()
-    batch = workload.worst_batch(found.trainer)
+    batch = workload.worst_batch(found.trainer, found.step)
     more = memory.working_bytes(found, batch, full_logits=True) - memory.working_bytes(found, batch, full_logits=False)
     assert more > 16384 * 32064 * 8
 
 
-def test_each_recorded_graph_keeps_gradients_of_its_own() -> None:
+def test_each_cuda_graph_keeps_gradients_of_its_own() -> None:
     found = setup(cuda_graphs=True)
-    batch = workload.worst_batch(found.trainer)
+    batch = workload.worst_batch(found.trainer, found.step)
     ten = graph_memory.held_bytes(found, batch, gpu(), 20) - graph_memory.held_bytes(found, batch, gpu(), 10)
     assert ten == 10 * (29_884_416 * 2 + 2 * batch.tokens * 3072 * 2)
 
 
-def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> None:
-    found = setup(cuda_graphs=True, packing=False, padding_free=True)
-    alike, spread, wild = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.4, 1.2))
-    counts = [graph_memory.shapes(found, batch, gpu()) for batch in (alike, spread, wild)]
+def test_the_more_row_lengths_differ_the_more_shapes_are_captured_up_to_a_limit() -> None:
+    found = setup(cuda_graphs=True, packing=False, layout="padding_free")
+    alike, unlike, wild = (
+        workload.batch(found.trainer, found.step, lognormal(177, 1900, sigma), 100) for sigma in (0.05, 0.4, 1.2)
+    )
+    counts = [graph_memory.shapes(found, batch, gpu()) for batch in (alike, unlike, wild)]
     assert counts == sorted(set(counts))
     assert graph_memory.shapes(found, wild, gpu("A100-80GB")) == 32
 
@@ -92,28 +94,28 @@ def test_a_wider_spread_of_rows_is_recorded_in_more_shapes_up_to_a_limit() -> No
 def test_packed_steps_differ_in_their_number_of_rows_alone() -> None:
     found = setup(cuda_graphs=True)
     assert found.trainer.packing
-    few, many = (workload.batch(found.trainer, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
+    few, many = (workload.batch(found.trainer, found.step, lognormal(177, 1900, s), 100) for s in (0.05, 0.8))
     assert graph_memory.shapes(found, few, gpu()) < graph_memory.shapes(found, many, gpu()) < 32
 
 
 def test_the_longest_row_is_a_size_of_its_own_where_the_kernel_asks_for_it() -> None:
     found = setup(cuda_graphs=True)
-    batch = workload.batch(found.trainer, lognormal(177, 1900, 0.8), 100)
+    batch = workload.batch(found.trainer, found.step, lognormal(177, 1900, 0.8), 100)
     sums = graph_memory.shapes(found, batch, gpu("H200"))
     assert graph_memory.shapes(found, batch, gpu("A100-80GB")) == 2 * sums
     odd = found._replace(model=found.model.model_copy(update={"head_dim": 112}))
     assert graph_memory.shapes(odd, batch, gpu("H200")) == 2 * sums
 
 
-def test_steps_that_are_not_recorded_have_no_part_in_the_graphs_memory() -> None:
-    plain, recorded = setup(), setup(cuda_graphs=True)
+def test_steps_that_no_graph_replays_have_no_part_in_the_graphs_memory() -> None:
+    plain, replayed = setup(), setup(cuda_graphs=True)
     moving = part(plain, "activations") + part(plain, "working space")
-    assert part(recorded, "graphs' pool") == pytest.approx(moving, abs=0.001)
+    assert part(replayed, "graphs' pool") == pytest.approx(moving, abs=0.001)
 
 
 def test_fsdp_shares_out_weights_and_optimiser() -> None:
     whole = setup(nf4=False, rank=None)
-    shared = setup(nf4=False, rank=None, gpus=8, fsdp=True)
+    shared = setup(nf4=False, rank=None, gpus=8, sharded=True)
     # in 32 bits, where one GPU has them in the weights' own 16
     assert part(shared, "optimiser") == pytest.approx(2 * part(whole, "optimiser") / 8, rel=0.01)
     assert part(shared, "weights") == pytest.approx(2 * part(whole, "weights") / 8, rel=0.01)
@@ -130,17 +132,17 @@ def test_fsdp_shares_out_weights_and_optimiser() -> None:
     ],
 )
 def test_layers_that_stay_whole_until_the_backward_pass_are_all_held(extra: dict[str, Any]) -> None:
-    kept = setup(nf4=False, gpus=8, fsdp=True, extra=extra)
+    kept = setup(nf4=False, gpus=8, sharded=True, extra=extra)
     assert part(kept, "layers fetched") == pytest.approx((3_623_878_656 + 32064 * 3072) * 2e-9, rel=0.01)
-    again = setup(nf4=False, gpus=8, fsdp=True, extra={"fsdp": "full_shard"})
+    again = setup(nf4=False, gpus=8, sharded=True, extra={"fsdp": "full_shard"})
     assert part(again, "layers fetched") < part(kept, "layers fetched") / 5
 
 
 def test_4_bit_weights_are_whole_on_each_gpu_while_fsdp_loads_them() -> None:
-    short = {"max_length": 128, "per_device_train_batch_size": 1, "gradient_checkpointing": True}
-    whole, shared = setup(gpus=8, **short), setup(gpus=8, fsdp=True, **short)
+    short = {"max_length": 128, "per_device_train_batch_size": 1, "checkpointed": True}
+    whole, shared = setup(gpus=8, **short), setup(gpus=8, sharded=True, **short)
     assert part(shared, "weights") < part(whole, "weights") / 2
-    found = memory.estimate(shared, workload.worst_batch(shared.trainer), gpu())
+    found = memory.estimate(shared, workload.worst_batch(shared.trainer, shared.step), gpu())
     assert found.peak_gb == pytest.approx(part(whole, "weights") + part(whole, "CUDA context"), abs=0.02)
     assert memory.allocated_gb(found) < part(whole, "weights")
 
@@ -150,13 +152,13 @@ def test_ddp_keeps_buckets_beside_the_gradients() -> None:
 
 
 MEASURED: list[tuple[str, float, dict[str, Any]]] = [
-    ("Unsloth, packed, its checkpointing", 5.2, {"engine": "unsloth", "gradient_checkpointing": True}),
+    ("Unsloth, packed, its checkpointing", 5.2, {"engine": "unsloth", "checkpointed": True}),
     ("Unsloth, packed", 55.6, {"engine": "unsloth"}),
     ("TRL, bf16", 89.1, {"nf4": False}),
-    ("TRL, Liger, bf16", 73.9, {"nf4": False, "use_liger_kernel": True}),
-    ("TRL, Liger, checkpointing", 7.9, {"use_liger_kernel": True, "gradient_checkpointing": True}),
-    ("TRL, Liger", 54.9, {"use_liger_kernel": True}),
-    ("TRL, Liger, one sequence", 9.2, {"use_liger_kernel": True, "per_device_train_batch_size": 1}),
+    ("TRL, Liger, bf16", 73.9, {"nf4": False, "liger": True}),
+    ("TRL, Liger, checkpointing", 7.9, {"liger": True, "checkpointed": True}),
+    ("TRL, Liger", 54.9, {"liger": True}),
+    ("TRL, Liger, one sequence", 9.2, {"liger": True, "per_device_train_batch_size": 1}),
 ]
 
 
@@ -167,7 +169,7 @@ def test_a_measured_peak_is_met_within_ten_per_cent(name: str, peak_gb: float, s
 
 def test_adapters_under_a_loss_scaler_are_in_32_bits() -> None:
     narrow, wide = setup(), setup(bf16=False, fp16=True)
-    assert (narrow.trainable_bytes, wide.trainable_bytes) == (2, 4)
+    assert (narrow.adapter_bytes, wide.adapter_bytes) == (2, 4)
     assert memory.gradient_bytes(wide) == 2 * memory.gradient_bytes(narrow)
 
 

@@ -40,13 +40,13 @@ def test_neither_epochs_nor_steps_is_one_pass_and_said() -> None:
 
 def test_packed_rows_never_see_each_other_even_without_a_gpu() -> None:
     made = plan(trainer={"packing": True}, compute={"executor": "local"})
-    assert made.model.attn_implementation == "varlen"
+    assert made.step.attention == "varlen"
 
 
 def test_padding_goes_where_the_gpu_has_variable_length_attention() -> None:
-    assert plan().trainer.padding_free
-    assert not plan(trainer={"packing": True}).trainer.padding_free
-    assert not plan(compute={"executor": "modal", "gpu": "T4"}).trainer.padding_free
+    assert plan().step.layout == "padding_free"
+    assert plan(trainer={"packing": True}).step.layout == "packed"
+    assert plan(compute={"executor": "modal", "gpu": "T4"}).step.layout == "padded"
 
 
 def test_a_gpu_without_bfloat16_gets_float16() -> None:
@@ -61,7 +61,7 @@ def test_what_has_no_type_written_is_float16_where_one_gpu_of_the_list_has_no_bf
     assert made.model.dtype == "float16"
     assert made.quantization is not None
     assert made.quantization.bnb_4bit_compute_dtype == "float16"
-    assert made.model.attn_implementation == "sdpa"
+    assert made.step.attention == "sdpa"
     assert said(made, "trainer.fp16") == "T4 has no bfloat16"
 
 
@@ -81,7 +81,7 @@ def test_a_type_that_is_written_stays() -> None:
 def test_a_local_gpu_without_bfloat16_has_no_variable_length_attention() -> None:
     machine = Machine(gpu_name="Tesla T4", gpu_count=1, gpu_memory_gb=15.5, has_bf16=False)
     made = build(recipe(compute={"executor": "local"}), facts(machine=machine), folders={})
-    assert (made.model.attn_implementation, made.model.dtype) == ("sdpa", "float16")
+    assert (made.step.attention, made.model.dtype) == ("sdpa", "float16")
 
 
 def test_without_a_gpu_the_paged_optimiser_is_the_plain_one() -> None:
@@ -122,8 +122,8 @@ def test_rows_a_step_stay_as_written() -> None:
 
 
 def test_a_short_run_is_not_compiled() -> None:
-    assert not plan(trainer={"max_steps": 20}).trainer.compile_layers
-    assert plan(trainer={"max_steps": 2000}).trainer.compile_layers
+    assert not plan(trainer={"max_steps": 20}).step.compiled
+    assert plan(trainer={"max_steps": 2000}).step.compiled
 
 
 def large(*, memory_gb: float = 141, lora: dict[str, Any] | None = None, **trainer: Any) -> Plan:
@@ -144,15 +144,15 @@ def said(made: Plan, at: str) -> str:
 
 def test_frozen_weights_are_kept_in_16_bits_where_there_is_room() -> None:
     made = large(per_device_train_batch_size=8)
-    assert (made.trainer.dequantize, made.trainer.gradient_checkpointing) == (True, False)
-    assert said(made, "trainer.dequantize") == (
+    assert (made.step.dequantized, made.step.checkpointing) == (True, "none")
+    assert said(made, "step.dequantized") == (
         "the same rounded weights, kept in bfloat16: 7.2 GB more, no dequantising each step"
     )
 
 
 def test_activations_go_before_the_copy_of_the_weights() -> None:
-    sizes = {n: large(per_device_train_batch_size=n).trainer for n in (8, 14, 15, 16, 17, 18, 24, 64)}
-    chosen = {n: (t.gradient_checkpointing, t.dequantize) for n, t in sizes.items()}
+    sizes = {n: large(per_device_train_batch_size=n).step for n in (8, 14, 15, 16, 17, 18, 24, 64)}
+    chosen = {n: (step.checkpointing != "none", step.dequantized) for n, step in sizes.items()}
     assert chosen[8] == (False, True)
     assert (False, False) in chosen.values()
     assert chosen[24] == (True, True)
@@ -160,26 +160,26 @@ def test_activations_go_before_the_copy_of_the_weights() -> None:
 
 def test_a_copy_that_does_not_fit_is_said() -> None:
     made = large(memory_gb=15, per_device_train_batch_size=8, gradient_checkpointing=True)
-    assert not made.trainer.dequantize
-    assert said(made, "trainer.dequantize") == "7.2 GB more would not stay below 85% of the GPU's memory"
+    assert not made.step.dequantized
+    assert said(made, "step.dequantized") == "7.2 GB more would not stay below 85% of the GPU's memory"
 
 
 @pytest.mark.parametrize("lora", [{"lora_dropout": 0.1}, {"use_dora": True}, {"bias": "all"}])
 def test_what_stays_with_peft_has_no_copy(lora: dict[str, Any]) -> None:
     made = large(lora=lora)
-    assert not made.trainer.dequantize
-    assert "trainer.dequantize" not in reasons(made)
+    assert not made.step.dequantized
+    assert "step.dequantized" not in reasons(made)
 
 
 def test_ligers_kernels_and_the_compiler_do_not_meet() -> None:
     made = large(use_liger_kernel=True)
-    assert (made.trainer.use_liger_kernel, made.trainer.compile_layers) == (True, False)
-    assert "Liger" in said(made, "trainer.compile_layers")
+    assert (made.step.liger, made.step.compiled) == (True, False)
+    assert "Liger" in said(made, "step.compiled")
 
 
 def test_the_compiler_s_checkpointing_is_said() -> None:
     made = large(per_device_train_batch_size=64)
-    assert made.trainer.gradient_checkpointing
+    assert made.step.checkpointing == "compiler"
     assert said(made, "trainer.gradient_checkpointing").endswith(
         "the compiler recomputes, all but a layer's last product"
     )
@@ -187,13 +187,13 @@ def test_the_compiler_s_checkpointing_is_said() -> None:
 
 def test_a_model_that_caps_scores_computes_them_plainly() -> None:
     made = build(recipe(), facts(model=phi3().model_copy(update={"softcapping": True})), folders={})
-    assert made.model.attn_implementation == "eager"
-    assert not made.trainer.padding_free
+    assert made.step.attention == "eager"
+    assert made.step.layout == "padded"
 
 
 def test_heads_that_the_kernel_cannot_hold_go_to_sdpa() -> None:
     made = build(recipe(), facts(model=phi3().model_copy(update={"head_dim": 320})), folders={})
-    assert made.model.attn_implementation == "sdpa"
+    assert made.step.attention == "sdpa"
 
 
 def test_packing_says_what_it_makes_of_a_step() -> None:

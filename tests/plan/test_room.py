@@ -1,4 +1,4 @@
-"""Weights are spread over GPUs where one has no room for all of them, and only there."""
+"""Weights are sharded over GPUs where one has no room for all of them, and only there."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ def plan(memory_gb: float, made: Recipe) -> Plan:
     return total.priced(build(made, known, folders={}), known)
 
 
-def test_weights_that_fit_no_gpu_whole_are_spread_and_the_reason_says_so() -> None:
+def test_weights_that_fit_no_gpu_whole_are_sharded_and_the_reason_says_so() -> None:
     made = plan(32, written())
-    assert made.trainer.fsdp
-    assert (made.trainer.compile_layers, made.trainer.dequantize) == (False, False)
-    (reason,) = (decision.reason for decision in made.decisions if decision.at == "trainer.fsdp")
+    assert made.step.sharding == "fsdp"
+    assert (made.step.compiled, made.step.dequantized) == (False, False)
+    (reason,) = (decision.reason for decision in made.decisions if decision.at == "step.sharding")
     assert reason == "18 GB a GPU, not 40 GB as with all weights on each; a GPU has 32 GB"
     assert made.memory is not None
     assert made.memory.fits
@@ -42,7 +42,7 @@ def test_weights_that_fit_no_gpu_whole_are_spread_and_the_reason_says_so() -> No
     ("memory_gb", "sections"),
     [
         (141, {}),  # they fit
-        (16, {}),  # spread they don't fit either
+        (16, {}),  # sharded they don't fit either
         (32, {"gpu": "H200"}),
         (32, {"trainer": {"extra": {"fsdp": False}}}),
         (32, {"trainer": {"optim": "adafactor"}}),
@@ -52,21 +52,21 @@ def test_weights_that_fit_no_gpu_whole_are_spread_and_the_reason_says_so() -> No
 )
 def test_weights_are_whole_on_each_gpu_otherwise(memory_gb: float, sections: dict[str, Any]) -> None:
     made = plan(memory_gb, written(**sections))
-    assert not made.trainer.fsdp
-    assert not [decision for decision in made.decisions if decision.at == "trainer.fsdp"]
+    assert made.step.sharding != "fsdp"
+    assert not [decision for decision in made.decisions if decision.at == "step.sharding"]
 
 
-def test_weights_are_spread_where_the_recipe_says_so_and_there_are_several_gpus() -> None:
+def test_weights_are_sharded_where_the_recipe_says_so_and_there_are_several_gpus() -> None:
     extra = {"fsdp": True, "fsdp_config": {"reshard_after_forward": False}}
     several, one = (plan(141, written(gpu, trainer={"extra": extra})) for gpu in ("H200:4", "H200"))
-    assert (several.trainer.fsdp, several.trainer.extra) == (True, extra)
-    assert (one.trainer.fsdp, one.trainer.extra) == (False, {})
+    assert (several.step.sharding, several.step.keeps_fetched, several.trainer.extra) == ("fsdp", True, extra)
+    assert (one.step.sharding, one.trainer.extra) == ("one", {})
 
 
 def test_what_is_written_and_has_nobody_to_share_with_is_said() -> None:
     made = plan(141, written("H200", trainer={"extra": {"fsdp": True}}))
-    (said,) = (decision for decision in made.decisions if decision.at == "trainer.fsdp")
-    assert (said.value, said.reason) == ("false", "one GPU has no other to share the weights with")
+    (said,) = (decision for decision in made.decisions if decision.at == "step.sharding")
+    assert (said.value, said.reason) == ("one", "one GPU has no other to share the weights with")
 
 
 def test_one_machine_is_advised_where_its_gpus_can_share_what_each_of_several_machines_can_t_hold() -> None:
@@ -78,7 +78,7 @@ def test_one_machine_is_advised_where_its_gpus_can_share_what_each_of_several_ma
     assert ways[0].same_result
 
 
-def test_no_optimiser_is_advised_that_cannot_update_spread_weights() -> None:
+def test_no_optimiser_is_advised_that_cannot_update_sharded_weights() -> None:
     catalog = Catalog(gpus=(H200.model_copy(update={"memory_gb": 16}),), prices=PRICES)
     known = facts(model=phi3(), catalog=catalog)
     made = written(trainer={"extra": {"fsdp": True}, "max_length": 4096})

@@ -9,8 +9,9 @@ from sftrun.plan.build import build
 from sftrun.plan.estimate import lengths, workload
 from sftrun.plan.estimate.lengths import Lengths
 from sftrun.plan.estimate.total import estimate
+from sftrun.plan.estimate.workload import Batch, Workload
 from tests.plan.samples import facts, recipe
-from tests.plan.shapes import phi3, trainer
+from tests.plan.shapes import phi3, setup
 
 TWO = Lengths(((100.0, 0.5), (300.0, 0.5)))
 
@@ -19,27 +20,43 @@ def data(**values: object) -> DataFacts:
     return DataFacts.model_validate({"source": "counted", "format": None, "rows": 1000, **values})
 
 
+def work(train: DataFacts, evaluation: DataFacts | None = None, **settings: Any) -> Workload | None:
+    made = setup(**settings)
+    return workload.workload(made.trainer, made.step, train, 1, evaluation)
+
+
+def batch(**settings: Any) -> Batch:
+    made = setup(**settings)
+    return workload.batch(made.trainer, made.step, TWO, 10)
+
+
 def test_padding_costs_the_longest_of_a_batch() -> None:
     assert TWO.mean_longest(2) == pytest.approx(0.25 * 100 + 0.75 * 300)
-    found = workload.batch(trainer(packing=False, per_device_train_batch_size=2), TWO, 10)
+    found = batch(packing=False, per_device_train_batch_size=2)
     assert found.tokens == pytest.approx(500)
     assert found.real_tokens == pytest.approx(400)
 
 
 def test_without_padding_only_real_tokens_are_computed() -> None:
-    found = workload.batch(trainer(packing=False, padding_free=True, per_device_train_batch_size=2), TWO, 10)
+    found = batch(packing=False, attention="varlen", per_device_train_batch_size=2)
     assert found.tokens == found.real_tokens == pytest.approx(400)
     assert found.squares == pytest.approx(2 * TWO.mean_square)
 
 
 def test_packing_fills_sequences_as_far_as_rows_fit() -> None:
-    found = workload.batch(trainer(per_device_train_batch_size=4), TWO, 10)
-    assert found.tokens == 4 * 2048
+    found = batch(per_device_train_batch_size=4)
+    assert found.tokens == found.real_tokens
     # rows of 100 and 300 make 2,000
     assert found.real_tokens == pytest.approx(4 * 2000, rel=0.005)
     assert found.rows == pytest.approx(4 * 2000 / 200, rel=0.005)
     assert lengths.packed_share(Lengths(((1100.0, 1.0),)), 2048, 10) == pytest.approx(1100 / 2048)
     assert lengths.packed_share(TWO, 2048, 1) == pytest.approx(300 / 2048, abs=0.1)
+
+
+def test_compiled_layers_compute_on_what_fills_a_batch_up() -> None:
+    assert batch(attention="varlen", compiled=True, per_device_train_batch_size=4).tokens == 4 * 2048
+    free = batch(attention="varlen", compiled=True, packing=False)
+    assert free.tokens == free.real_tokens + 128  # of 256, on average
 
 
 def test_the_largest_batch_is_never_above_the_longest_row_each() -> None:
@@ -60,19 +77,18 @@ def test_counted_lengths_are_cut_at_the_maximum() -> None:
 
 
 def test_without_lengths_there_is_no_workload() -> None:
-    assert workload.workload(trainer(), data(), 1) is None
+    assert work(data()) is None
 
 
 @pytest.mark.parametrize(("settings", "steps"), [({}, 14), ({"max_steps": 60}, 60), ({"num_train_epochs": 3.0}, 42)])
 def test_steps_are_counted_as_the_trainer_counts_them(settings: dict[str, object], steps: int) -> None:
-    made = trainer(**settings)
-    found = workload.workload(made, data(mean_tokens=204.8, length_counts=((204, 1), (206, 1))), 1)
+    found = work(data(mean_tokens=204.8, length_counts=((204, 1), (206, 1))), **settings)
     assert found is not None
     assert found.steps == steps
 
 
 def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
-    made = workload.workload(trainer(), data(mean_tokens=200.0), 1, data(rows=50, mean_tokens=200.0))
+    made = work(data(mean_tokens=200.0), data(rows=50, mean_tokens=200.0))
     assert made is not None
     assert (made.eval_rounds, made.eval_rows) == (1, 50)
 
@@ -83,18 +99,15 @@ def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
 )
 def test_evaluations_are_counted_as_the_worker_makes_them(steps: int, settings: dict[str, Any], rounds: int) -> None:
     evaluated = data(rows=50, mean_tokens=200.0)
-    made = workload.workload(trainer(max_steps=steps, eval_steps=10, **settings), evaluated, 1, evaluated)
+    made = work(evaluated, evaluated, max_steps=steps, eval_steps=10, **settings)
     assert made is not None
     assert made.eval_rounds == rounds
 
 
-@pytest.mark.parametrize("layout", [{"packing": True}, {"padding_free": True}, {}])
+@pytest.mark.parametrize("layout", [{"packing": True}, {"packing": False, "attention": "varlen"}, {"packing": False}])
 def test_validation_rows_of_twice_the_length_take_twice_as_long(layout: dict[str, Any]) -> None:
     known = data(rows=1000, mean_tokens=100.0)
-    short, same, long = (
-        workload.workload(trainer(**layout), known, 1, data(rows=2000, mean_tokens=mean))
-        for mean in (100.0, None, 200.0)
-    )
+    short, same, long = (work(known, data(rows=2000, mean_tokens=mean), **layout) for mean in (100.0, None, 200.0))
     assert short is not None
     assert long is not None
     assert short == same

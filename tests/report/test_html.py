@@ -108,7 +108,7 @@ def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
     shown = read(text).text
     for words in ("loss, dots: eval", "learning rate", "speed (tokens/s)", "memory (GB at most)"):
         assert words in shown
-    for words in ("base answer", "tuned answer", "Estimate and fact", '"gradient_checkpointing"', "calibrated on"):
+    for words in ("base answer", "tuned answer", "Estimate and fact", '"checkpointing"', "calibrated on"):
         assert words in shown
     assert text.count("<svg") == 4
 

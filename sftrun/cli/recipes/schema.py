@@ -14,6 +14,7 @@ In an editor with the YAML language server, begin a recipe with
   # yaml-language-server: $schema=recipe.schema.json
 """
 NAMES = ("recipe", "plan", "event", "report", "estimate")
+_VERSIONS = {"plan": 2}  # of the form; the others have their first
 
 
 @click.command(epilog=EPILOG)
@@ -24,8 +25,13 @@ def command(name: str) -> int:
     return 0
 
 
+def file_name(name: str) -> str:
+    """Where it is committed."""
+    return f"{name}-v{_VERSIONS.get(name, 1)}.schema.json"
+
+
 def text_of(name: str) -> str:
-    """One schema as text; `schemas/NAME-v1.schema.json` holds the same."""
+    """One schema as text; the file of `schemas/` that `file_name` names holds the same."""
     if name == "recipe":
         from sftrun.recipe.jsonschema import text
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from sftrun.facts.model.tensor_names import Tensor, expert_stacks, gaps, is_expert, renamed, starred
 from sftrun.facts.values import Linear, ModelFacts, OtherModule
-from sftrun.step.heads import is_scaled
+from sftrun.step.logits import is_scaled
 
 Source = Literal["folder", "cache", "hub", "shipped"]
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}

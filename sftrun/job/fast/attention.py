@@ -23,11 +23,11 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from sftrun.job.fast.row_attention import row_attention
+from sftrun.step import attention_kernel
 from sftrun.step.cuda_graphs import BOUNDS_STEPS, ROW_CAPABILITY, ROW_HEADS, longest_step
 
 NAME = "varlen"
 Kernel = Callable[[Sequence[Tensor], Tensor, int, float | None, int | None], Tensor]
-LARGEST_HEAD = 256  # what FlashAttention 2 holds in registers
 KERNEL_DTYPES = (torch.bfloat16, torch.float16)
 # Bounds are lengthened with empty rows, and the longest row is rounded up: fewer distinct shapes.  Not by much, since
 # the kernel starts a block for each row times each 128 tokens of the longest, and empty ones cost a microsecond each
@@ -65,8 +65,8 @@ def has_row_kernels() -> bool:
     return torch.cuda.get_device_capability() >= ROW_CAPABILITY
 
 
-def recorded_steps(config: PretrainedConfig, max_length: int) -> tuple[int, int]:
-    """`BoundsCollator`'s steps where batches are recorded as CUDA graphs."""
+def captured_steps(config: PretrainedConfig, max_length: int) -> tuple[int, int]:
+    """`BoundsCollator`'s steps where CUDA graphs replay batches."""
     capability = torch.cuda.get_device_capability() if has_row_kernels() else ()
     return BOUNDS_STEPS[0], longest_step(max_length, capability, _head(config.get_text_config()))
 
@@ -78,10 +78,9 @@ def check(config: PretrainedConfig) -> None:
     if softcap is not None:
         raise UnsupportedAttention(_refusal(f"{text.model_type} caps attention logits (softcap {softcap})", "eager"))
     head = _head(text)
-    if head > LARGEST_HEAD or head % 8:
-        raise UnsupportedAttention(
-            _refusal(f"{text.model_type} has heads of {head}: a multiple of 8 up to {LARGEST_HEAD} is needed", "sdpa")
-        )
+    if not attention_kernel.holds(head):
+        needed = f"a multiple of {attention_kernel.HEAD_STEP} up to {attention_kernel.LARGEST_HEAD} is needed"
+        raise UnsupportedAttention(_refusal(f"{text.model_type} has heads of {head}: {needed}", "sdpa"))
 
 
 def is_by_rows(config: PretrainedConfig) -> bool:
@@ -140,10 +139,14 @@ class BoundsCollator:
         return batch
 
 
-def install(model: PreTrainedModel) -> None:
-    """Hook the backbone so that each step's bounds are known before its first layer."""
+def install(model: PreTrainedModel, has_kernel: bool = True) -> None:
+    """Hook the backbone so that each step's bounds are known before its first layer.
+
+    Without `has_kernel` a mask keeps rows apart, whatever the GPU could do.
+    """
     check(model.config)
-    model.base_model.register_forward_pre_hook(_begin_step, with_kwargs=True)
+    begin = functools.partial(_begin_step, has_kernel)
+    model.base_model.register_forward_pre_hook(begin, with_kwargs=True)
 
 
 def attend(
@@ -174,11 +177,13 @@ def attend(
     return out.view(query.shape[0], query.shape[2], *out.shape[1:]).to(query.dtype), None
 
 
-def _begin_step(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+def _begin_step(
+    has_kernel: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]] | None:
     ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
     embeds = ids if ids is not None else kwargs.get("inputs_embeds")
     other = kwargs.get("attention_mask") is not None or kwargs.get("past_key_values") is not None
-    if embeds is None or positions is None or other or not available(embeds.device):
+    if embeds is None or positions is None or other or not has_kernel or not available(embeds.device):
         return args, _without_bounds(kwargs)
     if kwargs.get("cu_seq_lens_q") is None:
         bounds, longest = batch_bounds(positions.expand(embeds.shape[0], -1))

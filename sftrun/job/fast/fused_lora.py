@@ -22,7 +22,10 @@ from sftrun.step import fused
 
 
 class LoraGroup:
-    """Projections of one module that read the same input, computed together on the first one's call."""
+    """Projections of one module that read the same input, computed together on the first one's call.
+
+    `copied`: from weights that were dequantised once for it.
+    """
 
     def __init__(self, members: Sequence[nn.Module], dense: bool, whole: bool) -> None:
         self.members = tuple(members)
@@ -36,8 +39,9 @@ class LoraGroup:
         self.bias = _fused_bias(bases)
         scales = [member.scaling[self.adapter] for member in members]
         self.scale: float = scales[0]
-        dense = dense or not nf4.joinable(bases)
-        self.frozen = None if dense else nf4.Packed.join(bases)
+        self.copied = dense and nf4.is_quantized(bases[0])
+        dense = dense or not nf4.can_fuse(bases)
+        self.frozen = None if dense else nf4.Packed.fuse(bases)
         self.wide = _widen(bases, self.columns) if dense else None
         self.dtype = nf4.compute_dtype(bases[0])
         self.pending: list[Tensor] = []

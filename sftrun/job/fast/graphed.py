@@ -3,7 +3,7 @@ launching it.
 
 A graph replays a fixed sequence of kernels on fixed shapes, so token counts are rounded up (SFTConfig's
 `pad_to_multiple_of`) and rows' bounds too; each shape's first batch runs as usual (and is what compiles), its second is
-recorded, later ones replay.  All graphs share one memory pool: only one is under way at a time.  The head and the
+captured, later ones replay.  All graphs share one memory pool: only one is under way at a time.  The head and the
 loss stay outside: TRL's picks the tokens that have a label, whose number varies.
 """
 
@@ -24,14 +24,17 @@ INPUTS = ("input_ids", "position_ids", "cu_seq_lens_q")
 class GraphedBackbone:
     """Stands in for a backbone's `forward`.  Evaluation, generation and batches without bounds go to the plain one."""
 
-    def __init__(self, backbone: nn.Module, before: Callable[[], None]) -> None:
+    def __init__(
+        self, backbone: nn.Module, before: Callable[[], None], hooked: Callable[[], None] = lambda: None
+    ) -> None:
+        self.hooked = hooked  # told where no graph can be captured, since autograd lays gradients down
         self.plain = backbone.forward
         self.backbone = backbone
-        self.before = before  # what must be done before each forward pass, recorded with it
-        self.graphs: dict[tuple[int, ...], _Recorded] = {}
+        self.before = before  # what must be done before each forward pass, captured with it
+        self.graphs: dict[tuple[int, ...], _Captured] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.pool: Any = None
-        self.misses = 0  # training batches that replayed no graph: of a new shape, or recorded just then
+        self.misses = 0  # training batches that replayed no graph: of a new shape, or captured just then
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         key = self._shape(args, kwargs)
@@ -43,7 +46,7 @@ class GraphedBackbone:
             if key not in self.seen or len(self.graphs) >= LIMIT or not (trained := self._trained()):
                 self.seen.add(key)
                 return self.plainly(*args, **kwargs)
-            self.graphs[key] = self._record(kwargs, trained)
+            self.graphs[key] = self._capture(kwargs, trained)
         anchor = torch.empty(0, device=kwargs["input_ids"].device, requires_grad=True)
         hidden = _Replay.apply(anchor, self.graphs[key], *(kwargs[name] for name in INPUTS))
         return BaseModelOutputWithPast(last_hidden_state=hidden)
@@ -64,10 +67,12 @@ class GraphedBackbone:
     def _trained(self) -> list[nn.Parameter]:
         """The weights that a graph gives their gradients; none where hooks wait for autograd to do that."""
         trained = [weight for weight in self.backbone.parameters() if weight.requires_grad]
-        hooked = any(weight._post_accumulate_grad_hooks or weight._backward_hooks for weight in trained)
-        return [] if hooked else trained
+        if any(weight._post_accumulate_grad_hooks or weight._backward_hooks for weight in trained):
+            self.hooked()
+            return []
+        return trained
 
-    def _record(self, kwargs: dict[str, Any], trained: list[nn.Parameter]) -> "_Recorded":
+    def _capture(self, kwargs: dict[str, Any], trained: list[nn.Parameter]) -> "_Captured":
         def compute(ids: Tensor, positions: Tensor, bounds: Tensor) -> Tensor:
             torch._dynamo.mark_dynamic(bounds, 0)
             out = self.plainly(
@@ -85,14 +90,14 @@ class GraphedBackbone:
 
         longest, inputs = int(kwargs["max_length_q"]), tuple(kwargs[name].clone() for name in INPUTS)
         self.pool = self.pool or torch.cuda.graph_pool_handle()
-        # recording warms up on a stream of its own, which finds no room in what other streams have cached
+        # capturing warms up on a stream of its own, which finds no room in what other streams have cached
         torch.cuda.empty_cache()
         enabled, dtype = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
         with torch.autocast("cuda", dtype=dtype, enabled=enabled, cache_enabled=False):
-            return _Recorded(compute, inputs, trained, self.pool)
+            return _Captured(compute, inputs, trained, self.pool)
 
 
-class _Recorded:
+class _Captured:
     """Forward and backward pass of one shape.  `compute` maps `inputs` to hidden states."""
 
     def __init__(
@@ -144,12 +149,12 @@ class _Replay(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, recorded: _Recorded, *inputs: Tensor) -> Tensor:
-        ctx.recorded, ctx.count = recorded, len(inputs)
-        return recorded.compute(*inputs)
+    def forward(ctx: Any, anchor: Tensor, captured: _Captured, *inputs: Tensor) -> Tensor:
+        ctx.captured, ctx.count = captured, len(inputs)
+        return captured.compute(*inputs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
-        ctx.recorded.add_gradients(grad)
+        ctx.captured.add_gradients(grad)
         return (None,) * (2 + ctx.count)

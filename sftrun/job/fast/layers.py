@@ -1,8 +1,8 @@
 """Make a LoRA model fast, once it and its trainer stand: few large products, compiled layers, cheap checkpoints.
 
 `prepare` changes how a step is computed, never what: names, weights and what is saved stay PEFT's and transformers'.
-  1. LoRA's small products ride in the frozen weights' large ones, siblings together (`lora_linear`).
-  2. NF4 weights are dequantised once (`dequantize`) or for each product (`nf4`).
+  1. LoRA's small products ride in the frozen weights' large ones, siblings together (`fused_lora`).
+  2. NF4 weights are dequantised once (`dequantized`) or for each product (`nf4`).
   3. Each decoder layer is compiled.  All layers share one compiled graph, and a batch's size is marked dynamic: it is
      compiled once, not for each size.  The whole model (`torch_compile=True`) breaks in TRL's fused LM head.
   4. Checkpointing is the compiler's: a layer keeps its input alone and the backward graph holds only what it needs
@@ -11,7 +11,8 @@
 `undo` gives the plain layers back: generation after training runs on those.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from sftrun.contract.stepplan import StepPlan
 from sftrun.job.fast import attention, fused_lora
 from sftrun.job.fast import graphed as graphs
+
+Refuse = Callable[[str, object, str], None]
 
 
 @dataclass
@@ -31,31 +35,25 @@ class Prepared:
     groups: list[fused_lora.LoraGroup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     compiled: bool = False
+    checkpointing: bool = False
     graphed: graphs.GraphedBackbone | None = None
 
 
-def prepare(
-    model: Any,
-    *,
-    compile_layers: bool,
-    dequantize: bool,
-    checkpointing: bool = False,
-    fuse_lora: bool = True,
-    cuda_graphs: bool = False,
-) -> Prepared:
+def prepare(model: Any, step: StepPlan, refuse: Refuse = lambda order, done, reason: None) -> Prepared:
     """Speed up `trainer.model`; call it after SFTTrainer is made (TRL casts the adapter there) and before `train`.
 
-    With `compile_layers`, `checkpointing` takes the place of SFTConfig's `gradient_checkpointing`, which must be off.
+    `refuse` hears of orders that the model does not allow.  Where the compiler does the checkpointing, SFTConfig's
+    `gradient_checkpointing` must be off.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     prepared = Prepared(layers=list(decoder_layers(base)))
     if base.config._attn_implementation == attention.NAME:
-        attention.install(base)
-    if fuse_lora:
-        _fuse(prepared, base, dequantize)
-    if compile_layers:
-        _compile(prepared, checkpointing)
-    _refresh_before_forward(prepared, base.base_model, cuda_graphs)
+        attention.install(base, step.has_varlen_kernel)
+    if step.fused_lora:
+        _fuse(prepared, base, step.dequantized, refuse)
+    if step.compiled:
+        _compile(prepared, step.checkpointing == "compiler", refuse)
+    _refresh_before_forward(prepared, base.base_model, step.cuda_graphs, refuse)
     return prepared
 
 
@@ -65,22 +63,25 @@ def decoder_layers(model: Any) -> Iterator[nn.Module]:
     return (module for module in model.modules() if type(module).__name__ in names)
 
 
-def _fuse(prepared: Prepared, base: Any, dequantize: bool) -> None:
+def _fuse(prepared: Prepared, base: Any, dequantized: bool, refuse: Refuse) -> None:
     whole = not attention.is_by_rows(base.config)
     for layer in prepared.layers:
-        prepared.groups += fused_lora.install(layer, dequantize, whole)
-    kind = "dequantised once" if dequantize else "dequantised for each product"
+        prepared.groups += fused_lora.install(layer, dequantized, whole)
+    kind = "dequantised once" if dequantized else "dequantised for each product"
     count = sum(len(group.members) for group in prepared.groups)
     prepared.notes.append(f"{count} LoRA projections in {len(prepared.groups)} products, frozen weights {kind}")
+    if not count:
+        refuse("fused_lora", False, "no decoder layer has a plain adapter over a linear layer")
 
 
-def _refresh_before_forward(prepared: Prepared, backbone: nn.Module, cuda_graphs: bool) -> None:
+def _refresh_before_forward(prepared: Prepared, backbone: nn.Module, cuda_graphs: bool, refuse: Refuse) -> None:
     def before() -> None:
         refresh(prepared.groups)
 
     if cuda_graphs:
-        backbone.forward = prepared.graphed = graphs.GraphedBackbone(backbone, before)
-        prepared.notes.append("steps are recorded as CUDA graphs, one for each rounded number of tokens")
+        hooked = functools.partial(refuse, "cuda_graphs", False, "weights wait for autograd to lay gradients down")
+        backbone.forward = prepared.graphed = graphs.GraphedBackbone(backbone, before, hooked)
+        prepared.notes.append("CUDA graphs replay the steps, one for each rounded number of tokens")
     else:
         backbone.register_forward_pre_hook(lambda *_: before())
 
@@ -133,14 +134,17 @@ def undo(prepared: Prepared) -> None:
     prepared.compiled = False
 
 
-def _compile(prepared: Prepared, checkpointing: bool) -> None:
+def _compile(prepared: Prepared, checkpointing: bool, refuse: Refuse) -> None:
+    if not prepared.layers:
+        refuse("compiled", False, "the model does not say which of its modules are decoder layers")
+        return
     if checkpointing:
         # 0: a compiled graph (here, a layer) keeps nothing but its inputs for the backward pass
         torch._functorch.config.activation_memory_budget = 0.0
     for layer in prepared.layers:
         layer.compile()
         layer._compiled_call_impl = _mark_dynamic_then(layer._compiled_call_impl)
-    prepared.compiled = True
+    prepared.compiled, prepared.checkpointing = True, checkpointing
     prepared.notes.append(f"{len(prepared.layers)} decoder layers compiled; the first steps are slow")
 
 

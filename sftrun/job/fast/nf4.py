@@ -2,7 +2,7 @@
 
 bitsandbytes holds 64 weights as 64 indices of 4 bits and one scale, and quantises the scales once more.  Here the
 scales are kept as fp32 (1/16 byte a parameter), so that a weight is one table look-up and one product away.  `linear`
-makes the matrix Ŵ = [W | B] of `lora_linear` for each product and drops it again; it is one opaque operator, so that
+makes the matrix Ŵ = [W | B] of `fused_lora` for each product and drops it again; it is one opaque operator, so that
 the compiler neither keeps Ŵ for the backward pass nor merges the two passes' copies.  On a GPU a Triton kernel
 unpacks; elsewhere plain torch does.
 """
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-BLOCK = 64  # weights a scale
+from sftrun.step.fused import BLOCK, stays_packed
 
 
 def is_quantized(base: nn.Module) -> bool:
@@ -40,10 +40,10 @@ def dense(base: nn.Module) -> Tensor:
     return bnb.dequantize_4bit(base.weight.data, base.weight.quant_state).to(compute_dtype(base))
 
 
-def joinable(bases: Sequence[nn.Module]) -> bool:
+def can_fuse(bases: Sequence[nn.Module]) -> bool:
     """Whether siblings can stand in one packed matrix: 4-bit, blocks of 64 that end with a row, one table."""
     return all(
-        is_quantized(base) and base.weight.quant_state.blocksize == BLOCK and base.in_features % BLOCK == 0
+        is_quantized(base) and base.weight.quant_state.blocksize == BLOCK and stays_packed(base.in_features)
         for base in bases
     )
 
@@ -62,7 +62,7 @@ class Packed:
         return self.packed, self.scales, self.table
 
     @classmethod
-    def join(cls, bases: Sequence[nn.Module]) -> "Packed":
+    def fuse(cls, bases: Sequence[nn.Module]) -> "Packed":
         """Lay the weights together; the layers' own become views of the whole, so no memory is used twice."""
         rows = [base.out_features for base in bases]
         packed = torch.cat(

@@ -1,8 +1,8 @@
-"""Weights spread over processes (FSDP2): each keeps a share of every weight, and fetches a layer whole to compute it.
+"""Weights sharded over processes (FSDP2): each keeps a share of every weight, and fetches a layer whole to compute it.
 
 accelerate and torch do that, once the trainer stands and before the first answer: a base model that fits no GPU whole
 could not answer before either.  What is saved is gathered, one weight at a time, in the form that one process writes:
-so a run goes on with any number of processes, spread or not.
+so a run goes on with any number of processes, sharded or not.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -38,9 +38,9 @@ def set_up(accelerator: Accelerator, options: dict[str, Any]) -> None:
 
 
 def begin(accelerator: Accelerator, model: Any) -> Any:
-    """The model with its weights spread.
+    """The model with its weights sharded.
 
-    The optimiser is made of it afterwards: accelerate would find spread weights by their address, which empty shares
+    The optimiser is made of it afterwards: accelerate would find sharded weights by their address, which empty shares
     and weights that were never loaded don't have.
     """
     _send_buffers(model, accelerator.device)
@@ -73,11 +73,11 @@ def fetch_head(model: Any) -> None:
 
 
 def summary(model: nn.Module) -> str:
-    """What is spread, in a sentence."""
+    """What is sharded, in a sentence."""
     weights = list(model.parameters())
     shares = [weight for weight in weights if isinstance(weight, DTensor)]
     processes = shares[0].device_mesh.size() if shares else 1
-    return f"weights are spread over {processes} processes (FSDP2): {len(shares)} of {len(weights)}"
+    return f"weights are sharded over {processes} processes (FSDP2): {len(shares)} of {len(weights)}"
 
 
 def gather(model: nn.Module, keeps: bool) -> dict[str, Tensor]:

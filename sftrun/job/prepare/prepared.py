@@ -36,8 +36,6 @@ DROPPED_SHARE_WORTH_SAYING = 0.01
 UNUSED_SECONDS = 30 * 86_400.0
 POLL_SECONDS = 0.1
 TOKENISING = ("dataset_text_field",)  # of `trainer.extra`; the others are in the tokenizer by now
-# of `trainer.extra`: whoever sets one of these wants another packing than ours, and TRL does it then
-PACKING = ("packing_strategy", "eval_packing", "shuffle_dataset", "dataset_kwargs", "packing", "max_length")
 
 
 class Split(Strict):
@@ -111,7 +109,7 @@ def folder(spec: JobSpec, tokenizer: Any) -> Path:
 
 def packs(spec: JobSpec) -> bool:
     """Whether rows are packed here, in TRL's stead."""
-    return spec.trainer.packing and not spec.trainer.extra.keys() & set(PACKING)
+    return spec.step.packed_by == "sftrun"
 
 
 def find(place: Path, *, was_ready: bool = True) -> Prepared | None:

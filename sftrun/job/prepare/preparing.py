@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.stepplan import Place
 from sftrun.job.failures import JobFailure, translate
 from sftrun.job.supervise import preparer
 from sftrun.job.supervise.process import guard
-from sftrun.step.place import WORTH_A_PROCESS_BYTES
+from sftrun.step import place as places
 
 if TYPE_CHECKING:
     from sftrun.job.prepare.prepared import Prepared
@@ -62,18 +63,15 @@ def begin(spec: JobSpec, tokenizer: Any, between: Callable[[], None]) -> "Prepar
         return found
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return Pending(place, None)
-    if _is_worth_a_process(spec):
+    if whereabouts(spec) == "process":
         return Pending(place, preparer.start(spec))
     return prepared.make(spec, tokenizer, place, Crew(between=between))
 
 
-def _is_worth_a_process(spec: JobSpec) -> bool:
-    from sftrun.job import data
-
-    if spec.trainer.engine != "trl":  # its import changes what tokenizers are, here and not there
-        return False
-    sources = [source for source in (spec.dataset.train, spec.dataset.eval) if source is not None]
-    return any(source.hub for source in sources) or sum(map(data.size, sources)) > WORTH_A_PROCESS_BYTES
+def whereabouts(spec: JobSpec) -> Place:
+    """Where rows are tokenised that do not stand ready: as ordered, but for a container that is no more."""
+    wanted = spec.step.preparing
+    return places.without_container(spec.trainer.library) if wanted == "container" else wanted
 
 
 def main(text: bytes) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def base_environment(spec: JobSpec) -> dict[str, str]:
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
     env["CUDA_VISIBLE_DEVICES"] = _visible(spec.gpu_count)
-    if spec.gpu_count == 0 and not spec.trainer.compile_layers:
+    if spec.gpu_count == 0 and not spec.step.compiled:
         # bitsandbytes decorates with torch.compile: a second of imports, and a C++ compiler at the first step
         env.setdefault("TORCHDYNAMO_DISABLE", "1")
     if not needs_hub(spec):

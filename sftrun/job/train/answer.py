@@ -49,7 +49,7 @@ class Answerer:
         self.job = job
         self.form: DataFormat = marker.format
         self.tokenizer = loading.load_tokenizer(job.model.model_copy(update={"name_or_path": job.output_dir}))
-        self.base = loading.load_model(job.model, job.quantization, room=loading.room(job))
+        self.base = loading.load_model(job.model, job.quantization, job.step, is_whole=True, room=loading.room(job))
         self.tuned = loading.load_tuned(job, self.base)
 
     def ask(self, prompt: str, max_new_tokens: int, temperature: float) -> tuple[str, str]:

@@ -6,16 +6,20 @@ has its marker, so that `save_total_limit` never leaves the run without a whole 
 """
 
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, Scalar, TrainerSpec
-from sftrun.step import cuda_graphs
+from sftrun.contract.stepplan import StepPlan
 
 Arguments = dict[str, object]
-LOADERS = 2  # processes that collate
+# batches are fetched while the GPU computes, by so many processes
+_LOADING: Arguments = {
+    "dataloader_num_workers": 2,
+    "dataloader_persistent_workers": True,
+    "accelerator_config": {"non_blocking": True},
+}
 # Fields of TrainerSpec that are SFTConfig's under the same name, with the same meaning.
 SAME = (
     "num_train_epochs",
     "max_steps",
     "packing",
-    "padding_free",
     "per_device_train_batch_size",
     "per_device_eval_batch_size",
     "gradient_accumulation_steps",
@@ -25,7 +29,6 @@ SAME = (
     "weight_decay",
     "max_grad_norm",
     "optim",
-    "use_liger_kernel",
     "bf16",
     "fp16",
     "logging_steps",
@@ -37,11 +40,6 @@ SAME = (
 ELSEWHERE = {
     "engine": "model",
     "max_length": "tokens",
-    "gradient_checkpointing": "here",
-    "compile_layers": "fast_path",
-    "dequantize": "fast_path",
-    "cuda_graphs": "fast_path",
-    "fsdp": "here",
     "assistant_only_loss": "tokens",
     "completion_only_loss": "tokens",
     "eval_steps": "here",
@@ -59,11 +57,11 @@ TOKENISING = (
     "dataset_num_proc",
 )
 # Fields of `trainer.extra` that are merged with ours.
-ELSEWHERE_IN_EXTRA = (*TOKENISING, "fsdp_config")
+ELSEWHERE_IN_EXTRA = (*TOKENISING, "fsdp", "fsdp_config")
 
 
-def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool = False) -> Arguments:
-    """Keyword arguments of TRL's SFTConfig; `trainer.extra` has the last word.  `is_packed`: the rows are bins."""
+def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
+    """Keyword arguments of TRL's SFTConfig; `trainer.extra` has the last word."""
     trainer = spec.trainer
     arguments: Arguments = {name: getattr(trainer, name) for name in SAME}
     arguments |= {
@@ -71,8 +69,6 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool 
         "run_name": spec.name,
         "max_length": trainer.max_length if trainer.packing else None,
         "packing_strategy": "bfd",
-        # the compiler checkpoints by itself (`speed`), and the two must not meet
-        "gradient_checkpointing": trainer.gradient_checkpointing and not trainer.compile_layers,
         "assistant_only_loss": False,
         "completion_only_loss": False,
         "train_sampling_strategy": "random" if spec.dataset.shuffle else "sequential",
@@ -86,16 +82,12 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool, is_packed: bool 
         "use_cpu": not has_gpu,
         "dataloader_pin_memory": has_gpu,
     }
-    if is_packed:
-        arguments["dataset_kwargs"] = {"skip_prepare_dataset": True}
     arguments |= _evaluation(trainer, has_eval)
-    if has_gpu and trainer.engine == "trl":
-        arguments |= _loading(trainer)
-    if trainer.fsdp:
+    if has_gpu and trainer.library.runs_our_step:
+        arguments |= _LOADING
+    arguments |= _computing(spec.step)
+    if spec.step.sharding == "fsdp":
         arguments |= _sharding_arguments(spec)
-    if trainer.use_liger_kernel:
-        # TRL's own fused head computes the loss; Liger's would replace the forward it lives in
-        arguments["liger_kernel_config"] = {"fused_linear_cross_entropy": False}
     return arguments | {key: value for key, value in trainer.extra.items() if key not in ELSEWHERE_IN_EXTRA}
 
 
@@ -115,33 +107,35 @@ def lora_config(lora: LoraSpec) -> Arguments:
     }
 
 
-def bnb_config(quantization: QuantizationSpec, trainer: TrainerSpec | None = None) -> Arguments:
+def bnb_config(quantization: QuantizationSpec, step: StepPlan | None = None) -> Arguments:
     """Keyword arguments of transformers' BitsAndBytesConfig; types go by name.
 
-    FSDP spreads what is of a floating type, and casts it to the type of the step: 4-bit weights lie in that one, as the
+    FSDP shards what is of a floating type, and casts it to the type of the step: 4-bit weights lie in that one, as the
     bits that they are.
     """
     if quantization.load_in_8bit:
         return {"load_in_8bit": True}
     arguments = quantization.model_dump(exclude={"load_in_8bit"})
-    if trainer is not None and trainer.fsdp:
-        step = "bfloat16" if trainer.bf16 else "float16" if trainer.fp16 else quantization.bnb_4bit_compute_dtype
-        arguments["bnb_4bit_quant_storage"] = step
+    if step is not None and step.sharding == "fsdp":
+        arguments["bnb_4bit_quant_storage"] = step.precision.step
     return arguments
 
 
-def _loading(trainer: TrainerSpec) -> Arguments:
-    """Batches are fetched while the GPU computes.  Few sizes of them, where each new one costs compiled code."""
+def _computing(step: StepPlan) -> Arguments:
+    """What SFTConfig has a word for of how a step is computed; `fast_path` does the rest."""
     arguments: Arguments = {
-        "dataloader_num_workers": LOADERS,
-        "dataloader_persistent_workers": True,
-        "accelerator_config": {"non_blocking": True},
+        "padding_free": step.layout == "padding_free",
+        # the compiler checkpoints by itself (`layers`), and the two must not meet
+        "gradient_checkpointing": step.checkpointing in ("transformers", "offloaded"),
+        "use_liger_kernel": step.liger,
     }
-    if trainer.compile_layers and trainer.packing:
-        # bins are all but full: filled up, each batch has the same size
-        arguments["pad_to_multiple_of"] = trainer.per_device_train_batch_size * trainer.max_length
-    elif trainer.compile_layers and trainer.padding_free:
-        arguments["pad_to_multiple_of"] = cuda_graphs.TOKENS
+    if step.pad_to_multiple_of is not None:
+        arguments["pad_to_multiple_of"] = step.pad_to_multiple_of
+    if step.packed_by == "sftrun":
+        arguments["dataset_kwargs"] = {"skip_prepare_dataset": True}
+    if step.liger:
+        # TRL's own fused head computes the loss; Liger's would replace the forward it lives in
+        arguments["liger_kernel_config"] = {"fused_linear_cross_entropy": False}
     return arguments
 
 
@@ -151,6 +145,7 @@ def _sharding_arguments(spec: JobSpec) -> Arguments:
     options: dict[str, Scalar] = {"version": 2, "cpu_ram_efficient_loading": spec.quantization is None}
     for key, value in given.items() if isinstance(given, dict) else ():
         options[key.removeprefix("fsdp_")] = value
+    options["reshard_after_forward"] = not spec.step.keeps_fetched
     return {"fsdp": True, "fsdp_config": options}
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sftrun import builtin
-from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
+from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec
+from sftrun.contract.stepplan import StepPlan
 from sftrun.job.failures import DENIED, JobFailure, translate
 from sftrun.job.train import arguments
 
@@ -67,32 +68,38 @@ def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any
 def load_model(
     model: ModelSpec,
     quantization: QuantizationSpec | None,
-    trainer: TrainerSpec | None = None,
+    step: StepPlan,
+    *,
+    is_whole: bool = False,
     room: dict[int | str, int] | None = None,
 ) -> Any:
-    """The base model on its device, quantised if asked; where `trainer` spreads it, as `spread` wants to have it.
+    """The base model on its device, quantised if asked; where `step` shards it, as `sharded` wants to have it.
 
-    `room`: bytes of each device; the layers are then laid out over them, and each computes where it lies.
+    `is_whole`: it is to answer, and nobody shards it.  `room`: bytes of each device; the layers are then laid out over
+    them, and each computes where it lies.
     """
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     name = locate(model)
     _require_folder(name, needs_safetensors=model.use_safetensors)
-    if model.attn_implementation == "varlen":
+    is_sharded = step.sharding == "fsdp" and not is_whole
+    if step.attention == "varlen":
         from sftrun.job.fast import attention
 
         attention.register()
     options: dict[str, Any] = {
         "revision": model.revision,
         "dtype": model.dtype,
-        "attn_implementation": model.attn_implementation,
+        "attn_implementation": step.attention,
         "trust_remote_code": model.trust_remote_code,
         "use_safetensors": model.use_safetensors or None,
-        "device_map": "auto" if room else _device_map(quantization, trainer is not None and trainer.fsdp),
+        "device_map": "auto" if room else _device_map(quantization, is_sharded),
         "max_memory": room,
     }
     if quantization is not None:
-        options["quantization_config"] = BitsAndBytesConfig(**arguments.bnb_config(quantization, trainer))
+        options["quantization_config"] = BitsAndBytesConfig(
+            **arguments.bnb_config(quantization, step if is_sharded else None)
+        )
     loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
     if room and "disk" in getattr(loaded, "hf_device_map", {}).values():
         free = sum(room.values()) / 1e9
@@ -109,7 +116,7 @@ def room(spec: JobSpec) -> dict[int | str, int] | None:
     import torch
 
     gpus = min(spec.gpu_count, torch.cuda.device_count())
-    if not spec.trainer.fsdp or spec.quantization is not None or gpus < 2:
+    if spec.step.sharding != "fsdp" or spec.quantization is not None or gpus < 2:
         return None
     return {gpu: int(FREE * torch.cuda.mem_get_info(gpu)[0]) for gpu in range(gpus)}
 
@@ -118,7 +125,7 @@ def load_tuned(spec: JobSpec, base: Any) -> Any:
     """The result of a run: its adapter on `base`, or the model that it saved."""
     if spec.lora is None:
         tuned = spec.model.model_copy(update={"name_or_path": spec.output_dir, "revision": None})
-        return load_model(tuned, spec.quantization, room=room(spec))
+        return load_model(tuned, spec.quantization, spec.step, is_whole=True, room=room(spec))
     from peft import PeftModel
 
     if not (Path(spec.output_dir) / "adapter_model.safetensors").is_file():

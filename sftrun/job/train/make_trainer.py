@@ -1,5 +1,6 @@
 """Model, data and arguments -> a trainer that stands ready."""
 
+import importlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import fast_path, plain_head
+from sftrun.job.fast.orders import Orders
 from sftrun.job.prepare.prepared import Prepared
 from sftrun.job.train import arguments, loading
 from sftrun.job.train.callbacks import Watcher
@@ -21,17 +23,19 @@ Loaded = tuple[Any, Any]  # the model, and its adapter's config
 
 
 def trainer(
-    spec: JobSpec, channel: Channel, tokenizer: Any, data: Prepared, weights: Callable[[], Loaded] | None = None
+    spec: JobSpec,
+    channel: Channel,
+    orders: Orders,
+    tokenizer: Any,
+    data: Prepared,
+    weights: Callable[[], Loaded] | None = None,
 ) -> tuple[JobTrainer, Watcher]:
     """The base model with its adapter inside TRL's trainer, and the callback that speaks for it."""
     has_gpu = loading.has_gpu()
     if not has_gpu:
         plain_head.install()
     evaluation = data.evaluation()
-    options = arguments.sft_config(
-        spec, has_eval=evaluation is not None, has_gpu=has_gpu, is_packed=data.marker.is_packed
-    )
-    config = _config(options)
+    config = _config(arguments.sft_config(spec, has_eval=evaluation is not None, has_gpu=has_gpu))
     if config.device.type == "cpu":
         config._setup_devices = torch.device("cpu")  # several processes have cpu:0, which torch.load does not know
     base, adapter = weights() if weights else _model(spec)
@@ -39,6 +43,7 @@ def trainer(
     watcher.trainer = JobTrainer(
         spec,
         channel,
+        orders,
         model=base,
         args=config,
         train_dataset=data.train(),
@@ -84,11 +89,10 @@ def _config(options: arguments.Arguments) -> SFTConfig:
 
 
 def _model(spec: JobSpec) -> Loaded:
-    """Unsloth puts its adapter on by itself."""
-    if spec.trainer.engine == "unsloth":
-        from sftrun.job.train import unsloth_engine
-
-        return unsloth_engine.load(spec), None
-    base = loading.load_model(spec.model, spec.quantization, spec.trainer)
+    """An engine with a loader of its own puts its adapter on by itself."""
+    loader = spec.trainer.library.loader
+    if loader is not None:
+        return importlib.import_module(loader).load(spec), None
+    base = loading.load_model(spec.model, spec.quantization, spec.step)
     fast_path.require_attention(spec, base)
     return base, None if spec.lora is None else loading.lora_config(spec.lora)

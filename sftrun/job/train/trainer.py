@@ -5,6 +5,7 @@ bends the loss curve after a resume: the part of a logging window before the che
 model's adapter (TRL makes it bf16, PEFT's `load_adapter` makes it fp32 again).
 """
 
+import functools
 import json
 import math
 import tempfile
@@ -23,9 +24,11 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import head, sharded
+from sftrun.job.fast.orders import Orders
 from sftrun.job.supervise import checkpoints
 from sftrun.job.tokens import IGNORED
 from sftrun.job.train.loading import widen_trained
+from sftrun.step.precision import widens_trained
 
 STATE = "sftrun-state.json"
 
@@ -37,15 +40,15 @@ class JobTrainer(SFTTrainer):
 
     model: Any
 
-    def __init__(self, spec: JobSpec, channel: Channel, **options: Any) -> None:
+    def __init__(self, spec: JobSpec, channel: Channel, orders: Orders, **options: Any) -> None:
         self.spec, self.channel = spec, channel
         self.seconds_paused = 0.0
         self.seconds_waiting = 0.0
         self._tokens = self._tokens_before = 0
         super().__init__(**options)
-        if self.args.fp16:
+        if widens_trained(spec.trainer):
             widen_trained(self.model)
-        self.has_lean_head = spec.trainer.engine == "trl" and head.install(self)
+        self.head = head.install(self, spec.step.head, functools.partial(orders.refuse, "head"))
         self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}
 
@@ -75,7 +78,7 @@ class JobTrainer(SFTTrainer):
         tokens = inputs.pop(head.TOKENS, 0)
         if self.is_fsdp_enabled:
             sharded.fetch_head(self.model)
-        if self.has_lean_head and not return_outputs:
+        if self.head != "trl" and not return_outputs:
             processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
             loss = head.loss(model, inputs, num_items_in_batch, processes)
         else:

@@ -33,6 +33,6 @@ def load(spec: JobSpec) -> Any:
             key: lora[key]
             for key in ("r", "lora_alpha", "lora_dropout", "bias", "target_modules", "modules_to_save", "use_rslora")
         },
-        use_gradient_checkpointing="unsloth" if spec.trainer.gradient_checkpointing else False,
+        use_gradient_checkpointing="unsloth" if spec.step.checkpointing == "offloaded" else False,
         random_state=spec.trainer.seed,
     )

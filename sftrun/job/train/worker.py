@@ -14,6 +14,7 @@ if __name__ == "__main__":
     guard()  # before the slow imports: an orphan must not outlive its supervisor by seconds
 
 import contextlib
+import importlib
 import multiprocessing
 import os
 import socket
@@ -44,10 +45,13 @@ class Work:
 
     def run(self) -> events.Finished | events.Stopped:
         """To the end, or to the stop that was asked for."""
-        spec = self.spec
         self._find_checkpoint()
         self._import_libraries()
         self._start()
+        from sftrun.job.fast import fast_path, orders
+
+        order = orders.Orders(self.spec.step, self.channel)
+        spec = self.spec = self.spec.model_copy(update={"step": order.fit(fast_path.here())})
 
         self._enter("data", _named(spec.dataset.train))
         from sftrun.job.prepare import preparing
@@ -61,18 +65,20 @@ class Work:
 
             weights = make_trainer.weights_ahead(spec)
             data = data.wait(self._check_stop)
+        if spec.step.preparing == "container" and not data.was_ready:
+            order.refuse("preparing", preparing.whereabouts(spec), "the container's rows do not stand there")
         self.channel.say(data.summary())
         for remark in data.remarks(spec.trainer.max_length):
             self.channel.note(remark, is_warning=True)
 
         self._enter("model", spec.model.name_or_path)
-        from sftrun.job.fast import fast_path
+        from sftrun.job.fast import seen
         from sftrun.job.train import callbacks, make_trainer
 
-        trainer, watcher = make_trainer.trainer(spec, self.channel, tokenizer, data, weights)
+        trainer, watcher = make_trainer.trainer(spec, self.channel, order, tokenizer, data, weights)
         total_steps = make_trainer.total_steps(trainer)
         total, trainable = loading.count_parameters(trainer.model)
-        if spec.trainer.fsdp:
+        if spec.step.sharding == "fsdp":
             trainer.shard_weights()
         callbacks.forget_peak_memory()
         self.channel.say(
@@ -88,7 +94,8 @@ class Work:
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
         if spec.nodes > 1:
             trainer.require_one_step(self.step)
-        fast = fast_path.prepare(spec, trainer, self.channel)
+        fast = fast_path.prepare(spec, trainer, self.channel, order)
+        order.report(seen.step_of(trainer, fast, order.step))
         if self.checkpoint is not None and self.step >= total_steps:
             train_loss = trainer.finish_from(str(self.checkpoint))
         else:
@@ -122,8 +129,9 @@ class Work:
         self.step, self.checkpoint = found.step, found.newest
 
     def _import_libraries(self) -> None:
-        if self.spec.trainer.engine == "unsloth":
-            import unsloth  # noqa: F401  patches the others, so it comes first
+        first = self.spec.trainer.library.first_import
+        if first is not None:
+            importlib.import_module(first)  # it patches the others
         import torch
 
         if self.spec.cpu_threads:
@@ -158,7 +166,7 @@ class Work:
             raise JobStopped
 
     def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: DataFormat) -> None:
-        wanted, is_sharded = self.spec.samples, self.spec.trainer.fsdp
+        wanted, is_sharded = self.spec.samples, self.spec.step.sharding == "fsdp"
         if not wanted.prompts or (self.channel.rank != 0 and not is_sharded):
             return
         from sftrun.job.train import samples

@@ -165,7 +165,7 @@ def _price(rated: tuple[Decimal, Change]) -> Decimal:
 
 def _shrinking(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     """What makes a run smaller; True where it learns the same."""
-    less: dict[str, object] = {} if plan.trainer.gradient_checkpointing else {"trainer.gradient_checkpointing": True}
+    less: dict[str, object] = {} if plan.step.checkpointing != "none" else {"trainer.gradient_checkpointing": True}
     if less:
         yield less, True
     for keys, same in _smaller(plan):
@@ -182,7 +182,7 @@ def _smaller(plan: Plan) -> Iterator[tuple[dict[str, object], bool]]:
     while size % 2 == 0:
         size, steps = size // 2, steps * 2
         yield {"trainer.per_device_train_batch_size": size, "trainer.gradient_accumulation_steps": steps}, True
-    if not t.optim.endswith("8bit") and not t.fsdp:
+    if not t.optim.endswith("8bit") and plan.step.sharding != "fsdp":
         yield {"trainer.optim": "adamw_8bit"}, False
     while length > SHORTEST_ROWS:
         length //= 2
@@ -195,7 +195,7 @@ def _speeding(recipe: Recipe, plan: Plan) -> Iterator[tuple[dict[str, object], b
     """What makes a run faster."""
     t = plan.trainer
     packed: dict[str, object] = {} if t.packing else {"trainer.packing": True}
-    kept: dict[str, object] = {"trainer.gradient_checkpointing": False} if t.gradient_checkpointing else {}
+    kept: dict[str, object] = {"trainer.gradient_checkpointing": False} if plan.step.checkpointing != "none" else {}
     wide: dict[str, object] = {}
     if t.gradient_accumulation_steps > 1:
         rows = t.per_device_train_batch_size * t.gradient_accumulation_steps

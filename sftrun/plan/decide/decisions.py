@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from sftrun.plan.types import Decision
+from sftrun.step.given import Machine
 
 
 class Decisions:
@@ -26,7 +27,7 @@ class Room(NamedTuple):
     """What memory allows: it takes a plan to know that, so the first plan is made without.  None: not to be decided."""
 
     checkpointing: Chosen | None = None
-    dequantize: Chosen | None = None
+    dequantized: Chosen | None = None
     at_once: Chosen | None = None
     cuda_graphs: Chosen | None = None
     fsdp: Chosen | None = None
@@ -46,10 +47,9 @@ class Device(NamedTuple):
     def is_gpu(self) -> bool:
         return self.gpus > 0
 
-    @property
-    def has_varlen(self) -> bool:
-        # torch.nn.attention.varlen runs FlashAttention kernels: Ampere and later, as bfloat16
-        return self.is_gpu and self.without_bf16 is None
+    def machine(self, nodes: int) -> Machine:
+        """So many of it, as `step` asks for it."""
+        return Machine(max(self.gpus, 1) * nodes, self.is_gpu, self.without_bf16 is None)
 
 
 def _words(value: object) -> str:

@@ -7,7 +7,7 @@ chosen here, and is said.  A decision that had nothing to choose from is no deci
 from typing import Any, Literal
 
 from sftrun import units
-from sftrun.contract.choices import Attention, DataFormat, Dtype
+from sftrun.contract.choices import DataFormat, Dtype
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import DataFacts, Facts
@@ -88,7 +88,7 @@ def step_dtype(recipe: Recipe, device: Device, said: Decisions) -> Dtype | None:
     return "float16"
 
 
-def model(recipe: Recipe, attention: Attention, step: Dtype | None, said: Decisions) -> ModelSpec:
+def model(recipe: Recipe, step: Dtype | None, said: Decisions) -> ModelSpec:
     """The base model's keyword arguments; weights without a type written have that of the steps."""
     dtype = recipe.model.dtype
     if step == "float16" and "dtype" not in recipe.model.model_fields_set:
@@ -102,7 +102,6 @@ def model(recipe: Recipe, attention: Attention, step: Dtype | None, said: Decisi
         name_or_path=recipe.model.name_or_path,
         revision=recipe.model.revision,
         dtype=dtype,
-        attn_implementation=attention,
         trust_remote_code=recipe.model.trust_remote_code,
     )
 
@@ -133,9 +132,9 @@ def trainer(
     recipe: Recipe,
     train: DataFacts | None,
     device: Device,
-    kernel: Attention,
     step: Dtype | None,
     steps: int | None,
+    is_sharded: bool,
     room: Room,
     said: Decisions,
 ) -> TrainerSpec:
@@ -145,10 +144,6 @@ def trainer(
     it is known, `room` what memory allows where that was looked at.
     """
     t = recipe.trainer
-    is_sharded = speed.fsdp(recipe, device, room, said)
-    if t.extra.get("fsdp") and not is_sharded:
-        said.say("trainer.fsdp", False, "one GPU has no other to share the weights with" if device.is_gpu else "no GPU")
-    compiled = speed.compile_layers(recipe, device, kernel, steps, is_sharded, said)
     rows, accumulation = speed.micro_batches(recipe, room, said)
     return TrainerSpec(
         engine=t.engine,
@@ -156,7 +151,6 @@ def trainer(
         max_steps=t.max_steps if t.max_steps is not None else -1,
         max_length=t.max_length,
         packing=speed.packing(recipe, train, device.gpus * recipe.compute.nodes, steps, said),
-        padding_free=speed.padding_free(recipe, device, kernel, said),
         per_device_train_batch_size=rows,
         per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
         gradient_accumulation_steps=accumulation,
@@ -166,12 +160,6 @@ def trainer(
         weight_decay=t.weight_decay,
         max_grad_norm=t.max_grad_norm,
         optim=speed.optim(recipe, device, said),
-        gradient_checkpointing=speed.checkpointing(recipe, device, compiled, room, said),
-        use_liger_kernel=speed.liger(recipe, device, compiled, said),
-        compile_layers=compiled,
-        dequantize=speed.dequantize(room, said),
-        cuda_graphs=speed.cuda_graphs(room, said),
-        fsdp=is_sharded,
         bf16=step == "bfloat16",
         fp16=step == "float16",
         assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,

@@ -2,7 +2,7 @@
 
 Of what fits the fastest is taken.  Keeping activations gains more (30,000 tokens/s against 21,000 where that was
 measured) than keeping weights (a tenth), so it goes first.  What is left may take a step's micro-batches at once, and
-steps that a CPU could hold up as CUDA graphs.
+steps that a CPU could hold up may be replayed as CUDA graphs.
 """
 
 from sftrun.facts.gpus import calibration
@@ -15,13 +15,12 @@ from sftrun.plan.estimate.total import Inputs, inputs, peak
 from sftrun.plan.estimate.workload import Batch
 from sftrun.plan.types import MemoryEstimate, Plan
 from sftrun.recipe.known import SHARDED_OPTIMIZERS
-from sftrun.step import cuda_graphs
+from sftrun.step import cuda_graphs, fused
 
 ROOMY = 0.85  # the peak stays below this share of the GPU's memory
 SMALL_TOKENS = 4096  # a step of fewer, padding-free, waits for its launches
-SHARE = 0.6  # a larger one is recorded where launching it takes so much of what the GPU computes, or more
-RECORDING_SECONDS = 0.5  # of a shape; it has to come back on a busy CPU
-HOOKED = ("layerwise", "lomo")  # ends of optimisers' names that wait for autograd to lay gradients down
+SHARE = 0.6  # a larger one is captured where launching it takes so much of what the GPU computes, or more
+CAPTURE_SECONDS = 0.5  # of a shape; it has to come back on a busy CPU
 LARGE_TOKENS = 32_768  # a step of more gains nothing from being larger
 
 
@@ -31,34 +30,34 @@ def room(plan: Plan, facts: Facts) -> Room:
     known = inputs(plan, facts)
     if not isinstance(known, Inputs):
         return Room(Chosen(True, "memory without it is not known: the safe choice") if is_open else None)
-    can_copy = is_copyable(known.setup)
-    recomputed = (False, True) if is_open else (plan.trainer.gradient_checkpointing,)
+    can_copy = fused.can_dequantize(plan.step, plan.quantization, plan.trainer)
+    recomputed = (False, True) if is_open else (plan.step.checkpointing != "none",)
     choices = [(again, copied) for again in recomputed for copied in ((True, False) if can_copy else (False,))]
-    tries = [known.having(gradient_checkpointing=again, dequantize=copied) for again, copied in choices]
+    tries = [known.computing(checkpointed=again, dequantized=copied) for again, copied in choices]
     chosen = next((found for found in tries if _fits(peak(found))), tries[-1])
     at_once = _at_once(chosen)
     merged = _merged(chosen) if at_once is not None and at_once.value else chosen
-    again, copied = chosen.setup.trainer.gradient_checkpointing, chosen.setup.trainer.dequantize
-    kept = peak(known.having(gradient_checkpointing=False, dequantize=False))
+    step = chosen.setup.step
+    kept = peak(known.computing(checkpointed=False, dequantized=False))
     return Room(
-        checkpointing=Chosen(again, _without(kept)) if is_open else None,
-        dequantize=Chosen(copied, _copy_reason(known.setup, copied)) if can_copy else None,
+        checkpointing=Chosen(step.checkpointing != "none", _without(kept)) if is_open else None,
+        dequantized=Chosen(step.dequantized, _copy_reason(known.setup, step.dequantized)) if can_copy else None,
         at_once=at_once,
-        cuda_graphs=_recorded(merged),
+        cuda_graphs=_captured(merged),
     )
 
 
 def may_shard(plan: Plan) -> bool:
     """Whether FSDP is to be thought of: several GPUs of one machine, and nothing that it can't do or that says no."""
     trainer, written = plan.trainer, plan.recipe.trainer.extra
-    if plan.compute.gpu_count < 2 or plan.compute.nodes > 1 or trainer.engine != "trl" or trainer.fp16:
+    if plan.compute.gpu_count < 2 or plan.compute.nodes > 1 or not trainer.library.can_shard or trainer.fp16:
         return False
     in_8bit = plan.quantization is not None and plan.quantization.load_in_8bit
     return not in_8bit and trainer.optim in SHARDED_OPTIMIZERS and "fsdp" not in written
 
 
 def fsdp(plan: Plan, other: Plan, facts: Facts) -> Chosen | None:
-    """Where the weights are to be spread: `plan`, with all of them on each GPU, does not fit, and `other` does."""
+    """Where the weights are to be sharded: `plan`, with all of them on each GPU, does not fit, and `other` does."""
     whole, shared = _least(plan, facts), _least(other, facts)
     if whole is None or shared is None or whole.fits or not shared.fits:
         return None
@@ -71,24 +70,15 @@ def _least(plan: Plan, facts: Facts) -> MemoryEstimate | None:
     known = inputs(plan, facts)
     if not isinstance(known, Inputs):
         return None
-    again = plan.trainer.gradient_checkpointing or plan.recipe.trainer.gradient_checkpointing == "auto"
-    return peak(known.having(gradient_checkpointing=again, dequantize=False))
-
-
-def is_copyable(setup: Setup) -> bool:
-    """Whether LoRA's joined products can read a 16-bit copy of their 4-bit weights: the only code that would use it."""
-    quantization = setup.quantization
-    if quantization is None or setup.bits != 4 or not setup.trainer.compile_layers or setup.sharding == "fsdp":
-        return False
-    step = "bfloat16" if setup.trainer.bf16 else "float16" if setup.trainer.fp16 else None
-    return setup.fuses_lora and quantization.bnb_4bit_compute_dtype == step
+    again = plan.step.checkpointing != "none" or plan.recipe.trainer.gradient_checkpointing == "auto"
+    return peak(known.computing(checkpointed=again, dequantized=False))
 
 
 def _at_once(known: Inputs) -> Chosen | None:
     """Whether a step's micro-batches go through together; None where there is but one, or nothing to gain."""
-    trainer = known.setup.trainer
+    trainer, step = known.setup.trainer, known.setup.step
     times, batch = trainer.gradient_accumulation_steps, _batch(_merged(known))
-    has_rows_alone = trainer.compile_layers and (trainer.packing or trainer.padding_free)
+    has_rows_alone = step.compiled and step.layout != "padded"
     if times == 1 or not has_rows_alone or batch is None or batch.real_tokens > LARGE_TOKENS:
         return None
     needs, at_once = peak(_merged(known)), trainer.per_device_train_batch_size * times
@@ -102,16 +92,13 @@ def _at_once(known: Inputs) -> Chosen | None:
     return Chosen(True, f"{words} over their tokens, {times} times fewer launches")
 
 
-def _recorded(known: Inputs) -> Chosen | None:
-    """Whether steps are recorded as CUDA graphs; None where their kernels are no burden, or can't be recorded."""
+def _captured(known: Inputs) -> Chosen | None:
+    """Whether CUDA graphs replay the steps; None where their kernels are no burden, or can't be captured."""
     setup, batch = known.setup, _batch(known)
-    can = setup.trainer.compile_layers and setup.fuses_lora and setup.gpus == 1
-    # a second micro-batch's gradients would be copied
-    can = can and not setup.trainer.gradient_checkpointing and setup.trainer.gradient_accumulation_steps == 1
-    can = can and not setup.trainer.optim.endswith(HOOKED)
+    can = cuda_graphs.can_capture(setup.step, setup.trainer)
     if not can or batch is None or not _waits_for_launches(known, batch):
         return None
-    needs = peak(known.having(cuda_graphs=True))
+    needs = peak(known.computing(cuda_graphs=True))
     if not _fits(needs):
         return Chosen(False, f"{needs.peak_gb:.0f} GB with them, the GPU has {needs.capacity_gb:.0f} GB")
     words = (
@@ -121,16 +108,14 @@ def _recorded(known: Inputs) -> Chosen | None:
 
 
 def _waits_for_launches(known: Inputs, batch: Batch) -> bool:
-    if batch.layout == "padded":
-        return False
-    if batch.layout == "flat" and batch.real_tokens <= SMALL_TOKENS:
+    if batch.layout == "padding_free" and batch.real_tokens <= SMALL_TOKENS:
         return True
     plain, usual = _step(known, batch), graph_memory.usual_shapes(known.setup, batch, known.gpu)
     if plain.host <= SHARE * sum(plain.gpu.values()) or usual > cuda_graphs.LIMIT:
         return False
-    recorded = _step(known.having(cuda_graphs=True), batch)
+    replayed = _step(known.computing(cuda_graphs=True), batch)
     steps = None if known.train is None else workload.total_steps(known.setup.trainer, known.train, 1)
-    return (steps or 0) * (plain.busy - recorded.busy) >= RECORDING_SECONDS * usual
+    return (steps or 0) * (plain.busy - replayed.busy) >= CAPTURE_SECONDS * usual
 
 
 def _step(known: Inputs, batch: Batch) -> StepTime:
@@ -140,14 +125,14 @@ def _step(known: Inputs, batch: Batch) -> StepTime:
 def _batch(known: Inputs) -> Batch | None:
     """The mean micro-batch."""
     trainer = known.setup.trainer
-    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
-    return None if spread is None else workload.batch(trainer, spread, 1)
+    found = None if known.train is None else lengths.of(known.train, trainer.max_length)
+    return None if found is None else workload.batch(trainer, known.setup.step, found, 1)
 
 
 def _merged(known: Inputs) -> Inputs:
     trainer = known.setup.trainer
     rows = trainer.per_device_train_batch_size * trainer.gradient_accumulation_steps
-    return known.having(per_device_train_batch_size=rows, gradient_accumulation_steps=1)
+    return known.training(per_device_train_batch_size=rows, gradient_accumulation_steps=1)
 
 
 def _fits(needs: MemoryEstimate) -> bool:

@@ -1,67 +1,67 @@
 """The settings that only change how fast a step is and what it holds, each with its reason (docs/performance.md).
 
-Compiled layers need variable-length attention and no other kernels in them (Liger's fail under the compiler), and were
-not measured with 8-bit weights or with weights spread over GPUs.  The compiler does the checkpointing by itself then.
+What is possible and what follows from what is `step`'s; here the recipe's words, and what memory has room for, are
+brought to it, and reasons are said.
 """
 
 from sftrun.contract.choices import Attention
-from sftrun.facts.values import DataFacts, ModelFacts
+from sftrun.contract.stepplan import Place, StepPlan
+from sftrun.facts.values import DataFacts, Facts, ModelFacts
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.estimate import lengths
-from sftrun.recipe.models import Recipe
-
-# below this many steps the 11-60 s that compiling costs are not earned back
-STEPS_WORTH_COMPILING = 200
-LARGEST_HEAD = 256  # of FlashAttention, which `varlen` runs; a multiple of 8
-
-
-def attention(recipe: Recipe, device: Device, model: ModelFacts | None, said: Decisions) -> Attention:
-    """The attention kernel: rows that share a sequence never see each other, whatever is chosen."""
-    wanted = recipe.model.attn_implementation
-    if wanted != "auto":
-        return wanted
-    value, reason = _kernel(recipe, device, model)
-    said.say("model.attn_implementation", value, reason)
-    return value
+from sftrun.plan.estimate.total import data_facts
+from sftrun.recipe.models import Recipe, Source
+from sftrun.step import attention_kernel, compiling, logits, place, precision, rules
+from sftrun.step.given import Machine, Model, Settings
 
 
-def fsdp(recipe: Recipe, device: Device, room: Room, said: Decisions) -> bool:
+def step_plan(
+    recipe: Recipe, facts: Facts, device: Device, given: Settings, steps: int | None, room: Room, said: Decisions
+) -> StepPlan:
+    """How each step is computed.  `given`: the sections as decided, and whether weights are sharded; `steps`: of the
+    run, if known.
+    """
+    model, machine = model_of(facts.model), device.machine(recipe.compute.nodes)
+    given = given._replace(
+        attention=_attention(recipe, given, model, machine, said), liger=recipe.trainer.use_liger_kernel is True
+    )
+    given = given._replace(compiled=_compiled(given, machine, steps, said))
+    given = given._replace(
+        checkpointed=_checkpointed(recipe, device, given.compiled, room, said),
+        dequantized=_dequantized(room, said),
+        cuda_graphs=_cuda_graphs(room, said),
+        preparing=_preparing(recipe, facts, said),
+    )
+    _say_liger(recipe, device, given, said)
+    found = rules.step_plan(given, model, machine)
+    _say_rest(found, device, given, said)
+    return found
+
+
+def model_of(facts: ModelFacts | None) -> Model:
+    """Of a model's facts those that decide how it is computed; the usual where none could be had."""
+    if facts is None:
+        return Model()
+    return Model(
+        head_dim=facts.head_dim,
+        vocab_size=facts.vocab_size,
+        caps_scores=facts.softcapping,
+        scales_logits=facts.scaled_logits,
+        balances_experts=logits.balances_experts(facts.model_type),
+        head_has_bias=any(other.kind == "head" and other.bias_parameters for other in facts.others),
+    )
+
+
+def sharded(recipe: Recipe, device: Device, room: Room, said: Decisions) -> bool:
     """Whether the GPUs share the weights out among them: as written, else where one has no room for all."""
     written = recipe.trainer.extra.get("fsdp")
-    if device.gpus < 2 or written is not None:
-        return device.gpus > 1 and bool(written)
-    if room.fsdp is None:
-        return False
-    said.say("trainer.fsdp", room.fsdp.value, room.fsdp.reason)
-    return room.fsdp.value
-
-
-def compile_layers(
-    recipe: Recipe, device: Device, kernel: Attention, steps: int | None, is_sharded: bool, said: Decisions
-) -> bool:
-    """Whether each decoder layer is compiled; said where variable-length attention makes it possible."""
-    t, quantization = recipe.trainer, recipe.quantization
-    if kernel != "varlen" or not device.has_varlen:
-        return False
-    obstacles = {
-        "Unsloth compiles by itself": t.engine != "trl",
-        "Liger's kernels, which you asked for, fail under the compiler": t.use_liger_kernel is True,
-        "not measured with 8-bit weights": quantization is not None and quantization.load_in_8bit,
-        "not measured with weights spread over GPUs": is_sharded,
-        f"{steps} steps don't earn back the compiling": steps is not None and steps < STEPS_WORTH_COMPILING,
-    }
-    obstacle = next((words for words, stands in obstacles.items() if stands), None)
-    said.say("trainer.compile_layers", obstacle is None, obstacle or "worth its 11 to 60 s at the start")
-    return obstacle is None
-
-
-def padding_free(recipe: Recipe, device: Device, kernel: Attention, said: Decisions) -> bool:
-    """Rows end to end where the kernel can; packing brings it along by itself."""
-    t = recipe.trainer
-    if kernel != "varlen" or not device.has_varlen or t.packing or t.engine != "trl":
-        return False
-    said.say("trainer.padding_free", True, "the same rows a step and the same loss, without computing on padding")
-    return True
+    if device.gpus > 1 and written is None and room.fsdp is not None:
+        said.say("step.sharding", "fsdp" if room.fsdp.value else "ddp", room.fsdp.reason)
+        return room.fsdp.value
+    if written and device.gpus < 2:
+        reason = "one GPU has no other to share the weights with" if device.is_gpu else "no GPU"
+        said.say("step.sharding", "one", reason)
+    return device.gpus > 1 and bool(written)
 
 
 def packing(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int | None, said: Decisions) -> bool:
@@ -70,27 +70,6 @@ def packing(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int | Non
     if t.packing:
         said.say("trainer.packing", True, f"{_packed_step(recipe, train, gpus, steps)}; `learning_rate` stays")
     return t.packing
-
-
-def checkpointing(recipe: Recipe, device: Device, compiled: bool, room: Room, said: Decisions) -> bool:
-    """Recompute activations only where there is no room to keep them."""
-    wanted = recipe.trainer.gradient_checkpointing
-    if wanted != "auto":
-        return wanted
-    chosen = room.checkpointing
-    if chosen is None or not device.is_gpu:
-        return False
-    by_compiler = "; the compiler recomputes, all but a layer's last product" if chosen.value and compiled else ""
-    said.say("trainer.gradient_checkpointing", chosen.value, chosen.reason + by_compiler)
-    return chosen.value
-
-
-def dequantize(room: Room, said: Decisions) -> bool:
-    """4-bit weights dequantised once for all steps, where memory has room for them."""
-    if room.dequantize is None:
-        return False
-    said.say("trainer.dequantize", room.dequantize.value, room.dequantize.reason)
-    return room.dequantize.value
 
 
 def micro_batches(recipe: Recipe, room: Room, said: Decisions) -> tuple[int, int]:
@@ -102,25 +81,6 @@ def micro_batches(recipe: Recipe, room: Room, said: Decisions) -> tuple[int, int
         rows, accumulation = rows * accumulation, 1
     said.say("trainer.gradient_accumulation_steps", accumulation, room.at_once.reason)
     return rows, accumulation
-
-
-def cuda_graphs(room: Room, said: Decisions) -> bool:
-    """Steps replayed as CUDA graphs where launching their kernels one by one could hold the GPU up."""
-    if room.cuda_graphs is None:
-        return False
-    said.say("trainer.cuda_graphs", room.cuda_graphs.value, room.cuda_graphs.reason)
-    return room.cuda_graphs.value
-
-
-def liger(recipe: Recipe, device: Device, compiled: bool, said: Decisions) -> bool:
-    """Liger's kernels, as written; the compiler makes its own."""
-    wanted = recipe.trainer.use_liger_kernel
-    if wanted != "auto":
-        return wanted
-    if device.is_gpu:
-        reason = "compiled layers are faster" if compiled else "taken where it is asked for alone"
-        said.say("trainer.use_liger_kernel", False, reason)
-    return False
 
 
 def optim(recipe: Recipe, device: Device, said: Decisions) -> str:
@@ -138,18 +98,99 @@ def optim(recipe: Recipe, device: Device, said: Decisions) -> str:
     return plain
 
 
-def _kernel(recipe: Recipe, device: Device, model: ModelFacts | None) -> tuple[Attention, str]:
-    if recipe.trainer.engine == "unsloth":
-        return "sdpa", "the unsloth engine brings its own attention"
-    if model is not None and model.softcapping:
-        return "eager", "the model caps attention scores, which the faster kernels here don't"
-    if model is not None and (model.head_dim > LARGEST_HEAD or model.head_dim % 8):
-        return "sdpa", f"heads of {model.head_dim} are too large or odd for variable-length attention"
-    if device.has_varlen:
-        return "varlen", "rows lie end to end without padding, each sees only itself"
-    if recipe.trainer.packing:
-        return "varlen", "packed rows must not see each other; a mask keeps them apart here"
-    return "sdpa", "the fastest for padded batches on this device"
+def _attention(recipe: Recipe, given: Settings, model: Model, machine: Machine, said: Decisions) -> Attention:
+    """The attention kernel: rows that share a sequence never see each other, whatever is chosen."""
+    wanted, trainer = recipe.model.attn_implementation, given.trainer
+    if wanted != "auto":
+        return wanted
+    dtype = precision.precision(given).step
+    kernel = attention_kernel.choose(trainer.library, trainer.packing, dtype, model, machine)
+    said.say("model.attn_implementation", kernel.name, kernel.reason)
+    return kernel.name
+
+
+def _compiled(given: Settings, machine: Machine, steps: int | None, said: Decisions) -> bool:
+    """Whether each decoder layer is compiled; said where variable-length attention makes it possible."""
+    if not compiling.may_compile(given, machine):
+        return False
+    obstacle = compiling.uncompiled_because(given, steps)
+    said.say("step.compiled", obstacle is None, obstacle or "worth its 11 to 60 s at the start")
+    return obstacle is None
+
+
+def _checkpointed(recipe: Recipe, device: Device, compiled: bool, room: Room, said: Decisions) -> bool:
+    """Recompute activations only where there is no room to keep them."""
+    wanted = recipe.trainer.gradient_checkpointing
+    if wanted != "auto":
+        return wanted
+    chosen = room.checkpointing
+    if chosen is None or not device.is_gpu:
+        return False
+    by_compiler = "; the compiler recomputes, all but a layer's last product" if chosen.value and compiled else ""
+    said.say("trainer.gradient_checkpointing", chosen.value, chosen.reason + by_compiler)
+    return chosen.value
+
+
+def _dequantized(room: Room, said: Decisions) -> bool:
+    """4-bit weights dequantised once for all steps, where memory has room for them."""
+    if room.dequantized is None:
+        return False
+    said.say("step.dequantized", room.dequantized.value, room.dequantized.reason)
+    return room.dequantized.value
+
+
+def _cuda_graphs(room: Room, said: Decisions) -> bool:
+    """Steps replayed as CUDA graphs where launching their kernels one by one could hold the GPU up."""
+    if room.cuda_graphs is None:
+        return False
+    said.say("step.cuda_graphs", room.cuda_graphs.value, room.cuda_graphs.reason)
+    return room.cuda_graphs.value
+
+
+def _preparing(recipe: Recipe, facts: Facts, said: Decisions) -> Place:
+    """Where rows are tokenised: apart from the job where they are many, or it is not known how many."""
+    data, is_rented = recipe.dataset, recipe.compute.place.rents
+    from_hub = any(source is not None and source.hub is not None for source in (data.train, data.eval))
+    size = _row_bytes(recipe, facts)
+    found = place.preparing(is_rented, recipe.trainer.library, from_hub, size)
+    if found != "job":
+        rows = (
+            "the Hub's rows" if from_hub else "rows of unknown size" if size is None else f"{size / 1e6:.0f} MB of rows"
+        )
+        when = "before there is a GPU to wait for them" if found == "container" else "while the model loads"
+        said.say("step.preparing", found, f"{rows} are tokenised {when}")
+    return found
+
+
+def _row_bytes(recipe: Recipe, facts: Facts) -> float | None:
+    """Of both splits' files, as found or as declared; None where one is not known."""
+    splits = ((facts.train, recipe.dataset.train), (facts.eval, recipe.dataset.eval))
+    sizes = [_bytes(found, source) for found, source in splits if source is not None]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _bytes(found: DataFacts | None, source: Source) -> float | None:
+    if found is not None and found.bytes:
+        return float(found.bytes)
+    data = data_facts(found, source)
+    tokens = None if data is None else data.tokens if data.mean_tokens is None else data.rows * data.mean_tokens
+    return None if tokens is None else tokens * place.BYTES_A_TOKEN
+
+
+def _say_liger(recipe: Recipe, device: Device, given: Settings, said: Decisions) -> None:
+    """Liger's kernels are as written; the compiler makes its own."""
+    if recipe.trainer.use_liger_kernel == "auto" and device.is_gpu:
+        reason = "compiled layers are faster" if given.compiled else "taken where it is asked for alone"
+        said.say("trainer.use_liger_kernel", False, reason)
+
+
+def _say_rest(step: StepPlan, device: Device, given: Settings, said: Decisions) -> None:
+    """What followed, where something else could be expected."""
+    if step.layout == "padding_free":
+        said.say("step.layout", step.layout, "the same rows a step and the same loss, without computing on padding")
+    if step.unfused_because is not None and device.is_gpu and given.trainer.library.runs_our_step:
+        said.say("step.fused_lora", False, f"LoRA's products stay PEFT's: {step.unfused_because}")
 
 
 def _packed_step(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int | None) -> str:

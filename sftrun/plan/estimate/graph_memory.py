@@ -1,4 +1,4 @@
-"""What steps that are recorded as CUDA graphs hold beside their pool, and how many shapes a run meets.  Pure."""
+"""What CUDA graphs of steps hold beside their pool, and how many shapes a run meets.  Pure."""
 
 import math
 from typing import Final
@@ -8,21 +8,21 @@ from sftrun.plan.estimate.setup import Setup
 from sftrun.plan.estimate.workload import Batch
 from sftrun.step import cuda_graphs
 
-# what recording takes once; each graph keeps gradients of its own besides (measured, docs/estimates.md)
+# what capturing takes once; each graph keeps gradients of its own besides (measured, docs/estimates.md)
 ONCE_BYTES: Final = 0.7e9
 # how far from its mean, in standard deviations, a run's sum of row lengths comes on either side
 REACH: Final = 3.5
 USUAL: Final = 2.0  # within so many deviations lie nineteen of twenty
 
 
-def held_bytes(setup: Setup, batch: Batch, gpu: Gpu, recorded: int | None = None) -> float:
+def held_bytes(setup: Setup, batch: Batch, gpu: Gpu, captured: int | None = None) -> float:
     """They share one pool; but each keeps the gradients that it wrote, its output and its output's gradient.
 
-    `recorded`: how many, where that is known.
+    `captured`: how many, where that is known.
     """
-    each: float = setup.trainable_parameters * setup.trainable_bytes
+    each: float = setup.trained_bytes
     each += 2 * batch.tokens * setup.model.hidden_size * setup.activation_bytes
-    return ONCE_BYTES + each * (shapes(setup, batch, gpu) if recorded is None else recorded)
+    return ONCE_BYTES + each * (shapes(setup, batch, gpu) if captured is None else captured)
 
 
 def shapes(setup: Setup, batch: Batch, gpu: Gpu) -> int:

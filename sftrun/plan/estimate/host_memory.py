@@ -2,7 +2,7 @@
 
 A weight on its way to a GPU counts nothing: it is a page of its file, which all processes share and the kernel takes
 back.  So is a whole model of the files' own type.  What is saved costs more: safetensors copies a file's weights from
-the GPU before it writes one.  Weights spread over GPUs (FSDP2) cost most, in the first process: it converts what is
+the GPU before it writes one.  Sharded weights (FSDP2) cost most, in the first process: it converts what is
 trained to 32 bits before it shares it out, and gathers it, and the optimiser's state, to save them.
 """
 
@@ -55,15 +55,15 @@ def asked(plan: Plan, facts: Facts) -> Plan:
 
 
 def converted_bytes(setup: Setup) -> float:
-    """Of weights that are spread and not to have the type of their files; 4-bit weights are made of them on the GPU."""
-    if setup.sharding != "fsdp" or setup.bits == 4:
+    """Of sharded weights that are not to have the type of their files; 4-bit weights are made of them on the GPU."""
+    if setup.step.sharding != "fsdp" or setup.bits == 4:
         return 0.0
-    is_widened = setup.lora is None and setup.trainable_bytes == 4
+    is_widened = setup.lora is None and setup.own_bytes == 4
     wanted, size = ("float32", 4) if is_widened else (setup.spec.dtype, setup.weight_bytes)
     return 0.0 if setup.model.dtype == wanted else float(setup.model.parameters * size)
 
 
 def saved_bytes(setup: Setup) -> float:
-    """The weights are written before the optimiser's state, and let go of; state that is not spread goes by tensors."""
-    weights = float(setup.trainable_parameters * setup.trainable_bytes)
-    return max(weights, memory.state_bytes(setup)) if setup.sharding == "fsdp" else min(weights, FILE_BYTES)
+    """The weights are written before the optimiser's state, and let go of; a state that is whole goes by tensors."""
+    weights = float(setup.trained_bytes)
+    return max(weights, memory.state_bytes(setup)) if setup.step.sharding == "fsdp" else min(weights, FILE_BYTES)

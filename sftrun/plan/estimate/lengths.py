@@ -1,6 +1,6 @@
 """Row lengths as a distribution, and what batches make of them: padding, packing, the longest batch of a run.
 
-Counted where the data could be read.  Where only a mean is declared, rows are taken to be lognormal with the spread of
+Counted where the data could be read.  Where only a mean is declared, rows are taken to be lognormal, as wide as
 instruction data (`DECLARED_SIGMA`), cut at `max_length`.
 """
 
@@ -64,11 +64,11 @@ def of(facts: DataFacts, max_length: int) -> Lengths | None:
 
 
 @lru_cache(maxsize=8)
-def packed_share(spread: Lengths, size: int, rows: int) -> float:
+def packed_share(found: Lengths, size: int, rows: int) -> float:
     """How full bins of `size` are when so many rows are packed (thousands stand for more): packed here as there."""
     count = min(max(rows, 1), PACKED_SAMPLE)
     drawn, below, at = [], 0.0, 0
-    for length, share in spread.points:
+    for length, share in found.points:
         below += share
         upto = min(round(below * count), count)
         drawn += [math.ceil(length)] * (upto - at)

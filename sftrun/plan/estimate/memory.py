@@ -12,6 +12,7 @@ from sftrun.plan.estimate import graph_memory
 from sftrun.plan.estimate.setup import BYTES, Setup, per_layer
 from sftrun.plan.estimate.workload import Batch
 from sftrun.plan.types import MemoryEstimate, MemoryPart, Plan
+from sftrun.step import fused
 
 GB: Final = 1e9
 # CUDA context, cuBLAS and NCCL workspaces: outside of torch's allocator
@@ -53,11 +54,11 @@ def estimate(
     *,
     full_logits: bool = False,
     basis: str = "",
-    recorded: int | None = None,
+    captured: int | None = None,
 ) -> MemoryEstimate:
     """The peak over a run whose largest micro-batch is `batch.largest_tokens`.
 
-    `recorded`: CUDA graphs, where their number is known; else as many as a long run meets shapes.
+    `captured`: CUDA graphs, where their number is known; else as many as a long run meets shapes.
     """
     parts = (
         ("weights", weights_bytes(setup)),
@@ -66,14 +67,14 @@ def estimate(
         ("optimiser", optimizer_bytes(setup)),
         ("activations", activation_bytes(setup, batch)),
         ("working space", working_bytes(setup, batch, full_logits)),
-        ("CUDA graphs", graph_memory.held_bytes(setup, batch, gpu, recorded) if setup.trainer.cuda_graphs else 0.0),
+        ("CUDA graphs", graph_memory.held_bytes(setup, batch, gpu, captured) if setup.step.cuda_graphs else 0.0),
     )
     moving = sum(size for name, size in parts if name in ("activations", "working space"))
     context = (CONTEXT_GB + (NCCL_GB if setup.gpus > 1 else 0)) * GB
-    # a step that is not recorded (yet) finds no room in what the graphs compute in, even while they rest
-    pool = moving if setup.trainer.cuda_graphs else 0.0
+    # a step that no graph replays (yet) finds no room in what the graphs compute in, even while they rest
+    pool = moving if setup.step.cuda_graphs else 0.0
     rows = [*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool)]
-    if setup.sharding == "fsdp":
+    if setup.step.sharding == "fsdp":
         rows.insert(1, ("layers fetched", _fetched_bytes(setup)))
     total = sum(size for _, size in rows)
     if (loading := loading_bytes(setup) + context) > total:
@@ -98,7 +99,7 @@ def answering_gb(plan: Plan) -> float | None:
     What training took is enough, but where each GPU had a share of the weights; 4-bit ones were whole on each when they
     were loaded.  A model trained in full stands beside its base, and its weights were in 32 bits.
     """
-    if plan.memory is None or not plan.trainer.fsdp or plan.quantization is not None:
+    if plan.memory is None or plan.step.sharding != "fsdp" or plan.quantization is not None:
         return None if plan.memory is None else plan.memory.peak_gb
     shared = next(part.gb for part in plan.memory.parts if part.name == "weights") * plan.compute.gpu_count
     models = 1.0 if plan.lora is not None else 2 * BYTES[plan.model.dtype] / 4
@@ -107,19 +108,20 @@ def answering_gb(plan: Plan) -> float | None:
 
 def weights_bytes(setup: Setup) -> float:
     """Linear layers as quantised, all else in the model's dtype; a copy in 16 bits where they are dequantised once."""
-    if setup.sharding == "fsdp":
+    if setup.step.sharding == "fsdp":
         return _sharded_bytes(setup)
     stored = _whole_bytes(setup)
-    if setup.is_quantized and setup.trainer.dequantize:
+    if setup.is_quantized and setup.step.dequantized:
         stored += copies_bytes(setup)
-    elif setup.bits == 4 and setup.fuses_lora:
+    elif setup.bits == 4 and setup.step.fused_lora:
         stored += setup.linear_parameters * 4 / 64  # the scales once more, in fp32, for one kernel to unpack
+        stored += copies_bytes(setup, packed=False)
     return stored
 
 
 def loading_bytes(setup: Setup) -> float:
     """FSDP's 4-bit weights are quantised whole on each GPU and shared out then; others come by shares."""
-    if setup.sharding != "fsdp" or setup.bits != 4:
+    if setup.step.sharding != "fsdp" or setup.bits != 4:
         return 0.0
     return _whole_bytes(setup)
 
@@ -129,9 +131,13 @@ def _whole_bytes(setup: Setup) -> float:
     return setup.linear_parameters * quantized_bytes(setup) + rest
 
 
-def copies_bytes(setup: Setup) -> float:
-    """4-bit weights once more in 16 bits: those of layers with an adapter, whose products read the copy."""
-    return sum(x.in_features * x.out_features * x.count for x in setup.targets) * setup.activation_bytes
+def copies_bytes(setup: Setup, *, packed: bool = True) -> float:
+    """4-bit weights once more in 16 bits: those of layers with an adapter, whose products read the copy.
+
+    Without `packed`: of those alone whose shape makes a copy of them in any case.
+    """
+    copied = (x for x in setup.targets if packed or not fused.stays_packed(x.in_features))
+    return sum(x.in_features * x.out_features * x.count for x in copied) * setup.activation_bytes
 
 
 def quantized_bytes(setup: Setup) -> float:
@@ -151,13 +157,13 @@ def quantized_bytes(setup: Setup) -> float:
 
 def _adapter_bytes(setup: Setup) -> float:
     """Adapters, and the trained copies that PEFT keeps of `modules_to_save`; none under full fine-tuning."""
-    return 0.0 if setup.lora is None else _sharded(setup, setup.trainable_parameters * setup.trainable_bytes)
+    return 0.0 if setup.lora is None else _sharded(setup, setup.trained_bytes)
 
 
 def gradient_bytes(setup: Setup) -> float:
     """As wide as the parameter; DDP keeps its buckets beside them."""
-    size = setup.trainable_parameters * setup.trainable_bytes
-    return size * 2 if setup.sharding == "ddp" else _sharded(setup, size)
+    size = setup.trained_bytes
+    return size * 2 if setup.step.sharding == "ddp" else _sharded(setup, size)
 
 
 def optimizer_bytes(setup: Setup) -> float:
@@ -168,17 +174,17 @@ def optimizer_bytes(setup: Setup) -> float:
 def state_bytes(setup: Setup) -> float:
     """Of all that is trained, by `optim`; one that is not known counts as AdamW in fp32."""
     fixed, times = STATE_BYTES.get(setup.trainer.optim, (8, 0))
-    return setup.trainable_parameters * (fixed + times * setup.trainable_bytes)
+    return setup.trainable_parameters * fixed + setup.trained_bytes * times
 
 
 def activation_bytes(setup: Setup, batch: Batch) -> float:
     """What the forward pass keeps: all layers, or with checkpointing each layer's input and one layer whole."""
     layer = layer_bytes_per_token(setup) * batch.largest_tokens + _scores_bytes(setup, batch)
     layers, stream = setup.model.layers, setup.model.hidden_size * setup.activation_bytes
-    if not setup.trainer.gradient_checkpointing:
+    if not setup.is_checkpointed:
         return layers * layer
     # Unsloth keeps the layers' inputs in the machine's memory, two at a time on the GPU
-    kept = 2 if setup.stack == "unsloth" else layers
+    kept = 2 if setup.step.checkpointing == "offloaded" else layers
     return kept * stream * batch.largest_tokens + layer
 
 
@@ -207,9 +213,9 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
         return a * inputs
     targets = setup.targets
     per_token = [(x, n) for x, n in per_layer(setup) if x in targets]
-    if setup.fuses_lora:
-        inputs += _joined(setup, hidden * (attention + mlp), inner)
-    elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger") and setup.sharding != "fsdp":
+    if setup.step.fused_lora:
+        inputs += _fused(setup, hidden * (attention + mlp), inner)
+    elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger") and setup.step.sharding != "fsdp":
         # PEFT casts x to the adapter's fp32 and autocast back: every adapter keeps a copy of its own; FSDP casts the
         # adapter
         inputs = sum(x.in_features * n for x, n in per_token)
@@ -219,8 +225,8 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     return a * (inputs + setup.lora.r * sum(n for _, n in per_token)) + dropped
 
 
-def _joined(setup: Setup, inputs: float, inner: float) -> float:
-    """Joined products keep [x | s x Aᵀ] beside x: of attention's input and output and the MLP's input.
+def _fused(setup: Setup, inputs: float, inner: float) -> float:
+    """Fused products keep [x | s x Aᵀ] beside x: of attention's input and output and the MLP's input.
 
     The MLP's inner activation is kept once where the compiler sees both, twice in plain code.
     """
@@ -235,7 +241,7 @@ def _inner_width(setup: Setup) -> float:
 
 def _scores_bytes(setup: Setup, batch: Batch) -> float:
     """Eager attention keeps the scores' softmax in fp32 and once more in 16 bits; fused kernels keep none."""
-    if setup.spec.attn_implementation != "eager":
+    if setup.step.attention != "eager":
         return 0.0
     return setup.model.attention_heads * batch.largest_squares * (4 + setup.activation_bytes)
 
@@ -249,18 +255,18 @@ def working_bytes(setup: Setup, batch: Batch, full_logits: bool) -> float:
     if full_logits:
         head += setup.model.vocab_size * (a + 4 + 4)  # logits, their fp32 copy, its gradient
     dense = 0.0
-    if setup.is_quantized and not setup.trainer.dequantize:
+    if setup.is_quantized and not setup.step.dequantized:
         dense = max((x.in_features * x.out_features for x in setup.model.linears), default=0) * setup.activation_bytes
     return batch.largest_tokens * max(layer, head) + dense
 
 
 def _sharded(setup: Setup, size: float) -> float:
-    return size / setup.gpus if setup.sharding == "fsdp" else size
+    return size / setup.gpus if setup.step.sharding == "fsdp" else size
 
 
 def _sharded_bytes(setup: Setup) -> float:
     """A share of all weights; 4-bit weights' scales stay whole."""
-    width = setup.weight_bytes if setup.lora is not None else setup.trainable_bytes
+    width = setup.weight_bytes if setup.lora is not None else setup.own_bytes
     rest = (setup.model.parameters - setup.linear_parameters) * width
     linear = setup.linear_parameters * (0.5 if setup.bits == 4 else width)
     scales = setup.linear_parameters * (quantized_bytes(setup) - 0.5) if setup.bits == 4 else 0.0
@@ -275,5 +281,5 @@ def _fetched_bytes(setup: Setup) -> float:
     moved = 0.5 if setup.bits == 4 else setup.activation_bytes
     layer = setup.linear_parameters / max(setup.model.layers, 1) * moved
     head = setup.head_parameters * setup.activation_bytes
-    layers = setup.model.layers if setup.keeps_fetched else 2
+    layers = setup.model.layers if setup.step.keeps_fetched else 2
     return layers * layer + head + (layer + head if setup.lora is None else 0.0)

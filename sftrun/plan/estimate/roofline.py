@@ -5,7 +5,7 @@ gradient of their own, so LoRA costs 4N where full fine-tuning costs 6N (Kaplan 
 checkpointing repeats the forward pass, +2N.  Attention: 4 × Σ length² × width forward, half of it when causal kernels
 skip the rest, and 2.5 times that backward (FlashAttention-2, arXiv 2307.08691, sec. 4.1).  What is not a matrix
 product is bound by memory (Williams et al., 2009: the roofline).  A small step waits for the launches instead, or,
-where those are recorded, for kernels that take their time however little they do.
+where CUDA graphs replay them, for kernels that take their time however little they do.
 """
 
 from typing import Final, NamedTuple
@@ -21,10 +21,10 @@ from sftrun.step import fused
 SHARPNESS: Final = 5
 # times as long to launch where others use the machine's CPU (docs/estimates.md)
 BUSY_CPU: Final = 1.8
-# to launch a recorded layer, forward and backward: two graphs of 24 layers took 3.2 ms, of 32 layers 4.2 (2026-11-26)
+# to launch a replayed layer, forward and backward: two graphs of 24 layers took 3.2 ms, of 32 layers 4.2 (2026-11-26)
 GRAPHS_SECONDS_PER_LAYER: Final = 0.000135
-# they ride in the products of their siblings where adapters are joined
-JOINED: Final = tuple(name for _, *names in fused.SIBLINGS for name in names)
+# they ride in the products of their siblings where adapters are fused
+RIDING: Final = tuple(name for _, *names in fused.SIBLINGS for name in names)
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
@@ -78,19 +78,19 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
 
 def passes(setup: Setup, recompute_share: float = 1.0) -> float:
     """Products of a layer's weights with activations: forward, backward, once more under checkpointing, and dW."""
-    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
+    again = recompute_share if setup.is_checkpointed else 0.0
     return 2 + again + (setup.lora is None)
 
 
 def linear_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
-    """2 FLOP a weight, token and pass; joined adapters ride in further columns of the same products."""
+    """2 FLOP a weight, token and pass; fused adapters ride in further columns of the same products."""
     weights = setup.active_linear_parameters + fused_weights(setup)
     return 2 * passes(setup, recompute_share) * weights * batch.tokens
 
 
 def fused_weights(setup: Setup) -> float:
-    """Of the columns that joined products have beside the frozen ones: siblings' ranks, up to a multiple of 64."""
-    if setup.lora is None or not setup.fuses_lora:
+    """Of the columns that fused products have beside the frozen ones: siblings' ranks, up to a multiple of 64."""
+    if setup.lora is None or not setup.step.fused_lora:
         return 0.0
     total, targets = 0.0, {x.name: x for x in setup.targets}
     for target in targets.values():
@@ -103,8 +103,8 @@ def fused_weights(setup: Setup) -> float:
 
 def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
     """Of a wave one output wide, for each product: a wave is half full on average when a product ends."""
-    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
-    riding = JOINED if setup.fuses_lora else ()
+    again = recompute_share if setup.is_checkpointed else 0.0
+    riding = RIDING if setup.step.fused_lora else ()
     forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in riding)
     backward = sum(x.out_features * used(setup.model, x) for x in setup.model.linears)
     return (1 + again) * forward + backward
@@ -112,7 +112,7 @@ def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
 
 def head_flops(setup: Setup, batch: Batch) -> float:
     """Logits, once more for the backward pass where they are not kept, their gradient by the hidden states, and dW."""
-    products = (2 if setup.makes_logits_once else 3) + setup.trains_head
+    products = (2 if setup.step.head == "frozen" else 3) + setup.trains_head
     return 2 * products * setup.head_parameters * batch.tokens
 
 
@@ -124,16 +124,16 @@ def attention_flops(setup: Setup, batch: Batch, constants: StackConstants, recom
     """
     width = setup.model.attention_heads * setup.model.head_dim
     squares, masked = batch.squares, batch.layout == "padded"
-    if batch.layout != "padded" and setup.spec.attn_implementation in ("sdpa", "eager"):
+    if batch.layout != "padded" and setup.is_masked:
         squares, masked = max(squares, batch.tokens * setup.trainer.max_length), True
     forward = ((4 if masked else 2) * squares + 2 * constants.attention_keys * batch.tokens) * width
-    again = recompute_share if setup.trainer.gradient_checkpointing else 0.0
+    again = recompute_share if setup.is_checkpointed else 0.0
     return setup.model.layers * forward * (3.5 + again)
 
 
 def layer_bytes(setup: Setup, batch: Batch) -> float:
     """What the layers write for the backward pass to read; checkpointing writes it once more."""
-    share = 1.5 if setup.trainer.gradient_checkpointing else 1.0
+    share = 1.5 if setup.is_checkpointed else 1.0
     return setup.model.layers * batch.tokens * memory.layer_bytes_per_token(setup) * share
 
 
@@ -145,27 +145,27 @@ def adapter_bytes(setup: Setup, batch: Batch) -> float:
 
 def dequantized_bytes(setup: Setup) -> float:
     """4 bits read and 16 written for each product; nothing where it was done once."""
-    if not setup.is_quantized or setup.trainer.dequantize:
+    if not setup.is_quantized or setup.step.dequantized:
         return 0.0
     return passes(setup) * setup.linear_parameters * (memory.quantized_bytes(setup) + setup.activation_bytes)
 
 
 def host_seconds(setup: Setup, constants: StackConstants) -> float:
-    """What the CPU needs for one micro-batch, whatever its size: next to nothing where it is a recorded graph."""
-    return 0.0 if setup.trainer.cuda_graphs else launch_seconds(setup, constants)
+    """What the CPU needs for one micro-batch, whatever its size: next to nothing where a CUDA graph replays it."""
+    return 0.0 if setup.step.cuda_graphs else launch_seconds(setup, constants)
 
 
 def graphs_seconds(setup: Setup) -> float:
-    """What the CPU needs to launch a recorded micro-batch, which a calm one does while the GPU computes."""
-    return setup.model.layers * GRAPHS_SECONDS_PER_LAYER if setup.trainer.cuda_graphs else 0.0
+    """What the CPU needs to launch a replayed micro-batch, which a calm one does while the GPU computes."""
+    return setup.model.layers * GRAPHS_SECONDS_PER_LAYER if setup.step.cuda_graphs else 0.0
 
 
 def launch_seconds(setup: Setup, constants: StackConstants) -> float:
     """To launch the kernels of one micro-batch one by one."""
     layer = constants.host_seconds_per_layer
-    if setup.is_quantized and not setup.trainer.dequantize:
+    if setup.is_quantized and not setup.step.dequantized:
         layer += constants.host_seconds_quantized
-    if setup.trainer.gradient_checkpointing:
+    if setup.is_checkpointed:
         layer *= constants.host_recompute
     return setup.model.layers * layer
 
@@ -178,7 +178,7 @@ def optimizer_seconds(setup: Setup, gpu: Gpu) -> float:
 
 def fetch_seconds(setup: Setup, gpu: Gpu) -> float:
     """What FSDP needs to fetch every layer once; 0 where each GPU has them whole."""
-    if setup.sharding != "fsdp":
+    if setup.step.sharding != "fsdp":
         return 0.0
     share = (setup.gpus - 1) / setup.gpus
     return share * setup.linear_parameters * memory.quantized_bytes(setup) / _link(setup, gpu)
@@ -189,13 +189,13 @@ def _exchange(setup: Setup, gpu: Gpu, accumulation: int) -> float:
 
     A ring moves 2 (n − 1) / n of the gradients through each GPU (Patarasuk & Yuan, 2009), as fast as its slowest link.
     """
-    if setup.sharding == "one":
+    if setup.step.sharding == "one":
         return 0.0
     share = (setup.gpus - 1) / setup.gpus
-    gradients = share * setup.trainable_parameters * setup.trainable_bytes / _link(setup, gpu)
-    if setup.sharding == "ddp":
+    gradients = share * setup.trained_bytes / _link(setup, gpu)
+    if setup.step.sharding == "ddp":
         return 2 * gradients
-    times = 3 if setup.trainer.gradient_checkpointing else 2
+    times = 3 if setup.is_checkpointed else 2
     return gradients + accumulation * times * fetch_seconds(setup, gpu)
 
 

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from sftrun.contract.engines import Engine
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
+from sftrun.contract.stepplan import StepPlan
 from sftrun.facts.values import Linear, ModelFacts
-from sftrun.step import heads
+from sftrun.step import compiling, heads, layout
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
 Stack = Literal["eager", "fused", "liger", "compiled", "unsloth"]
-Sharding = Literal["one", "ddp", "fsdp"]
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -22,51 +23,45 @@ class Setup(NamedTuple):
     trainer: TrainerSpec
     quantization: QuantizationSpec | None
     lora: LoraSpec | None
+    step: StepPlan
     gpus: int = 1
     nodes: int = 1
 
+    def training(self, **changes: object) -> "Setup":
+        """The same with other settings of the trainer."""
+        return self._replace(trainer=self.trainer.model_copy(update=changes)).computing()
+
+    def computing(self, *, checkpointed: bool | None = None, **changes: object) -> "Setup":
+        """The same with steps computed otherwise, and what follows from it."""
+        known, engine = self.step.model_copy(update=changes), self.trainer.library
+        is_checkpointed = known.checkpointing != "none" if checkpointed is None else checkpointed
+        update: dict[str, Any] = {"checkpointing": compiling.checkpointing(is_checkpointed, engine, known.compiled)}
+        update["pad_to_multiple_of"] = layout.multiple(
+            self.trainer, known.layout, compiled=known.compiled, has_gpu=True
+        )
+        return self._replace(step=known.model_copy(update=update))
+
     @property
     def stack(self) -> Stack:
-        return stack_of(self.trainer, self.spec)
-
-    @property
-    def sharding(self) -> Sharding:
-        if self.gpus <= 1:
-            return "one"
-        return "fsdp" if self.trainer.fsdp else "ddp"
-
-    @property
-    def keeps_fetched(self) -> bool:
-        """Whether FSDP's layers stay whole from the forward pass to the backward one (ZeRO-2, `shard_grad_op`)."""
-        written, options = self.trainer.extra.get("fsdp"), self.trainer.extra.get("fsdp_config")
-        given = options if isinstance(options, dict) else {}
-        asked = given.get("reshard_after_forward", given.get("fsdp_reshard_after_forward"))
-        return not asked if asked is not None else "shard_grad_op" in str(written).split()
+        return stack_of(self.step, self.trainer.library)
 
     @property
     def wants_rdma(self) -> bool:
         return wants_rdma(self.lora)
 
     @property
-    def fuses_lora(self) -> bool:
-        """Whether LoRA's products ride in the frozen weights' (`job.fast.fused_lora`): plain LoRA, our attention."""
-        if self.lora is None or self.trainer.engine != "trl" or self.spec.attn_implementation != "varlen":
-            return False
-        if self.sharding == "fsdp":
-            return False
-        return not self.lora.lora_dropout and not self.lora.use_dora and self.lora.bias == "none"
-
-    @property
     def trains_head(self) -> bool:
-        return self.lora is None or "lm_head" in self.lora.modules_to_save
+        return heads.trains_head(self.lora)
 
     @property
-    def makes_logits_once(self) -> bool:
-        """Whether the loss is `job.fast.head_kernels`': of a frozen head in bfloat16, with nothing between the two."""
-        in_bfloat16 = self.spec.dtype == "bfloat16" and not self.trainer.fp16
-        if self.trainer.engine != "trl" or self.trains_head or not in_bfloat16:
-            return False
-        return not self.model.scaled_logits and heads.is_aligned(self.model.vocab_size)
+    def is_checkpointed(self) -> bool:
+        return self.step.checkpointing != "none"
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether a mask keeps rows of one sequence apart, so that attention computes the whole square."""
+        in_mask = self.step.attention in ("sdpa", "eager", "varlen") and not self.step.has_varlen_kernel
+        return self.step.layout == "padded" or in_mask
 
     @property
     def bits(self) -> int:
@@ -82,16 +77,17 @@ class Setup(NamedTuple):
 
     @property
     def activation_bytes(self) -> int:
-        """Autocast computes in 16 bits, also over 32-bit weights."""
-        return 2 if self.trainer.bf16 or self.trainer.fp16 else self.weight_bytes
+        return BYTES[self.step.precision.step]
 
     @property
     def adapter_bytes(self) -> int:
-        """PEFT makes adapters fp32 (autocast_adapter_dtype); TRL casts them to bf16 over quantised weights.
+        """Of one weight of an adapter."""
+        return BYTES[self.step.precision.adapters or "float32"]
 
-        Unsloth keeps them fp32, and the loss scaler of fp16 needs them so.
-        """
-        return 2 if self.is_quantized and self.trainer.engine == "trl" and not self.trainer.fp16 else 4
+    @property
+    def own_bytes(self) -> int:
+        """Of one trained weight of the model's own."""
+        return BYTES[self.step.precision.trained or self.spec.dtype]
 
     @property
     def linear_parameters(self) -> int:
@@ -136,11 +132,11 @@ class Setup(NamedTuple):
         return self.adapter_parameters + self.saved_modules_parameters
 
     @property
-    def trainable_bytes(self) -> int:
-        """Of one trained parameter; FSDP keeps weights that are computed in 16 bits in 32."""
-        if self.lora is not None:
-            return self.adapter_bytes
-        return 4 if self.sharding == "fsdp" and self.activation_bytes == 2 else self.weight_bytes
+    def trained_bytes(self) -> int:
+        """Of all that is trained."""
+        if self.lora is None:
+            return self.model.parameters * self.own_bytes
+        return self.adapter_parameters * self.adapter_bytes + self.saved_modules_parameters * self.own_bytes
 
     def trains(self, names: tuple[str, ...]) -> bool:
         """Whether any linear layer of these names needs its input for a gradient."""
@@ -149,17 +145,16 @@ class Setup(NamedTuple):
         return any(x.name in names for x in self.targets)
 
 
-def stack_of(trainer: TrainerSpec, spec: ModelSpec) -> Stack:
-    """The code that runs a step: `fused` has LoRA's products joined, which FSDP leaves PEFT's, but plain layers."""
-    if trainer.engine == "unsloth":
+def stack_of(step: StepPlan, engine: Engine) -> Stack:
+    """The code that runs a step: `fused` has plain layers, and no adapter of PEFT's in them."""
+    if not engine.runs_our_step:
         return "unsloth"
-    if trainer.compile_layers:
+    if step.compiled:
         return "compiled"
-    if trainer.use_liger_kernel:
+    if step.liger:
         return "liger"
-    if trainer.fsdp:
-        return "eager"
-    return "fused" if spec.attn_implementation == "varlen" or trainer.dequantize else "eager"
+    has_no_adapter = step.precision.adapters is None and step.attention == "varlen" and step.sharding != "fsdp"
+    return "fused" if step.fused_lora or has_no_adapter else "eager"
 
 
 def wants_rdma(lora: LoraSpec | None) -> bool:

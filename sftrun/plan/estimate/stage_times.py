@@ -184,6 +184,6 @@ def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTim
 
 def _save(setup: Setup, work: Workload) -> StageTime:
     times = max(work.steps // setup.trainer.save_steps, 0) + 1
-    size = setup.trainable_parameters * setup.trainable_bytes + memory.optimizer_bytes(setup)
+    size = setup.trained_bytes + memory.optimizer_bytes(setup)
     low, high = (times * (SAVE_SECONDS[i] + size / SAVE_BYTES[i]) for i in range(2))
     return StageTime(name="save", low=low, high=high, basis=f"{times} × {size / 1e9:.2f} GB")

@@ -16,10 +16,8 @@ from sftrun.plan.estimate.stage_times import Pace
 from sftrun.plan.estimate.workload import Workload
 from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan, StageTime
 from sftrun.recipe.models import Source
-from sftrun.step import place as preparing
+from sftrun.step import place as places
 
-# of a row's file, a token of what it becomes (91 MB of the census' form are 40.7 million, docs/data.md)
-BYTES_A_TOKEN: Final = 2.3
 EVAL_MISSING: Final = "the validation data can't be read from here: give `num_examples` of `dataset.eval`"
 
 
@@ -42,10 +40,13 @@ class Inputs(NamedTuple):
     evaluation: DataFacts | None
     eval_fraction: float
 
-    def having(self, **changes: object) -> "Inputs":
+    def computing(self, *, checkpointed: bool | None = None, **changes: object) -> "Inputs":
+        """The same with steps computed otherwise."""
+        return self._replace(setup=self.setup.computing(checkpointed=checkpointed, **changes))
+
+    def training(self, **changes: object) -> "Inputs":
         """The same with other settings of the trainer."""
-        trainer = self.setup.trainer.model_copy(update=changes)
-        return self._replace(setup=self.setup._replace(trainer=trainer))
+        return self._replace(setup=self.setup.training(**changes))
 
 
 def estimate(
@@ -66,7 +67,7 @@ def estimate(
     if reported is not None and correction.kind != "same":
         pace = plain = _reported_pace(reported, known, work, facts, constants)
     else:
-        pace, plain = (_pace(one, work, constants, correction) for one in (known, known.having(cuda_graphs=False)))
+        pace, plain = (_pace(one, work, constants, correction) for one in (known, known.computing(cuda_graphs=False)))
     priced = _cost(plan, facts, known, work, pace, plain, correction, constants)
     note = reported.note if reported else ""
     return Estimate(fits, priced, is_declared=work.source == "declared", note=note)
@@ -107,7 +108,7 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     data, nodes = plan.recipe.dataset, plan.compute.nodes
     gpus = max(plan.compute.gpu_count, 1) * nodes
     return Inputs(
-        setup=Setup(facts.model, plan.model, plan.trainer, plan.quantization, plan.lora, gpus, nodes),
+        setup=Setup(facts.model, plan.model, plan.trainer, plan.quantization, plan.lora, plan.step, gpus, nodes),
         gpu=gpu,
         train=data_facts(facts.train, data.train),
         evaluation=None if data.eval is None else data_facts(facts.eval, data.eval),
@@ -117,14 +118,14 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
 
 def peak(known: Inputs) -> MemoryEstimate:
     """Memory alone: it asks for no rows, only for how long they may be."""
-    trainer = known.setup.trainer
-    spread = None if known.train is None else lengths.of(known.train, trainer.max_length)
-    if spread is None or known.train is None:
+    trainer, step = known.setup.trainer, known.setup.step
+    found = None if known.train is None else lengths.of(known.train, trainer.max_length)
+    if found is None or known.train is None:
         words = "from the model's shapes; rows taken to be as long as `max_length` allows"
-        return memory.estimate(known.setup, workload.worst_batch(trainer), known.gpu, basis=words)
+        return memory.estimate(known.setup, workload.worst_batch(trainer, step), known.gpu, basis=words)
     batches = known.train.rows / trainer.per_device_train_batch_size
     words = f"from the model's shapes and the longest batch, rows {known.train.source}"
-    return memory.estimate(known.setup, workload.batch(trainer, spread, batches), known.gpu, basis=words)
+    return memory.estimate(known.setup, workload.batch(trainer, step, found, batches), known.gpu, basis=words)
 
 
 def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
@@ -165,11 +166,11 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
     return Features(
         identities=frozenset(plan.identities),
         parameters=parameters,
-        stack=stack_of(plan.trainer, plan.model),
+        stack=stack_of(plan.step, plan.trainer.library),
         gpu=gpu,
         gpu_count=gpu_count,
-        layout=workload.layout(plan.trainer),
-        checkpointing=plan.trainer.gradient_checkpointing,
+        layout=plan.step.layout,
+        checkpointing=plan.step.checkpointing != "none",
         bits=bits_of(plan.quantization, plan.model),
         batch=plan.trainer.per_device_train_batch_size,
     )
@@ -178,8 +179,8 @@ def features_of(plan: Plan, parameters: int, gpu: str, gpu_count: int) -> Featur
 def _work(known: Inputs) -> Workload | None:
     if known.train is None:
         return None
-    trainer, gpus = known.setup.trainer, known.setup.gpus
-    return workload.workload(trainer, known.train, gpus, known.evaluation, known.eval_fraction)
+    setup = known.setup
+    return workload.workload(setup.trainer, setup.step, known.train, setup.gpus, known.evaluation, known.eval_fraction)
 
 
 def _data_missing(plan: Plan, known: Inputs) -> tuple[str, ...]:
@@ -201,7 +202,7 @@ def _cost(
     correction: Correction,
     constants: Calibration,
 ) -> CostEstimate:
-    place = _place(plan, facts, known, work)
+    place = _place(plan, facts, known)
     parts = stage_times.stages(known.setup, work, pace, plain, plan.samples, constants, known.gpu, place)
     tries = stage_times.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
@@ -231,16 +232,13 @@ def _cost(
     )
 
 
-def _place(plan: Plan, facts: Facts, known: Inputs, work: Workload) -> stage_times.Place:
-    """As `run.modal.ready` and `job.prepare.preparing` decide it of the files themselves."""
-    data = plan.dataset
-    is_of_hub = data.train.hub is not None or (data.eval is not None and data.eval.hub is not None)
-    size = work.epoch_tokens * BYTES_A_TOKEN
+def _place(plan: Plan, facts: Facts, known: Inputs) -> stage_times.Place:
+    """On Modal the container before the job also fetches a model, and tokenises then, whatever the rows are."""
+    is_apart = plan.step.preparing != "job"
     if plan.compute.place.is_here:
-        is_apart = is_of_hub or size > preparing.WORTH_A_PROCESS_BYTES
-        return stage_times.Place(False, is_apart and plan.trainer.library.first_import is None, facts.machine.cpu_cores)
-    is_apart = is_of_hub or known.setup.model.source != "folder" or size >= preparing.WORTH_A_CONTAINER_BYTES
-    return stage_times.Place(True, is_apart, preparing.CORES if is_apart else plan.compute.cpu or 1.0)
+        return stage_times.Place(False, is_apart, facts.machine.cpu_cores)
+    is_apart = is_apart or known.setup.model.source != "folder"
+    return stage_times.Place(True, is_apart, places.CORES if is_apart else plan.compute.cpu or 1.0)
 
 
 def _bill(parts: tuple[StageTime, ...], name: Literal["low", "expected", "high"], job: Rates, before: Rates) -> Bill:
@@ -275,7 +273,7 @@ def _reported(known: Inputs, work: Workload) -> ReportedPace | None:
     names = ("engine", "max_length", "packing", "per_device_train_batch_size", "gradient_accumulation_steps", "optim")
     for entry in calibrations.reported():
         same = all(getattr(entry, name) == getattr(trainer, name) for name in names)
-        same = same and entry.gradient_checkpointing == trainer.gradient_checkpointing and known.setup.gpus == 1
+        same = same and entry.gradient_checkpointing == known.setup.is_checkpointed and known.setup.gpus == 1
         same = same and entry.load_in_4bit == (known.setup.bits == 4)
         size = abs(known.setup.model.parameters / entry.parameters - 1) < 0.01
         if same and size and abs(work.rows / entry.rows - 1) < 0.01:

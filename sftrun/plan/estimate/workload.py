@@ -8,14 +8,12 @@ import math
 from typing import Literal, NamedTuple
 
 from sftrun.contract.jobspec import TrainerSpec
+from sftrun.contract.stepplan import Layout, StepPlan
 from sftrun.facts.values import DataFacts
 from sftrun.plan.estimate import lengths
 from sftrun.plan.estimate.lengths import Lengths
 from sftrun.recipe.models import Trainer
-from sftrun.step import cuda_graphs
 
-Layout = Literal["padded", "flat", "packed"]
-FILLING = cuda_graphs.TOKENS / 2  # on average
 # a share of an epoch's sequences that several GPUs learn from again, below which it is no matter
 REPEATED = 0.1
 
@@ -46,44 +44,42 @@ class Workload(NamedTuple):
     source: Literal["counted", "declared"]
 
 
-def layout(trainer: TrainerSpec) -> Layout:
-    """How rows lie in a batch.  Packing turns padding-free on by itself."""
-    if trainer.packing:
-        return "packed"
-    return "flat" if trainer.padding_free else "padded"
-
-
 def workload(
-    trainer: TrainerSpec, train: DataFacts, gpus: int, evaluation: DataFacts | None = None, eval_fraction: float = 0.0
+    trainer: TrainerSpec,
+    step: StepPlan,
+    train: DataFacts,
+    gpus: int,
+    evaluation: DataFacts | None = None,
+    eval_fraction: float = 0.0,
 ) -> Workload | None:
     """The run on `gpus` GPUs; None where neither lengths nor their mean are known."""
-    spread = lengths.of(train, trainer.max_length)
+    found = lengths.of(train, trainer.max_length)
     steps = total_steps(trainer, train, gpus, eval_fraction)
-    if spread is None or steps is None:
+    if found is None or steps is None:
         return None
     rows = train.rows * (1 - eval_fraction)
     eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
-    mean = batch(trainer, spread, steps * trainer.gradient_accumulation_steps, round(rows))
-    eval_spread = None if evaluation is None else lengths.of(evaluation, trainer.max_length)
+    mean = batch(trainer, step, found, steps * trainer.gradient_accumulation_steps, round(rows))
+    evaluated = None if evaluation is None else lengths.of(evaluation, trainer.max_length)
     return Workload(
         batch=mean,
         accumulation=trainer.gradient_accumulation_steps,
         steps=steps,
         rows=rows,
         eval_rows=eval_rows,
-        eval_steps=_eval_steps(trainer, eval_spread or spread, eval_rows, mean, gpus),
+        eval_steps=_eval_steps(trainer, step, evaluated or found, eval_rows, mean, gpus),
         eval_rounds=_eval_rounds(trainer, steps) if eval_rows else 0,
-        epoch_tokens=rows * spread.mean,
+        epoch_tokens=rows * found.mean,
         source=train.source,
     )
 
 
-def _eval_steps(trainer: TrainerSpec, spread: Lengths, rows: float, step: Batch, gpus: int) -> float:
+def _eval_steps(trainer: TrainerSpec, step: StepPlan, found: Lengths, rows: float, trained: Batch, gpus: int) -> float:
     if not rows:
         return 0.0
-    evaluated = batch(trainer, spread, 1, max(round(rows), 1))
+    evaluated = batch(trainer, step, found, 1, max(round(rows), 1))
     batches = rows / max(evaluated.rows, 1) / max(gpus, 1)
-    return batches / trainer.gradient_accumulation_steps * evaluated.tokens / step.tokens
+    return batches / trainer.gradient_accumulation_steps * evaluated.tokens / trained.tokens
 
 
 def _eval_rounds(trainer: TrainerSpec, steps: int) -> int:
@@ -110,10 +106,10 @@ def sequences(trainer: Trainer | TrainerSpec, train: DataFacts, eval_fraction: f
     rows = train.rows * (1 - eval_fraction)
     if not trainer.packing:
         return round(rows)
-    spread, size = lengths.of(train, trainer.max_length), trainer.max_length
-    if spread is None:
+    found, size = lengths.of(train, trainer.max_length), trainer.max_length
+    if found is None:
         return None
-    return math.ceil(rows * spread.mean / (size * lengths.packed_share(spread, size, round(rows))))
+    return math.ceil(rows * found.mean / (size * lengths.packed_share(found, size, round(rows))))
 
 
 def repeated(sequences: int, each: int, gpus: int) -> int:
@@ -125,30 +121,34 @@ def repeated(sequences: int, each: int, gpus: int) -> int:
     return again if again > REPEATED * sequences else 0
 
 
-def batch(trainer: TrainerSpec, spread: Lengths, batches: float, rows: int = lengths.PACKED_SAMPLE) -> Batch:
+def batch(
+    trainer: TrainerSpec, step: StepPlan, found: Lengths, batches: float, rows: int = lengths.PACKED_SAMPLE
+) -> Batch:
     """The mean and the largest micro-batch over that many, of data of so many rows."""
     size = trainer.per_device_train_batch_size
-    if trainer.packing:
-        share = lengths.packed_share(spread, trainer.max_length, rows)
-        return _packed(size * trainer.max_length, spread, share)
-    real = size * spread.mean
-    if trainer.padding_free:
-        largest = spread.largest_sum(size, batches)
-        filled = FILLING if trainer.compile_layers else 0
-        squares = size * spread.mean_square
-        return Batch("flat", size, real, real + filled, squares, largest + filled, largest * spread.longest)
-    wide, widest = spread.mean_longest(size), spread.longest
+    if step.layout == "packed":
+        share = lengths.packed_share(found, trainer.max_length, rows)
+        return _packed(size * trainer.max_length, found, share, step.pad_to_multiple_of)
+    real = size * found.mean
+    if step.layout == "padding_free":
+        largest = found.largest_sum(size, batches)
+        filled = (step.pad_to_multiple_of or 0) / 2  # on average
+        squares = size * found.mean_square
+        return Batch("padding_free", size, real, real + filled, squares, largest + filled, largest * found.longest)
+    wide, widest = found.mean_longest(size), found.longest
     return Batch("padded", size, real, size * wide, size * wide * wide, size * widest, size * widest * widest)
 
 
-def _packed(tokens: int, spread: Lengths, share: float) -> Batch:
-    rows = tokens * share / spread.mean
-    squares = rows * spread.mean_square
-    return Batch("packed", rows, tokens * share, tokens, squares, tokens, max(squares, tokens * spread.longest))
+def _packed(size: int, found: Lengths, share: float, multiple: int | None) -> Batch:
+    """Bins of `size` tokens together, which are not full; they are filled up where that makes few sizes."""
+    rows, real = size * share / found.mean, size * share
+    tokens = real if multiple is None else min(real + multiple / 2, size) if multiple < size else size
+    squares = rows * found.mean_square
+    return Batch("packed", rows, real, tokens, squares, size, max(squares, size * found.longest))
 
 
-def worst_batch(trainer: TrainerSpec) -> Batch:
+def worst_batch(trainer: TrainerSpec, step: StepPlan) -> Batch:
     """The largest batch that the settings allow, for memory where nothing is known of the data."""
     tokens = trainer.per_device_train_batch_size * trainer.max_length
     squares = float(tokens) * trainer.max_length
-    return Batch(layout(trainer), trainer.per_device_train_batch_size, tokens, tokens, squares, tokens, squares)
+    return Batch(step.layout, trainer.per_device_train_batch_size, tokens, tokens, squares, tokens, squares)

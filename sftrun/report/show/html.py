@@ -76,7 +76,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
 
 def resolved(plan: Plan) -> str:
     """The plan's settings, without what is only about this machine."""
-    wanted = {"model", "quantization", "lora", "dataset", "trainer", "samples", "compute"}
+    wanted = {"model", "quantization", "lora", "dataset", "trainer", "step", "samples", "compute"}
     return json.dumps(plan.model_dump(mode="json", include=wanted), indent=2, ensure_ascii=False)
 
 

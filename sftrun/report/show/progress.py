@@ -132,6 +132,8 @@ def describe(event: AnyEvent) -> str:
             return f"checkpoint at step {event.step}, {figures.duration(event.seconds)}"
         case events.Stopped(reason="preempted"):
             return "the machine is taken away; another one goes on from the checkpoint"
+        case events.Disobeyed():
+            return f"warning: {event.message}"
         case events.Note():
             return f"{'warning: ' if event.level == 'warning' else ''}{event.message}"
         case _:

@@ -55,7 +55,7 @@ class LiveView(Watcher):
 
     def heard(self, event: AnyEvent, state: RunState) -> None:
         self._state = state
-        if isinstance(event, events.Note) and event.level == "warning":
+        if isinstance(event, events.Disobeyed) or (isinstance(event, events.Note) and event.level == "warning"):
             self.say(describe(event))
         self.tick(state)
 

@@ -56,5 +56,5 @@ def gpu_for(plan: Plan) -> str | None:
     cheapest = min(fitting, key=lambda gpu: gpu.usd_per_second, default=None)
     if cheapest is not None:
         return cheapest.name
-    several = f":{plan.compute.gpu_count}" if plan.trainer.fsdp else ""
+    several = f":{plan.compute.gpu_count}" if plan.step.sharding == "fsdp" else ""
     return plan.compute.gpus[0] + several

@@ -1,0 +1,49 @@
+"""Types: of a step, of adapters, of what is trained of the model itself."""
+
+from sftrun.contract.choices import Dtype
+from sftrun.contract.jobspec import TrainerSpec
+from sftrun.contract.stepplan import Precision
+from sftrun.step.given import Settings
+
+
+def autocast(trainer: TrainerSpec) -> Dtype | None:
+    """What products are computed in, where that is not the weights' own type."""
+    return "bfloat16" if trainer.bf16 else "float16" if trainer.fp16 else None
+
+
+def precision(given: Settings) -> Precision:
+    """What PEFT, TRL and accelerate make of the types written.
+
+    PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL makes all that is trained bf16 over quantised weights, but
+    not DoRA's magnitudes.  The loss scaler of fp16 takes no gradients in 16 bits, so the job widens what is trained.
+    """
+    trains_own = given.lora is None or bool(given.lora.modules_to_save) or given.lora.bias != "none"
+    return Precision(
+        step=autocast(given.trainer) or given.model.dtype,
+        adapters=None if given.lora is None else _adapters(given),
+        trained=_trained(given) if trains_own else None,
+    )
+
+
+def widens_trained(trainer: TrainerSpec) -> bool:
+    """Whether the job casts what is trained to 32 bits."""
+    return autocast(trainer) == "float16"
+
+
+def _adapters(given: Settings) -> Dtype:
+    return "bfloat16" if _is_narrowed(given) else "float32"
+
+
+def _trained(given: Settings) -> Dtype:
+    if _is_narrowed(given):
+        return "bfloat16"
+    in_4bit = given.quantization is not None and given.quantization.load_in_4bit
+    # FSDP's mixed precision keeps 32 bits of what it computes in 16, but beside 4-bit weights
+    is_kept_wide = given.sharded and autocast(given.trainer) is not None and not in_4bit
+    return "float32" if is_kept_wide or widens_trained(given.trainer) else given.model.dtype
+
+
+def _is_narrowed(given: Settings) -> bool:
+    quantization, trainer = given.quantization, given.trainer
+    is_quantized = quantization is not None and (quantization.load_in_4bit or quantization.load_in_8bit)
+    return is_quantized and not trainer.library.keeps_adapters_in_float32 and not widens_trained(given.trainer)
