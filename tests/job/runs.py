@@ -85,7 +85,7 @@ class Run:
 
 def as_here(spec: JobSpec) -> dict[str, str]:
     """The env of a job that asks for GPUs where there are none: without torch's compiler, as one that asks for none."""
-    return {} if HAS_GPU or spec.trainer.compile_layers else {"TORCHDYNAMO_DISABLE": "1"}
+    return {} if HAS_GPU or spec.step.compiled else {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def held_at(word: str, spec: JobSpec) -> dict[str, str]:
