@@ -1,6 +1,7 @@
 """What a fresh interpreter loads for each command: the difference between a blink and ten seconds."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -148,3 +149,33 @@ def test_a_local_dry_run_loads_neither_torch_nor_modal(tmp_path: Path) -> None:
     code, packages = loaded(tmp_path, "apply", "r.yaml", "--dry-run")
     assert code == 0
     assert not packages & (ML | {"modal"})
+
+
+SHUT = """
+import os, sys
+with open(os.environ["SEEN"], "a") as seen:
+    print(sys.argv, file=seen)
+raise ImportError("no modal here")
+"""
+
+
+@pytest.mark.slow
+def test_a_whole_run_on_this_machine_imports_modal_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut" / "modal.py").write_text(SHUT)
+    (tmp_path / "r.yaml").write_text(READ.replace("{max_steps: 10}", "{max_steps: 1, max_length: 32}"))
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 8)
+    path = os.pathsep.join([str(tmp_path / "shut"), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "SEEN": str(tmp_path / "seen")}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    # client, supervisor, worker and whatever they start
+    applied = run("-m", "sftrun", "apply", "r.yaml", "--format", "json")
+    assert applied.returncode == 0, applied.stderr
+    assert json.loads(applied.stdout.splitlines()[-1])["kind"] == "finished"
+    assert [run("-m", "sftrun", *words).returncode for words in (["runs"], ["show", "r"], ["logs", "r"])] == [0, 0, 0]
+    assert not (tmp_path / "seen").exists()
+    assert "no modal here" in run("-c", "import modal").stderr
+    assert (tmp_path / "seen").exists()
