@@ -5,9 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from sftrun.contract import gpu_names
+from sftrun.disk import outside
 from sftrun.errors import LedgerError
 from sftrun.facts.values import Catalog
 from sftrun.plan.estimate.learning import Observation
@@ -33,8 +32,8 @@ def observations(root: Path, known: Catalog) -> tuple[Observation, ...]:
 def read_report(folder: RunFolder) -> Report | None:
     """The report of a run that ended; None where there is none to be read."""
     try:
-        return Report.model_validate_json((folder.path / "report.json").read_text("utf-8"))
-    except (OSError, ValidationError):
+        return outside.read_model(Report, folder.path / "report.json")
+    except (OSError, outside.Damaged):
         return None
 
 

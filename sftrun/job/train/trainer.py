@@ -21,6 +21,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from sftrun.contract import events
 from sftrun.contract.jobspec import JobSpec
+from sftrun.disk import outside
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import head, sharded
@@ -186,7 +187,7 @@ class JobTrainer(SFTTrainer):
 
     def restore_log(self, checkpoint: str) -> None:
         """Go on in the middle of a logging window; called when training begins."""
-        state = json.loads((Path(checkpoint) / STATE).read_text())
+        state: dict[str, Any] = outside.read_object(Path(checkpoint) / STATE)
         self._tr_loss += state["window_loss"]
         self._total_loss_scalar = state["total_loss"]
         self._globalstep_last_logged = int(state["last_logged"])
@@ -200,7 +201,7 @@ class JobTrainer(SFTTrainer):
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
             self._load_best_model()
-        state = json.loads((Path(checkpoint) / STATE).read_text())
+        state: dict[str, Any] = outside.read_object(Path(checkpoint) / STATE)
         return (state["total_loss"] + state["window_loss"]) / max(1, self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
