@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 
 from sftrun.cli.options import format_option
+from sftrun.run.folders import ledger_folder
 from sftrun.run.local import INSTALL, PACKAGES
-from sftrun.run.places import ledger_folder
 
 _LOW_DISK_BYTES = 10e9
 

@@ -31,8 +31,8 @@ def complete_recipes(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Ids and recipe names of the ledger."""
+    from sftrun.run.folders import ledger_folder
     from sftrun.run.listing import rows
-    from sftrun.run.places import ledger_folder
 
     try:
         listed = rows(ledger_folder())

@@ -20,7 +20,7 @@ from sftrun.plan.check.by_facts import can_be_estimated, check
 from sftrun.plan.check.data_facts import wish
 from sftrun.recipe.load import Loaded, in_order, load
 from sftrun.recipe.models import Recipe, Source
-from sftrun.run.places import ledger_folder
+from sftrun.run.folders import ledger_folder
 
 if TYPE_CHECKING:
     from sftrun.facts.values import Facts

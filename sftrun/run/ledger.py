@@ -33,7 +33,7 @@ from sftrun.disk import outside
 from sftrun.disk.commands import make_folder, translated, write_file
 from sftrun.errors import LedgerError
 from sftrun.plan.types import Plan
-from sftrun.run.places import RUN_ID, ledger_folder, runs_folder
+from sftrun.run.folders import RUN_ID, ledger_folder, runs_folder
 from sftrun.strict import Strict
 
 _GAP = 32  # generations that may have been deleted before a later one is missed

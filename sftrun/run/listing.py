@@ -18,7 +18,7 @@ from sftrun.disk import outside
 from sftrun.disk.commands import write_file
 from sftrun.disk.flock import holder
 from sftrun.errors import LedgerError, RunNotFound
-from sftrun.run.places import RUN_ID, runs_folder
+from sftrun.run.folders import RUN_ID, runs_folder
 
 _TAIL_BYTES = 32768
 _FORMAT = 1

@@ -28,10 +28,10 @@ from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.check.budget import reserve_seconds
 from sftrun.plan.estimate import memory
 from sftrun.plan.types import Plan
-from sftrun.run import places
+from sftrun.run import folders
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
-from sftrun.run.processes import kill_session
+from sftrun.run.sessions import kill_session
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 SUPERVISOR = (sys.executable, "-m", "sftrun.job.supervise.entry")
@@ -59,7 +59,7 @@ class Local:
         where = Places(
             record_dir=str(self.ledger.folder(run_id).path),
             cache_dir=str(root / "cache"),
-            mounts=places.mounts(root, plan.recipe.volumes),
+            mounts=folders.mounts(root, plan.recipe.volumes),
         )
         return jobspec(plan, run_id, where, _money(plan))
 

@@ -41,7 +41,7 @@ CAUGHT = {
         ("sftrun.run.modal.container.functions", "sftrun.run.modal.call"),
         ("sftrun.run.modal.container.cluster", "sftrun.plan.types"),
         ("sftrun.run.modal.container.poster", "sftrun.facts.machine"),
-        ("sftrun.run.modal.order", "sftrun.recipe.models"),  # by way of what both sides share
+        ("sftrun.run.modal.handover", "sftrun.recipe.models"),  # by way of what both sides share
         ("sftrun.job.supervise.answerer", "rich"),
     ],
     "of the container, the client knows the functions that it hands over alone": [

@@ -9,8 +9,8 @@ from sftrun.contract import events
 from sftrun.contract.events import Checkpoint, Failed, Started, Step, Stopped
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal.call import Answer
+from sftrun.run.modal.handover import REFUSED, JobCrashed
 from sftrun.run.modal.mirror import _append, last_seq, last_word
-from sftrun.run.modal.order import REFUSED, JobCrashed
 from sftrun.run.state import RunState, fold
 
 GATED = Failed(failure="model", stage="start", message="it is gated")

@@ -11,7 +11,7 @@ from sftrun.cli.settings import amount
 from sftrun.plan.check.budget import Judgement, Span, judge_month
 from sftrun.report import cost_sums as sums
 from sftrun.report.cost_sums import By, Costs
-from sftrun.run.places import ledger_folder
+from sftrun.run.folders import ledger_folder
 
 
 @click.command()

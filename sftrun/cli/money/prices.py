@@ -13,7 +13,7 @@ from sftrun.cli.prepare import own_prices
 from sftrun.disk.commands import make_folder, write_file
 from sftrun.errors import RemoteError
 from sftrun.facts.gpus import catalog
-from sftrun.run.places import ledger_folder
+from sftrun.run.folders import ledger_folder
 
 
 @click.command()

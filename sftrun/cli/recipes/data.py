@@ -21,7 +21,7 @@ from sftrun.report.show.carets import render, wants_colour
 from sftrun.rows import tokenizer
 from sftrun.rows.find import Files
 from sftrun.rows.labels import Labelled, Labeller
-from sftrun.run.places import ledger_folder
+from sftrun.run.folders import ledger_folder
 
 
 @click.group()

@@ -15,7 +15,7 @@ from sftrun.plan.types import Plan
 from sftrun.recipe.models import Recipe
 from sftrun.report.estimates import Document, RecipeEstimate, asked_gpus, dearest, document, of_recipe
 from sftrun.report.observed import observations
-from sftrun.run.places import ledger_folder
+from sftrun.run.folders import ledger_folder
 
 # what these say is the very answer of this command, not a reason to refuse one
 _OURS = {"G103", "C102"}

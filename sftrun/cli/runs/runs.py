@@ -9,8 +9,8 @@ import click
 
 from sftrun.cli.options import format_option
 from sftrun.contract.executors import executor
+from sftrun.run.folders import ledger_folder
 from sftrun.run.listing import Row, rows
-from sftrun.run.places import ledger_folder
 
 
 @click.command()

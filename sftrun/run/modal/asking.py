@@ -15,8 +15,8 @@ from sftrun.plan.estimate import memory
 from sftrun.plan.types import Plan
 from sftrun.run.modal import call, image
 from sftrun.run.modal.container import answering
+from sftrun.run.modal.handover import JobCrashed
 from sftrun.run.modal.image import CACHE_MOUNT
-from sftrun.run.modal.order import JobCrashed
 from sftrun.run.modal.start import CACHE_VOLUME
 from sftrun.run.modal.wire_errors import redacted, translated
 

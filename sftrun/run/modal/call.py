@@ -15,7 +15,7 @@ from modal.types import InputInfo, InputStatus
 from sftrun.disk import outside
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal.board import call_key, remote_key
-from sftrun.run.modal.order import JobCrashed
+from sftrun.run.modal.handover import JobCrashed
 from sftrun.run.modal.wire_errors import redacted
 from sftrun.strict import Strict
 

@@ -27,7 +27,7 @@ from sftrun.rows.find import sha256
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
-from sftrun.run.modal import asking, bill, board, call, mirror, volume_files, watch
+from sftrun.run.modal import asking, billing_report, board, call, mirror, volume_files, watch
 from sftrun.run.modal import start as modal_start
 from sftrun.run.modal.image import CACHE_MOUNT
 from sftrun.run.modal.start import CACHE_VOLUME, output_mount, record_path
@@ -137,7 +137,7 @@ class Modal:
         return (f"on Modal {known.dashboard}", *((f"waited   {waits}",) if waits else ()))
 
     def ask_billed(self, folder: RunFolder) -> Billed:
-        return bill.ask(folder.id, folder.manifest().created, time.time())
+        return billing_report.ask(folder.id, folder.manifest().created, time.time())
 
     def output_owner(self, folder: RunFolder) -> str | None:
         volume, path = self._output(folder)

@@ -18,7 +18,7 @@ from sftrun.disk.flock import exclusive
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal import board, call
 from sftrun.run.modal.call import Answer, Remote
-from sftrun.run.modal.order import REFUSED, JobCrashed
+from sftrun.run.modal.handover import REFUSED, JobCrashed
 from sftrun.run.modal.wire_errors import redacted
 from sftrun.run.state import RunState, fold
 from sftrun.run.tail import Tail

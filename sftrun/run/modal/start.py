@@ -26,8 +26,8 @@ from sftrun.run.modal import image, mirror
 from sftrun.run.modal import ready as modal_ready
 from sftrun.run.modal.call import Remote
 from sftrun.run.modal.container import functions
+from sftrun.run.modal.handover import Order
 from sftrun.run.modal.image import CACHE_MOUNT, Say
-from sftrun.run.modal.order import Order
 from sftrun.run.state import fold
 from sftrun.run.tail import Tail
 from sftrun.step.place import CORES, MEMORY_MIB

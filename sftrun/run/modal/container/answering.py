@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from sftrun.contract.jobspec import JobSpec
 from sftrun.errors import SftrunError
 from sftrun.job.supervise.answerer import ask
-from sftrun.run.modal.order import JobCrashed
+from sftrun.run.modal.handover import JobCrashed
 
 _asked: "SimpleQueue[str]" = SimpleQueue()
 _answers: dict[str, Iterator[Sequence[str]]] = {}  # by run: the process that answers, kept for the next question

@@ -27,7 +27,7 @@ from sftrun.job.supervise.entry import supervise
 from sftrun.run.modal.board import call_key, read, remote_key, seq_of
 from sftrun.run.modal.container import cluster, fetch
 from sftrun.run.modal.container.poster import Poster
-from sftrun.run.modal.order import REFUSED, JobCrashed, Order
+from sftrun.run.modal.handover import REFUSED, JobCrashed, Order
 
 COMMIT_TRIES = 4
 BUSY = 6
