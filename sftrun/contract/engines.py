@@ -6,6 +6,8 @@ model of its own, a module with `load(spec)`: see docs/extending.md.
 
 from typing import Final, NamedTuple
 
+from sftrun.contract.choices import EngineName
+
 
 class Engine(NamedTuple):
     """One engine.
@@ -16,7 +18,7 @@ class Engine(NamedTuple):
     products, head and graphs of `sftrun.job.fast` fit it; another brings kernels, layout and compiling of its own.
     """
 
-    name: str
+    name: EngineName
     about: str
     lock: str
     first_import: str | None = None
@@ -24,6 +26,7 @@ class Engine(NamedTuple):
     runs_our_step: bool = False
     can_use_several_gpus: bool = False
     can_shard: bool = False
+    can_train_all_weights: bool = False
     can_train_in_8bit: bool = False
     can_use_dora: bool = False
     keeps_adapters_in_float32: bool = False
@@ -37,6 +40,7 @@ TRL: Final = Engine(
     runs_our_step=True,
     can_use_several_gpus=True,
     can_shard=True,
+    can_train_all_weights=True,
     can_train_in_8bit=True,
     can_use_dora=True,
 )
@@ -49,7 +53,7 @@ UNSLOTH: Final = Engine(
     keeps_adapters_in_float32=True,
     offloads_checkpoints=True,
 )
-ENGINES: Final = {engine.name: engine for engine in (TRL, UNSLOTH)}
+ENGINES: Final[dict[str, Engine]] = {engine.name: engine for engine in (TRL, UNSLOTH)}
 
 
 def engine(name: str) -> Engine:

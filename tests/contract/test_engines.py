@@ -10,6 +10,7 @@ from sftrun.contract.choices import EngineName, ExecutorName
 from sftrun.contract.engines import ENGINES, Engine
 from sftrun.contract.executors import EXECUTORS, Executor, executor
 from sftrun.facts import locks
+from sftrun.facts.gpus import calibration
 
 
 def test_every_name_that_a_recipe_may_write_has_its_entry() -> None:
@@ -21,6 +22,11 @@ def test_every_name_that_a_recipe_may_write_has_its_entry() -> None:
 def test_an_engine_has_its_lock_and_its_loader(engine: Engine) -> None:
     assert "torch" in locks.read(engine.lock)
     assert engine.loader is None or find_spec(engine.loader) is not None
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+def test_an_engine_with_a_step_of_its_own_has_its_constants(engine: Engine) -> None:
+    assert engine.runs_our_step or engine.name in calibration.shipped().stacks
 
 
 @pytest.mark.parametrize("place", EXECUTORS.values(), ids=EXECUTORS.keys())

@@ -25,13 +25,14 @@ from typing import Any, Literal
 
 from sftrun.contract import events, stopping
 from sftrun.contract.choices import DataFormat
+from sftrun.contract.engines import ENGINES
 from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import DataSource, JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
 from sftrun.job.supervise import checkpoints
 
-VERSIONS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "unsloth", "liger_kernel")
+VERSIONS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", *ENGINES, "liger_kernel")
 
 
 class Work:

@@ -23,7 +23,7 @@ _AS_STEPS = "as the steps"
 def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
     """Where it runs, and on what."""
     choices = units.gpu_choices(recipe.compute.gpu)
-    local = recipe.compute.executor == "local"
+    local = recipe.compute.place.is_here
     device = _local_device(recipe, facts, said) if local else _rented_device(choices, facts)
     plan = ComputePlan(
         executor=recipe.compute.executor,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from sftrun.contract.choices import EngineName
 from sftrun.contract.engines import Engine
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.contract.stepplan import StepPlan
@@ -11,7 +12,7 @@ from sftrun.facts.values import Linear, ModelFacts
 from sftrun.step import compiling, heads, layout
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
-Stack = Literal["eager", "fused", "liger", "compiled", "unsloth"]
+Stack = Literal["eager", "fused", "liger", "compiled"] | EngineName
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -148,7 +149,7 @@ class Setup(NamedTuple):
 def stack_of(step: StepPlan, engine: Engine) -> Stack:
     """The code that runs a step: `fused` has plain layers, and no adapter of PEFT's in them."""
     if not engine.runs_our_step:
-        return "unsloth"
+        return engine.name
     if step.compiled:
         return "compiled"
     if step.liger:

@@ -25,6 +25,7 @@ _RESTS_ON: dict[str, tuple[Path, ...]] = {
     "R212": (("dataset", "train"), ("dataset", "eval")),
     "R213": (("quantization",),),
     "R217": (("compute",),),
+    "R222": (("lora",),),
     "R219": (("samples", "prompts"),),
     "V101": (("volumes",),),
     "V102": (("volumes",),),

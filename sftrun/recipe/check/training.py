@@ -62,6 +62,13 @@ def adapters(recipe: Recipe) -> Iterator[Diagnostic]:
                 on_key=True,
                 help="add `lora: {r: 16, lora_alpha: 16}`, or take `quantization` out",
             )
+        elif not recipe.trainer.library.can_train_all_weights:
+            yield Diagnostic(
+                "R222",
+                f"the engine {recipe.trainer.engine} trains adapters only",
+                at=("trainer", "engine"),
+                help="add `lora: {r: 16, lora_alpha: 16}`, or write `engine: trl`",
+            )
         return
     if lora.target_modules == ():
         yield Diagnostic(
