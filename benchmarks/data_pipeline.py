@@ -72,7 +72,7 @@ def _job(folder: Path, model: Path, rows: Path) -> JobSpec:
         output_dir=str(folder / "out"),
         checkpoints_dir=str(folder / "checkpoints"),
         model=base,
-        dataset=DatasetSpec(train=DataSource(files=(str(rows),)), format="instruction"),
+        dataset=DatasetSpec(train=DataSource(files=(str(rows),))),
         trainer=trainer,
         step=step_plan(Settings(base, trainer), Model(), Machine()),
     )
@@ -97,9 +97,9 @@ def _row(label: str, cell: str, job: Path, rows: int) -> None:
 
 def _measure(cell: str, spec: JobSpec) -> None:
     """One cell, in a process of its own; its figures are the last line."""
-    from sftrun.job.train import loading
+    from sftrun.job.prepare import row_tokenizer
 
-    made = loading.load_tokenizer(spec.model)
+    made = row_tokenizer.of_job(spec)
     what, _, processes = cell.partition(":")
     work = {"tokenise": _tokenise, "trl": _trl, "pack": _pack, "prepare": _prepare, "find": _find, "load": _load}[what]
     begin = work(spec, made, int(processes or 1))
@@ -118,13 +118,14 @@ Begin = Callable[[], object]
 
 
 def _tokenise(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
-    from sftrun.job import data
-    from sftrun.job.prepare import shards
+    from sftrun.job.prepare import shards, source_rows
+    from sftrun.rows.labels import Labeller
 
     def begin() -> None:
-        rows = data.read(spec.dataset.train, spec.dataset.format)
+        rows = source_rows.of_source(spec.dataset.train, spec.rows)
         stem = Path(spec.record_dir) / "train"
-        parts, _ = shards.tokenise(rows, spec, tokenizer, stem, shards.Crew(processes))
+        labeller = Labeller(spec.rows, rows.form, spec.trainer.max_length, tokenizer)
+        parts, _ = shards.tokenise(rows, labeller, stem, shards.Crew(processes))
         shards.join(parts, stem.with_suffix(".arrow"))
 
     return begin

@@ -89,7 +89,6 @@ def spec(road: str, model: str, seed: int, folder: Path, epochs: float) -> JobSp
         dataset=DatasetSpec(
             train=DataSource(files=(str(data / "quickstart-train.jsonl"),)),
             eval=DataSource(files=(str(data / "quickstart-eval.jsonl"),)),
-            format="instruction",
         ),
         trainer=spec,
         step=step_plan(given, Model(), Machine(has_gpu=on_gpu)),
@@ -117,15 +116,15 @@ def _train_bare(job: JobSpec) -> None:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from sftrun.job import data, tokens
     from sftrun.job.fast import plain_head
-    from sftrun.job.train import loading
+    from sftrun.job.prepare import row_tokenizer, source_rows
+    from sftrun.job.train import loading, saved_tokenizer
 
     if not loading.has_gpu():
         plain_head.install()
-    tokenizer = loading.load_tokenizer(job.model)
-    rows, _ = data.load(job.dataset, job.trainer.seed)
-    found = tokens.label(rows.rows, rows.format, job, tokenizer)
+    tokenizer = saved_tokenizer.load(job.model, row_tokenizer.of_job(job))
+    rows, _ = source_rows.load(job.dataset, job.rows, job.trainer.seed)
+    found = _labelled(job, rows)
     columns = {"input_ids": [list(ids) for ids in found.input_ids], "labels": [list(ids) for ids in found.labels]}
     wanted = job.trainer
     config = SFTConfig(
@@ -156,18 +155,27 @@ def _train_bare(job: JobSpec) -> None:
     trainer.model.save_pretrained(job.output_dir)
 
 
+def _labelled(job: JobSpec, rows: Any) -> Any:
+    from sftrun.job.prepare import row_tokenizer
+    from sftrun.job.prepare.learnable import label
+    from sftrun.rows.labels import Labeller
+
+    labeller = Labeller(job.rows, rows.form, job.trainer.max_length, row_tokenizer.of_job(job))
+    return label(rows.rows, rows.places, labeller)
+
+
 def judge(job: JobSpec) -> float:
     """Mean loss over the learnt tokens of the held-out rows, by plain transformers and PEFT."""
     import torch
 
-    from sftrun.job import data, tokens
+    from sftrun.job.prepare import source_rows
     from sftrun.job.train import loading
 
     plain = job.step.model_copy(update={"attention": "sdpa"})
-    base, tokenizer = loading.load_model(job.model, job.quantization, plain), loading.load_tokenizer(job.model)
+    base = loading.load_model(job.model, job.quantization, plain)
     tuned = loading.load_tuned(job, base).eval()
-    _, rows = data.load(job.dataset, job.trainer.seed)
-    held = tokens.label(rows.rows, rows.format, job, tokenizer)
+    _, rows = source_rows.load(job.dataset, job.rows, job.trainer.seed)
+    held = _labelled(job, rows)
     total, count = 0.0, 0
     for ids, labels in zip(held.input_ids, held.labels, strict=True):
         row = torch.tensor([list(ids)], device=base.device)

@@ -17,7 +17,7 @@ from sftrun.diagnostics import Diagnostic
 from sftrun.errors import RecipeRejected
 from sftrun.facts.gather import Gathered, Wanted, World, gather
 from sftrun.plan.check.by_facts import can_be_estimated, check
-from sftrun.plan.check.data_facts import wish
+from sftrun.recipe.labelling import row_rules
 from sftrun.recipe.load import Loaded, in_order, load
 from sftrun.recipe.models import Recipe, Source
 from sftrun.run.folders import ledger_folder
@@ -88,8 +88,15 @@ def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
         local=recipe.compute.place.is_here,
-        wish=wish(recipe),
+        rules=row_rules(recipe),
+        max_length=recipe.trainer.max_length,
+        template=_template(recipe, folders),
     )
+
+
+def _template(recipe: Recipe, folders: dict[str, str]) -> tuple[str, str] | None:
+    named = recipe.dataset.chat_template
+    return None if named is None else (named, folders.get("dataset.chat_template", str(Path.cwd())))
 
 
 def _path(source: Source | None, folder: str) -> tuple[str, str] | None:

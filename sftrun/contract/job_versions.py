@@ -26,4 +26,26 @@ def _step(told: Told) -> Told:
     return with_step(told, gpus * nodes) if isinstance(gpus, int) and isinstance(nodes, int) else told
 
 
-_FROM_1: tuple[Callable[[Told], Told], ...] = (_step,)
+def with_rows(told: Told) -> Told:
+    """A job's or a plan's sections with `rows`: they stood in `dataset`, `trainer` and `trainer.extra`.
+
+    What has no such sections comes back as it is.
+    """
+    if not all(isinstance(told.get(name), dict) for name in ("dataset", "trainer")):
+        return told
+    dataset, trainer = dict(told["dataset"]), dict(told["trainer"])
+    extra = dict(trainer.get("extra") or {})
+    rows = {
+        "format": dataset.pop("format", "auto"),
+        "instruction_template": dataset.pop("instruction_template", "alpaca"),
+        "assistant_only": trainer.pop("assistant_only_loss", None),
+        "completion_only": trainer.pop("completion_only_loss", None),
+        "text_column": extra.pop("dataset_text_field", "text"),
+        "eos_token": extra.pop("eos_token", None),
+        "pad_token": extra.pop("pad_token", None),
+        "truncation_mode": extra.pop("truncation_mode", "keep_start"),
+    }
+    return told | {"rows": rows, "dataset": dataset, "trainer": trainer | {"extra": extra}}
+
+
+_FROM_1: tuple[Callable[[Told], Told], ...] = (_step, with_rows)

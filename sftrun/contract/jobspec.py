@@ -1,7 +1,7 @@
 """JobSpec: all that the job needs, with nothing left to decide.
 
 Every `auto` of the recipe has become a value before it gets here; the one exception is the format of data that could
-not be read from the user's machine, which the job finds with the same function (`rows.forms.detect`).
+not be read from the user's machine, which the job finds with the same function (`rows.forms.form_of`).
 Paths are those of the job's own machine: a Volume mount on Modal, a folder below the ledger here.
 """
 
@@ -12,7 +12,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from sftrun.contract import engines, gpu_names, job_versions
-from sftrun.contract.choices import DataFormat, Dtype, EngineName
+from sftrun.contract.choices import Dtype, EngineName
+from sftrun.contract.row_rules import RowRules
 from sftrun.contract.stepplan import StepPlan
 from sftrun.disk import outside
 from sftrun.strict import Strict
@@ -69,17 +70,14 @@ class DatasetSpec(Strict):
     train: DataSource
     eval: DataSource | None = None
     eval_fraction: float | None = None
-    format: DataFormat | Literal["auto"] = "auto"
-    instruction_template: str = "alpaca"
     shuffle: bool = True
     cache_dir: str | None = None
 
 
 class TrainerSpec(Strict):
-    """TRL's SFTConfig in its own names, every `auto` resolved; how a step is computed stands in `JobSpec.step`.
+    """TRL's SFTConfig in its own names, every `auto` resolved.
 
-    `assistant_only_loss` and `completion_only_loss` of None mean: by the form of the rows (assistant turns of
-    `messages`, completions of `prompt_completion` and `instruction`, all of `text`).
+    How a step is computed stands in `JobSpec.step`, what is learnt of a row in `JobSpec.rows`.
     """
 
     engine: EngineName = "trl"
@@ -98,8 +96,6 @@ class TrainerSpec(Strict):
     optim: str = "adamw_torch_fused"
     bf16: bool = True
     fp16: bool = False
-    assistant_only_loss: bool | None = None
-    completion_only_loss: bool | None = None
     logging_steps: int = 10
     eval_steps: int | None = None
     save_steps: int = 500
@@ -164,6 +160,7 @@ class JobSpec(Strict):
     quantization: QuantizationSpec | None = None
     lora: LoraSpec | None = None
     dataset: DatasetSpec
+    rows: RowRules = RowRules()
     trainer: TrainerSpec
     step: StepPlan
     samples: SampleSpec = SampleSpec()

@@ -24,6 +24,7 @@ class OutputMarker(Strict):
     revision: str | None
     adapter: bool
     format: DataFormat
+    are_conversations: bool = False  # older ones do not say it
     step: int
     train_loss: float
     memory_gb: float

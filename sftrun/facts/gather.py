@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sftrun.contract import engines, output_marker
 from sftrun.contract.choices import EngineName
+from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.facts import locks
 from sftrun.facts.gpus import catalog
@@ -22,13 +23,17 @@ from sftrun.facts.model.lookup import model_facts, model_folder
 from sftrun.facts.values import DataFacts, Facts, Machine, ModelFacts
 from sftrun.rows import find
 from sftrun.rows.find import Files
-from sftrun.rows.wish import Wish
 
 # the job writes it into each output folder (`job.output`)
+MAX_TEMPLATE_BYTES = 1_000_000
+_KNOWN = ("qwen3", "llama3_1", "gemma3")
 
 
 class Wanted(NamedTuple):
-    """What a recipe asks about; each path with the folder that it is relative to.  `local`: the job runs here."""
+    """What a recipe asks about; each path with the folder that it is relative to.  `local`: the job runs here.
+
+    `template` is a chat template's name or file, in the place of the model's own; `rules` are without its text.
+    """
 
     model: str
     revision: str | None
@@ -39,7 +44,9 @@ class Wanted(NamedTuple):
     volumes: Mapping[str, str]
     engine: EngineName
     local: bool
-    wish: Wish
+    rules: RowRules
+    max_length: int
+    template: tuple[str, str] | None = None
 
 
 class World(NamedTuple):
@@ -69,6 +76,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
     model = model_facts(wanted.model, wanted.revision, Path(wanted.model_folder), offline=world.offline)
     if isinstance(model, Problem):
         problems["model.name_or_path"] = model
+    wanted = _with_template(wanted, problems)
     train_files = _files("dataset.train.path", wanted.train, wanted, world, problems)
     eval_files = _files("dataset.eval.path", wanted.eval, wanted, world, problems)
     train, evaluation = _rows(train_files, eval_files, wanted, world, problems)
@@ -82,9 +90,45 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         eval_files=eval_files,
         train=train,
         eval=evaluation,
+        chat_template=wanted.rules.chat_template,
         output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
     return Gathered(facts, problems)
+
+
+def _with_template(wanted: Wanted, problems: dict[str, Problem]) -> Wanted:
+    """With the chat template's text in its rules, where it names one that can be read."""
+    if wanted.template is None:
+        return wanted
+    found = _template(*wanted.template)
+    if isinstance(found, Problem):
+        problems["dataset.chat_template"] = found
+        return wanted
+    return wanted._replace(rules=wanted.rules.model_copy(update={"chat_template": found}))
+
+
+def _template(name: str, folder: str) -> str | Problem:
+    from difflib import get_close_matches
+
+    from sftrun.rows import twins
+
+    shipped = twins.shipped(name)
+    if shipped is not None:
+        return shipped
+    file = Path(folder, name)
+    if not file.is_file():
+        near = get_close_matches(name, twins.names(), 1)
+        help = f"did you mean `{near[0]}`?" if near else f"put it at `{file}`, or name one of {', '.join(_KNOWN)} …"
+        return Problem("missing", f"no chat template `{name}`, neither by name nor as a file beside the recipe", help)
+    try:
+        text = file.read_bytes()[: MAX_TEMPLATE_BYTES + 1].decode()
+    except (OSError, UnicodeDecodeError) as error:
+        return Problem("malformed", f"the chat template `{name}` can't be read: {error}", "save it as UTF-8")
+    if len(text) > MAX_TEMPLATE_BYTES:
+        return Problem(
+            "malformed", f"the chat template `{name}` has more than {MAX_TEMPLATE_BYTES:,} bytes", "name another"
+        )
+    return text
 
 
 def _machine(world: World) -> Machine:
@@ -118,7 +162,8 @@ def _rows(
     pair = data_facts(
         train,
         evaluation,
-        wanted.wish,
+        wanted.rules,
+        wanted.max_length,
         _tokenizer(wanted),
         cache_dir=world.home / "cache",
         progress=world.progress,

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Literal
 
 from sftrun.contract.choices import DataFormat
-from sftrun.rows.find import Files
+from sftrun.rows.find import Files, kind
 from sftrun.strict import Strict
 
 
@@ -84,6 +84,12 @@ class ModelFacts(Strict):
     bytes_on_disk: int = 0
 
 
+FaultKind = Literal[
+    "syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "incomplete", "border", "blank",
+    "two_begins", "special"
+]  # fmt: skip
+
+
 class RowFault(Strict):
     """Something wrong with one row: `line` of `file` (of .json and .parquet: the entry's number), and what.
 
@@ -95,12 +101,12 @@ class RowFault(Strict):
     message: str
     column: int = 1
     text: str = ""
-    kind: Literal["syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "border"]
+    kind: FaultKind
 
     @property
     def is_at_a_line(self) -> bool:
         """Whether `line` counts the file's lines, not its entries."""
-        return self.file.lower().endswith((".jsonl", ".csv", *((".json",) if self.kind == "syntax" else ())))
+        return kind(self.file) in (".jsonl", ".csv", ".json" if self.kind == "syntax" else "")
 
 
 class DataFacts(Strict):
@@ -109,6 +115,8 @@ class DataFacts(Strict):
     Token figures are after cutting at `max_length`; `percentiles` (50, 90, 99, 100) and `length_counts` (tokens, rows)
     before it.  `learnt_tokens` are those that give a loss.  Without a tokenizer in reach they are None and 0, and
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
+    `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
+    read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
     """
 
     source: Literal["counted", "declared"]
@@ -133,7 +141,14 @@ class DataFacts(Strict):
     rows_in_train: int = 0
     rows_roles_out_of_order: int = 0
     rows_unrenderable: int = 0
+    rows_incomplete: int = 0
     rows_border_merged: int = 0
+    rows_blank: int = 0
+    rows_with_two_begins: int = 0
+    rows_with_special_tokens: int = 0
+    unread_columns: dict[str, int] = {}
+    renamed_roles: dict[str, int] = {}
+    lacking_tokens: dict[str, str] = {}
     template_asks: bool = True
     faults: tuple[RowFault, ...] = ()
 
@@ -198,4 +213,5 @@ class Facts(Strict):
     eval_files: Files = Files()
     train: DataFacts | None = None
     eval: DataFacts | None = None
+    chat_template: str | None = None
     output_holds: str | None = None

@@ -47,6 +47,7 @@ def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpe
         quantization=plan.quantization,
         lora=plan.lora,
         dataset=_dataset(plan, places),
+        rows=plan.rows,
         trainer=plan.trainer,
         step=plan.step,
         samples=plan.samples,
@@ -71,8 +72,6 @@ def _dataset(plan: Plan, places: Places) -> DatasetSpec:
         train=_source(data.train, places),
         eval=None if data.eval is None else _source(data.eval, places),
         eval_fraction=data.eval_fraction,
-        format=data.format,
-        instruction_template=data.instruction_template,
         shuffle=data.shuffle,
         cache_dir=places.cache_dir,
     )

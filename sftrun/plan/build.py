@@ -52,7 +52,8 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         model=model,
         quantization=quantization,
         lora=lora,
-        dataset=_dataset(recipe, facts, said),
+        dataset=_dataset(recipe, facts),
+        rows=resolve.rows(recipe, facts, said),
         trainer=trainer,
         step=speed.step_plan(recipe, facts, device, given, steps, room, said),
         samples=resolve.samples(recipe),
@@ -71,14 +72,12 @@ def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> Mod
     return model.model_copy(update={"name_or_path": str(Path(folders["model.name_or_path"], name))})
 
 
-def _dataset(recipe: Recipe, facts: Facts, said: Decisions) -> DatasetPlan:
+def _dataset(recipe: Recipe, facts: Facts) -> DatasetPlan:
     data = recipe.dataset
     return DatasetPlan(
         train=_source(data.train, facts.train_files),
         eval=None if data.eval is None else _source(data.eval, facts.eval_files),
         eval_fraction=data.eval_fraction,
-        format=resolve.data_format(recipe, facts, said),
-        instruction_template=data.instruction_template,
         shuffle=data.shuffle,
     )
 

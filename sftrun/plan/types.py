@@ -6,8 +6,10 @@ from decimal import Decimal
 from typing import Literal, Self
 
 from sftrun.contract import executors
-from sftrun.contract.choices import DataFormat, ExecutorName
+from sftrun.contract.choices import ExecutorName
+from sftrun.contract.job_versions import with_rows
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
+from sftrun.contract.row_rules import RowRules
 from sftrun.contract.step_versions import with_step
 from sftrun.contract.stepplan import StepPlan
 from sftrun.disk import outside
@@ -121,8 +123,6 @@ class DatasetPlan(Strict):
     train: SourcePlan
     eval: SourcePlan | None = None
     eval_fraction: float | None = None
-    format: DataFormat | Literal["auto"] = "auto"
-    instruction_template: str = "alpaca"
     shuffle: bool = True
 
 
@@ -162,6 +162,7 @@ class Plan(Strict):
     quantization: QuantizationSpec | None
     lora: LoraSpec | None
     dataset: DatasetPlan
+    rows: RowRules
     trainer: TrainerSpec
     step: StepPlan
     samples: SampleSpec
@@ -174,13 +175,13 @@ class Plan(Strict):
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
-        """The plan of its JSON, one of version 1 too: it had `step` in `trainer`.  Raises a ValueError."""
+        """The plan of its JSON, one of version 1 too: `step` and `rows` stood elsewhere in it.  Raises a ValueError."""
         told = outside.parse_object(text)
         compute = told.get("compute")
         if told.get("version") != 1 or not isinstance(compute, dict):
             return cls.model_validate_json(text)
         gpus = math.prod(n for n in map(compute.get, ("gpu_count", "nodes")) if isinstance(n, int))
-        return cls.model_validate_json(json.dumps(with_step({**told, "version": 2}, gpus)))
+        return cls.model_validate_json(json.dumps(with_rows(with_step({**told, "version": 2}, gpus))))
 
     @property
     def identities(self) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ MOST_NODES = 32  # of a cluster (modal.com/docs/guide/multi-node-clusters)
 # no bfloat16 and no FlashAttention; Hopper alone has FlashAttention 3
 NO_BF16 = frozenset({"T4"})
 HOPPER = frozenset({"H100", "H100!", "H200"})
-DATA_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 # Modal refuses the first three; the rest is the container's system, or Modal's own
 FORBIDDEN_MOUNTS = ("/", "/root", "/tmp")

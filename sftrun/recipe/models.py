@@ -104,6 +104,13 @@ class Dataset(Strict):
     instruction_template: str = Field(
         "alpaca", description="alpaca, plain, or a text with {instruction}, {input} and {output}."
     )
+    chat_template: str | None = Field(
+        None,
+        description="Lays conversations out instead of the model's own: a name (qwen3, llama3_1 …) or a file.",
+        examples=["qwen3", "template.jinja"],
+    )
+    eos_token: str | None = Field(None, description="The token that ends each row, instead of the tokenizer's own.")
+    pad_token: str | None = Field(None, description="The token that fills batches up, instead of the tokenizer's own.")
     shuffle: bool = Field(True, description="Shuffle the training rows by `trainer.seed`.")
 
 

@@ -1,7 +1,9 @@
 """Files named by a recipe: a path, a folder or a glob -> the files, and a hash of what is in them.
 
-The hash is over the bytes of each file in the order of their names, so that a moved data set keeps its identity.  Each
-file's own hash is remembered by path, size and time of change: 192,733 rows are read once, not at every command.
+One rule here and on the job's machine: a folder is its own data files, a glob what it matches; both leave out hidden
+files and what is no data, and take suffixes in capitals.  The hash is over the bytes of each file in the order of their
+names, so that a moved data set keeps its identity.  Each file's own hash is remembered by path, size and time of
+change: 192,733 rows are read once, not at every command.
 """
 
 import contextlib
@@ -9,11 +11,13 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Final
 
 from sftrun.disk import files, outside
 from sftrun.strict import Strict
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
+PACKED_SUFFIX: Final = ".gz"
 _GLOB = set("*?[")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -28,17 +32,43 @@ class Files(Strict):
     sha256: str | None = None
 
 
-def find(pattern: str, folder: str) -> tuple[Path, ...]:
+def kind(path: str | Path) -> str | None:
+    """The suffix that says how a file is read, in small letters and without `.gz`; None for what is no data."""
+    name = str(path).lower()
+    name = name.removesuffix(PACKED_SUFFIX) if not name.endswith(f".parquet{PACKED_SUFFIX}") else name
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def is_packed(path: str | Path) -> bool:
+    """Whether the file is compressed by gzip."""
+    return str(path).lower().endswith(PACKED_SUFFIX)
+
+
+def find(pattern: str, folder: str | Path = "/") -> tuple[Path, ...]:
     """The files that `pattern` (relative to `folder`) names, sorted; empty where there is none."""
     path = Path(folder, pattern)
-    if path.is_file():
-        return (path.resolve(),)
-    if path.is_dir():
-        return tuple(sorted(child.resolve() for child in path.iterdir() if child.suffix in SUFFIXES))
+    try:
+        if path.is_file():
+            return (path.resolve(),)
+        if path.is_dir():
+            return tuple(sorted(child.resolve() for child in path.iterdir() if _is_data(child)))
+    except OSError:  # a name longer than the system takes
+        return ()
     if not _GLOB & set(pattern):
         return ()
     root = Path(path.anchor)
-    return tuple(sorted(match.resolve() for match in root.glob(str(path.relative_to(root))) if match.is_file()))
+    inside = str(path.relative_to(root))
+    return tuple(sorted(match.resolve() for match in root.glob(inside) if _is_data(match) and _is_shown(match, path)))
+
+
+def _is_data(path: Path) -> bool:
+    return not path.name.startswith(".") and kind(path) is not None and path.is_file()
+
+
+def _is_shown(match: Path, pattern: Path) -> bool:
+    """Whether no folder on the way is hidden but those that the pattern itself names."""
+    named = set(pattern.parts)
+    return not any(part.startswith(".") and part not in named for part in match.parts)
 
 
 def hashed(paths: tuple[Path, ...], cache_dir: Path) -> Files:
@@ -51,18 +81,19 @@ def hashed(paths: tuple[Path, ...], cache_dir: Path) -> Files:
     return Files(paths=tuple(str(path) for path in paths), sha256=digest.hexdigest())
 
 
-def sha256(path: Path, cache_dir: Path) -> str:
-    """Hash of one file's content, remembered by path, size and time of change."""
+def sha256(path: Path, cache_dir: Path | None = None) -> str:
+    """Hash of one file's content; with `cache_dir` remembered by path, size and time of change.  Raises OSError."""
     stat = path.stat()
     key = hashlib.sha256(f"{path}\n{stat.st_size}\n{stat.st_mtime_ns}".encode()).hexdigest()
-    remembered = cache_dir / "hashes" / key
+    remembered = None if cache_dir is None else cache_dir / "hashes" / key
     with contextlib.suppress(OSError, outside.Damaged):
-        known = outside.read_object(remembered).get("sha256")
+        known = None if remembered is None else outside.read_object(remembered).get("sha256")
         if isinstance(known, str) and _SHA256.fullmatch(known):
             return known
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _remember(remembered, {"path": str(path), "sha256": digest})
+    if remembered is not None:
+        _remember(remembered, {"path": str(path), "sha256": digest})
     return digest
 
 

@@ -1,13 +1,15 @@
-"""The four forms of a training row, and what becomes of each: one function for the checks and for the job.
+"""The four forms of a training row: one rule for the checks and for the job.
 
 `instruction` rows become prompt and completion here, so that what `data show` displays and what the trainer learns
-from is the same text.  The template is Stanford Alpaca's; an empty `input` leaves its block out, and the
-end-of-sequence token is added by the trainer to every completion.
+from is the same text.  The template is Stanford Alpaca's; an empty `input` leaves its block out, and every completion
+ends with the end-of-sequence token.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Literal, NamedTuple
 
 from sftrun.contract.choices import DataFormat
+from sftrun.contract.row_rules import RowRules
 
 ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -28,27 +30,57 @@ COLUMNS: dict[DataFormat, tuple[str, ...]] = {
     "instruction": ("instruction", "output"),
     "text": ("text",),
 }
+INSTRUCTION: Final = ("instruction", "input", "output")
+Pair = tuple[str, str]
 
 
-def detect(columns: Iterable[str]) -> DataFormat | None:
+def detect(columns: Iterable[str], text_column: str = "text") -> DataFormat | None:
     """The first form whose columns are all there, most telling first; None if there is none."""
     names = set(columns)
-    return next((form for form, needed in COLUMNS.items() if names.issuperset(needed)), None)
+    return next((form for form in COLUMNS if names.issuperset(columns_of(form, text_column))), None)
 
 
-def split_instruction(row: Mapping[str, object], template: str) -> tuple[str, str]:
+def columns_of(form: DataFormat, text_column: str = "text") -> tuple[str, ...]:
+    """The columns that a form can't do without."""
+    return (text_column,) if form == "text" else COLUMNS[form]
+
+
+def form_of(rules: RowRules, columns: Iterable[str]) -> DataFormat | None:
+    """The form of a source by its first row's columns; None where the rules' own needs others, or none fits."""
+    names = tuple(columns)
+    form = detect(names, rules.text_column) if rules.format == "auto" else rules.format
+    return form if form is not None and set(columns_of(form, rules.text_column)) <= set(names) else None
+
+
+class Contradiction(NamedTuple):
+    """A key that means nothing, or the opposite of what happens, for rows of a form; and what to write."""
+
+    key: Literal["assistant_only_loss", "completion_only_loss"]
+    needed: str
+    instead: str
+
+
+def contradictions(form: DataFormat, rules: RowRules) -> Iterator[Contradiction]:
+    """What the rules say of the loss that rows of this form can't obey."""
+    if rules.assistant_only and form != "messages":
+        yield Contradiction("assistant_only_loss", "messages", "write `assistant_only_loss: auto`")
+    if rules.completion_only and form == "text":
+        yield Contradiction("completion_only_loss", "prompt_completion", "write `completion_only_loss: auto`")
+    if rules.completion_only is False and form == "messages":
+        instead = "write `assistant_only_loss: false` to learn from every turn"
+        yield Contradiction("completion_only_loss", "prompt_completion", instead)
+
+
+def split_instruction(row: Mapping[str, object], template: str) -> Pair:
     """(prompt, completion) of an instruction row: the template up to `{output}`, and what follows."""
-    values = {key: str(row.get(key) or "") for key in ("instruction", "input", "output")}
-    head, _, tail = _choose(template, has_input=bool(values["input"])).partition("{output}")
+    found = {key: row.get(key) for key in INSTRUCTION}
+    values = {key: value if isinstance(value, str) else "" for key, value in found.items()}
+    head, _, tail = layout(template, has_input=bool(values["input"])).partition("{output}")
     return _fill(head, values), values["output"] + _fill(tail, values)
 
 
-def prompt_of(instruction: str, template: str) -> str:
-    """The prompt that asks `instruction` with no input, as a training row would have it."""
-    return split_instruction({"instruction": instruction}, template)[0]
-
-
-def _choose(template: str, *, has_input: bool) -> str:
+def layout(template: str, *, has_input: bool) -> str:
+    """The text of an instruction template, by name or as it is."""
     return NAMED_TEMPLATES[template][has_input] if template in NAMED_TEMPLATES else template
 
 

@@ -1,20 +1,28 @@
-"""One row -> its tokens and labels, and what is wrong with it: the same labels that the job makes.
+"""Rows -> token ids and labels: what is learnt is decided here, for the checks and for the job.
+
+The same as TRL would do row by row (`SFTTrainer._prepare_dataset`), but rows go to the tokenizer in batches, rows with
+nothing to learn are said, and without generation marks in a chat template the assistant's turns are found in the text.
 
 A label is the token's id, or -100 where nothing is learnt.  A row's first label never counts: nothing predicts it.
 """
 
-import json
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from sftrun.contract.choices import DataFormat
-from sftrun.rows.chat import Chat, Span
-from sftrun.rows.forms import COLUMNS, split_instruction
-from sftrun.rows.read import Row, shown
-from sftrun.rows.tokenizer import Measured, Pair, Tokens
-from sftrun.rows.wish import Labelling
+from sftrun.contract.row_rules import RowRules
+from sftrun.rows import forms, shape, spans, turns, whole
+from sftrun.rows.forms import Pair
+from sftrun.rows.plain import Row
+from sftrun.rows.template import Span, Template, Unrenderable
+from sftrun.rows.tokenizer import Measured, Tokens, common
+from sftrun.rows.turns import Conversation
 
 IGNORED = -100
+# what people mean as the model's own tokens wherever they type it
+_THINKING = re.compile(r"</?(think|thinking|tool_call|tool_response)>")
 
 
 class Labelled(NamedTuple):
@@ -24,70 +32,137 @@ class Labelled(NamedTuple):
     labels: tuple[int, ...]
 
 
+class Refused(NamedTuple):
+    """A row that can't be learnt from as it is meant: the template refuses it, or what must be learnt would not be."""
+
+    kind: Literal["template", "incomplete"]
+    message: str
+
+
 class Labeller:
-    """Turns rows into labels with one tokenizer."""
+    """Turns rows of one form into labels with one tokenizer.  Rows have no faults (`forms.fault`)."""
 
-    def __init__(self, how: Labelling, tokens: Tokens) -> None:
-        self.how = how
-        self.tokens = tokens
-        self.chat = Chat(tokens.template, tokens.variables) if tokens.template else None
+    def __init__(self, rules: RowRules, form: DataFormat, max_length: int, tokens: Tokens) -> None:
+        self.rules, self.form, self.max_length, self.tokens = rules, form, max_length, tokens
 
-    def label(self, row: Row) -> Labelled:
-        """Ids and labels of one row.  Raises `Unrenderable` where a template refuses it."""
-        if is_conversation(row, self.how.format):
-            return self._conversation(row)
-        prompt, completion = _texts(row, self.how)
-        ids = self.tokens.encode(self.tokens.ended(prompt + completion)).ids
-        measured = self.tokens.measure([(prompt, completion)], only=self._only)[0]
-        return Labelled(tuple(ids), (IGNORED,) * measured.border + tuple(ids[measured.border :]))
+    def labels(self, rows: Sequence[Row]) -> Iterator[Labelled | Refused]:
+        """Ids and labels of each row."""
+        pairs = self.pairs(rows)
+        made = iter(self._of_pairs([pair for pair in pairs if pair is not None]))
+        for row, pair in zip(rows, pairs, strict=True):
+            yield self._tried(row) if pair is None else next(made)
 
-    def measure(self, rows: Sequence[Row], pairs: Sequence[Pair | None]) -> list[Measured | Labelled | Exception]:
-        """The same for many rows, in short where a border says all; `pairs` are their texts, None for conversations."""
+    def measure(self, rows: Sequence[Row], pairs: Sequence[Pair | None]) -> list[Measured | Labelled | Refused]:
+        """The same in short where a border says all; `pairs` are the rows' texts, None for conversations."""
         plain = [pair for pair in pairs if pair is not None]
         measured = iter(self.tokens.measure(plain, only=self._only))
         return [self._tried(row) if pair is None else next(measured) for row, pair in zip(rows, pairs, strict=True)]
 
+    def pairs(self, rows: Iterable[Row]) -> list[Pair | None]:
+        """(prompt, completion) of each row, None for conversations."""
+        return [shape.pair(row, self.form, self.rules) for row in rows]
+
+    def text(self, row: Row) -> str:
+        """All that a row says, whatever is learnt of it: for comparing tokenizers, not for training."""
+        pair = shape.pair(row, self.form, self.rules)
+        if pair is not None:
+            return "".join(pair)
+        return "\n".join(turn["content"] for turn in self.conversation(row)[0].messages)
+
+    def cut(self, row: Labelled) -> Labelled:
+        """At `max_length`, by `truncation_mode`."""
+        kept = slice(-self.max_length, None) if self.rules.truncation_mode == "keep_end" else slice(self.max_length)
+        return row if len(row.ids) <= self.max_length else Labelled(row.ids[kept], row.labels[kept])
+
     def learnt(self, row: Measured | Labelled) -> int:
         """Tokens that give a loss once the row is cut."""
-        if isinstance(row, Measured):
-            return max(0, min(row.tokens, self.how.max_length) - max(row.border, 1))
-        return sum(label != IGNORED for label in row.labels[1 : self.how.max_length])
+        if isinstance(row, Labelled):
+            return count_learnt(self.cut(row).labels)
+        cut = max(0, row.tokens - self.max_length) if self.rules.truncation_mode == "keep_end" else 0
+        return max(0, min(row.tokens, self.max_length) - max(row.border - cut, 1))
+
+    def typed(self, row: Row, pair: Pair | None) -> str | None:
+        """A special token that stands in a text of the row that a template is laid around, or None."""
+        if self._typed is None or (pair is not None and self.form != "instruction"):
+            return None
+        if pair is None:
+            texts = [turn["content"] for turn in self.conversation(row)[0].messages]
+        else:
+            texts = [text for column in forms.INSTRUCTION if isinstance(text := row.get(column), str)]
+        found = next(
+            (found for text in texts if (found := self._typed.search(text.removesuffix(self.tokens.eos)))), None
+        )
+        return None if found is None else found[0]
+
+    @cached_property
+    def _typed(self) -> "re.Pattern[str] | None":
+        named = [re.escape(token) for token in self.tokens.specials if not _THINKING.fullmatch(token)]
+        return re.compile("|".join(named)) if named else None
 
     @property
     def _only(self) -> bool:
-        return self.how.format != "text" and self.how.completion_only
+        return self.form != "text" and self.rules.completion_only is not False
 
-    def _tried(self, row: Row) -> Labelled | Exception:
+    def _of_pairs(self, pairs: Sequence[Pair]) -> Iterator[Labelled]:
+        wholes = self.tokens.encode_many([self.tokens.ended(prompt + completion) for prompt, completion in pairs])
+        heads = self.tokens.encode_many([prompt for prompt, _ in pairs]) if self._only else [[]] * len(pairs)
+        for ids, head in zip(wholes, heads, strict=True):
+            border = common(head, ids)
+            yield Labelled(tuple(ids), (IGNORED,) * border + tuple(ids[border:]))
+
+    def _tried(self, row: Row) -> Labelled | Refused:
+        talk, first = self.conversation(row)
+        template = self.tokens.template_for(talk.tools)
+        if template is None:
+            return Refused("template", "the tokenizer has no chat template")
+        made = self._laid_out(template, talk, first)
+        others = iter(turns.other_forms(talk))
+        while isinstance(made, Refused) and (other := next(others, None)) is not None:
+            again = self._laid_out(template, other, first)
+            made = made if isinstance(again, Refused) else again
+        return made
+
+    def conversation(self, row: Row) -> tuple[Conversation, int]:
+        """All turns of a row that is a conversation, and the number of the first that is not its prompt."""
+        if self.form == "messages":
+            return turns.conversation(row["messages"], row.get("tools")), 0
+        return turns.conversation([*row["prompt"], *row["completion"]], row.get("tools")), len(row["prompt"])
+
+    def _laid_out(self, template: Template, talk: Conversation, first: int) -> Labelled | Refused:
+        only = self.rules.assistant_only if self.form == "messages" else self.rules.completion_only
         try:
-            return self.label(row)
-        except Exception as error:  # a template is a program of its own
-            return error
+            if only is False:
+                return self._checked(talk, spans.Spoken(template.render(talk.messages, talk.tools), ()), is_whole=True)
+            if first == 0 and template.marked is not None:
+                return self._checked(talk, spans.by_marks(template.marked, talk), is_marked=True)
+            spoken = spans.by_rendering(template, talk)
+        except Unrenderable as error:
+            return Refused("template", f"the chat template refuses it: {error}")
+        learn = tuple(learn and number >= first for number, learn in enumerate(talk.learn))
+        return self._checked(talk._replace(learn=learn), spoken)
 
-    def _conversation(self, row: Row) -> Labelled:
-        if self.chat is None:
-            raise ValueError("the tokenizer has none")
-        tools = row.get("tools")
-        tools = json.loads(tools) if isinstance(tools, str) else tools
-        if self.how.format == "prompt_completion":
-            text, begin = self.chat.prompt_and_completion(row["prompt"], row["completion"], tools)
-            return self._by_end(text, [(begin if self._only else 0, len(text))])
-        if not self.how.assistant_only:
-            text = self.chat.render(row["messages"], tools)
-            return self._by_end(text, [(0, len(text))], whole=True)
-        text, spans = self.chat.assistant_spans(row["messages"], tools)
-        return self._by_marks(text, spans) if self.chat.is_marked else self._by_end(text, spans)
+    def _checked(
+        self, talk: Conversation, spoken: spans.Spoken, *, is_whole: bool = False, is_marked: bool = False
+    ) -> Labelled | Refused:
+        said = [span for found, learn in zip(spoken.turns, talk.learn, strict=False) if learn for span in found]
+        wrong = whole.fault(talk, spoken.text, said, only_assistant=not is_whole)
+        if wrong is not None:
+            return Refused("incomplete", wrong)
+        if is_marked:
+            return self._by_marks(spoken.text, said)
+        return self._by_end(spoken.text, said, is_whole=is_whole)
 
-    def _by_end(self, text: str, spans: Sequence[Span], *, whole: bool = False) -> Labelled:
+    def _by_end(self, text: str, said: Sequence[Span], *, is_whole: bool) -> Labelled:
         """Labels on the tokens that end inside a stretch."""
         found = self.tokens.encode_rendered(text)
-        inside = [whole or any(begin < end <= limit for begin, limit in spans) for _, end in found.offsets]
+        inside = [is_whole or any(begin < end <= limit for begin, limit in said) for _, end in found.offsets]
         return _masked(found.ids, inside)
 
-    def _by_marks(self, text: str, spans: Sequence[Span]) -> Labelled:
+    def _by_marks(self, text: str, said: Sequence[Span]) -> Labelled:
         """Labels as transformers makes them of `{% generation %}` marks: from a stretch's first token to its last."""
         found = self.tokens.encode_rendered(text)
         inside = [False] * len(found.ids)
-        for begin, end in spans:
+        for begin, end in said:
             first, last = found.char_to_token(begin), found.char_to_token(end - 1)
             if first is None:
                 break
@@ -96,82 +171,23 @@ class Labeller:
         return _masked(found.ids, inside)
 
 
-def texts(row: Row, how: Labelling) -> Pair | None:
-    """(prompt, completion); of a text all is the one, and the other is empty.  None for a conversation."""
-    return None if is_conversation(row, how.format) else _texts(row, how)
-
-
-def _texts(row: Row, how: Labelling) -> Pair:
-    if how.format == "instruction":
-        return split_instruction(row, how.instruction_template)
-    if how.format == "text":
-        return str(row["text"]), ""
-    return str(row["prompt"]), str(row["completion"])
-
-
-def is_conversation(row: Row, form: DataFormat) -> bool:
-    """True for rows that a chat template lays out."""
-    return form == "messages" or (form == "prompt_completion" and not isinstance(row["prompt"], str))
-
-
-def content(row: Row, pair: Pair | None, form: DataFormat) -> bytes:
-    """What makes a row the same as another."""
-    if pair is not None:
-        return "\0".join(pair).encode("utf-8", "surrogatepass")
-    return json.dumps([row.get(column) for column in COLUMNS[form]], sort_keys=True, default=str).encode()
-
-
-def misshapen(row: Row, form: DataFormat) -> str | None:
-    """What is wrong with a row's form, or None."""
-    for column in COLUMNS[form]:
-        value = row.get(column)
-        if value is None:
-            return f"no `{column}`, which the format {form} needs"
-        if not _CHECKS[form](value):
-            kind = "a list of role and content" if form == "messages" else "a text"
-            return f"`{column}` is {shown(value)}, not {kind}"
-    if form == "prompt_completion" and isinstance(row["prompt"], str) != isinstance(row["completion"], str):
-        return "one of `prompt` and `completion` is a text, the other a list of messages"
-    return None
-
-
-def roles_fault(row: Row, form: DataFormat) -> str | None:
-    """What is out of order in a conversation, or None: system first, user and assistant in turn, assistant last."""
-    if not is_conversation(row, form):
-        return None
-    turns = row["messages"] if form == "messages" else [*row["prompt"], *row["completion"]]
-    roles = [str(turn["role"]) for turn in turns]
-    talk = roles[1:] if roles[0] in ("system", "developer") else roles
-    for number, (before, role) in enumerate(zip(["", *talk], talk, strict=False), 1 + len(roles) - len(talk)):
-        if role not in _FOLLOWS.get(before, ()):
-            return f"message {number} is `{role}`" + (f" after `{before}`" if before else " and comes first")
-    return None if roles[-1] == "assistant" else f"the last message is `{roles[-1]}`, not `assistant`"
+def count_learnt(labels: Sequence[int]) -> int:
+    """Tokens that give a loss."""
+    return len(labels[1:]) - labels[1:].count(IGNORED)
 
 
 def _masked(ids: Sequence[int], inside: Sequence[bool]) -> Labelled:
     return Labelled(tuple(ids), tuple(i if learnt else IGNORED for i, learnt in zip(ids, inside, strict=True)))
 
 
-def _are_messages(value: object) -> bool:
-    if not isinstance(value, list) or not value:
-        return False
-    return all(isinstance(turn, dict) and "role" in turn and "content" in turn for turn in value)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-_CHECKS: dict[DataFormat, Callable[[Any], bool]] = {
-    "messages": _are_messages,
-    "prompt_completion": lambda value: isinstance(value, str) or _are_messages(value),
-    "instruction": _is_text,
-    "text": _is_text,
-}
-_FOLLOWS = {
-    "": ("user",),
-    "user": ("assistant",),
-    "assistant": ("user", "tool", "ipython"),
-    "tool": ("assistant", "tool"),
-    "ipython": ("assistant", "ipython"),
-}
+def question(prompt: str, rules: RowRules, form: DataFormat, tokens: Tokens, *, is_conversation: bool) -> str:
+    """A prompt as a training row would have had it, up to where the answer begins.  Raises Unrenderable."""
+    if form == "instruction":
+        return forms.split_instruction({"instruction": prompt}, rules.instruction_template)[0]
+    if not is_conversation:
+        return prompt
+    template = tokens.template_for(None)
+    if template is None:
+        raise Unrenderable("the tokenizer has no chat template")
+    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
+    return template.render(messages, ask=True)

@@ -1,17 +1,25 @@
-"""A model's tokenizer from its `tokenizer.json`: the Rust library alone, without transformers (0.05 s instead of 3)."""
+"""A model's tokenizer from its `tokenizer.json`: the Rust library alone, without transformers (0.05 s instead of 3).
+
+The checks and the job read the same files by this page, so that a text has the same tokens in both.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.rows.pieces import Disagreement, Pieces
+from sftrun.rows.template import Template
 
 CHECKED_EVERY = 64
 Pair = tuple[str, str]
+FILE, SETTINGS, SPECIALS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
+DEFAULT, WITH_TOOLS = "default", "tool_use"
 
 
 class Measured(NamedTuple):
@@ -26,20 +34,28 @@ class Measured(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """A tokenizer's files as read: enough to say whether it is the one that rows were counted with."""
+    """A tokenizer's files as read, with what a recipe changes of them: enough to say whether it is the same one."""
 
     folder: Path
     text: bytes
-    settings: dict[str, Any]
-    template: str | None
-
-    @property
-    def eos(self) -> str:
-        return _content(self.settings.get("eos_token"))
+    settings: Mapping[str, Any]
+    templates: Mapping[str, str]
+    eos: str
+    pad: str | None = None
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.text + json.dumps([self.eos, self.template]).encode()).hexdigest()
+        """A hash of all that decides a token."""
+        told = [self.eos, sorted(self.templates.items()), sorted(self.variables.items())]
+        return hashlib.sha256(self.text + json.dumps(told).encode()).hexdigest()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The special tokens by the names that chat templates know them by."""
+        named = {key: _content(value) for key, value in self.settings.items() if key.endswith("_token")}
+        more = self.settings.get("extra_special_tokens")
+        named |= {key: _content(value) for key, value in more.items()} if isinstance(more, dict) else {}
+        return {key: value for key, value in (named | {"eos_token": self.eos}).items() if value}
 
 
 class Tokens:
@@ -48,19 +64,26 @@ class Tokens:
     def __init__(self, spec: Spec) -> None:
         from tokenizers import Tokenizer
 
+        self.spec = spec
         self.folder = spec.folder
         self.eos = spec.eos
-        self.variables = {k: _content(v) for k, v in spec.settings.items() if k.endswith("_token") and _content(v)}
-        self.template = spec.template
         self.tokenizer = Tokenizer.from_str(spec.text.decode())
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self._pieces = Pieces.of(self.tokenizer, json.loads(spec.text))
+        is_changed = _add_missing(self.tokenizer, spec)
+        self._pieces = Pieces.of(self.tokenizer, json.loads(self.tokenizer.to_str() if is_changed else spec.text))
         self._before = self._specials_before()
+        self._templates = {name: Template(text, spec.variables) for name, text in spec.templates.items()}
 
     def without_pieces(self) -> None:
         """From here on every row goes through the tokenizer itself."""
         self._pieces = None
+
+    def template_for(self, tools: object) -> Template | None:
+        """The chat template of a row, as transformers: of several `tool_use` where it has tools, else `default`."""
+        if tools and WITH_TOOLS in self._templates:
+            return self._templates[WITH_TOOLS]
+        return self._templates.get(DEFAULT) or next(iter(self._templates.values()), None)
 
     def ended(self, text: str) -> str:
         """The text with the end-of-sequence token, once."""
@@ -74,8 +97,19 @@ class Tokens:
         """A text that a chat template made: its special tokens are in it already."""
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    def count_rendered(self, texts: Sequence[str]) -> list[int]:
-        return [len(found) for found in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of whole texts; offsets are never made."""
+        return [found.ids for found in self.tokenizer.encode_batch_fast(list(texts))]
+
+    @cached_property
+    def begin_text(self) -> str:
+        """The token that is put before every text (`<s>`), as text; empty where there is none."""
+        return str(self.tokenizer.id_to_token(self.encode("a").ids[0])) if self._before == 1 else ""
+
+    @cached_property
+    def specials(self) -> tuple[str, ...]:
+        """The tokenizer's special tokens as texts."""
+        return tuple(str(token) for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
 
     def measure(self, pairs: Sequence[Pair], *, only: bool) -> list[Measured]:
         """Prompt and completion, one row each; with `only`, what is learnt begins where they part."""
@@ -100,17 +134,17 @@ class Tokens:
         if not only:
             return Measured(tokens, 0)
         head = self._pieces.ids(prompt)
-        border = len(head) if whole[: len(head)] == head else _common(head, whole)
+        border = len(head) if whole[: len(head)] == head else common(head, whole)
         return Measured(tokens, self._before + border, clean=border == len(head))
 
     def _slow(self, pairs: Sequence[Pair], only: bool) -> Iterator[Measured]:
-        wholes = self.tokenizer.encode_batch_fast([self.ended(prompt + completion) for prompt, completion in pairs])
+        wholes = self.encode_many([self.ended(prompt + completion) for prompt, completion in pairs])
         if not only:
             yield from (Measured(len(whole), 0) for whole in wholes)
             return
-        heads = self.tokenizer.encode_batch_fast([prompt for prompt, _ in pairs])
+        heads = self.encode_many([prompt for prompt, _ in pairs])
         for whole, head in zip(wholes, heads, strict=True):
-            border = _common(head.ids, whole.ids)
+            border = common(head, whole)
             yield Measured(len(whole), border, clean=border == len(head))
 
     def _specials_before(self) -> int | None:
@@ -120,7 +154,26 @@ class Tokens:
         return before if with_specials[before:] == without else None
 
 
-def read(folder: Path | None) -> Spec | Problem:
+def _add_missing(tokenizer: Any, spec: Spec) -> bool:
+    """Tokens that only the settings name, as transformers adds them: without, an end token is learnt as its letters."""
+    from tokenizers import AddedToken
+
+    known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    listed = spec.settings.get("added_tokens_decoder")
+    entries = [entry for entry in listed.values() if isinstance(entry, dict)] if isinstance(listed, dict) else []
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    added = [
+        AddedToken(_content(entry), **{flag: bool(entry[flag]) for flag in flags if flag in entry})
+        for entry in entries
+        if _content(entry) and _content(entry) not in known
+    ]
+    named = {token for token in spec.variables.values() if tokenizer.token_to_id(token) is not None}
+    more = sorted(named - known - {token.content for token in added})
+    added += [AddedToken(token, special=True, normalized=False) for token in more]
+    return bool(added and tokenizer.add_tokens(added) + len(added))
+
+
+def read(folder: Path | None, rules: RowRules | None = None) -> Spec | Problem:
     """The files of a model's tokenizer, or why there are none; a millisecond, where `load` takes a hundred."""
     if folder is None:
         return Problem(
@@ -129,52 +182,90 @@ def read(folder: Path | None) -> Spec | Problem:
     if find_spec("tokenizers") is None:
         return Problem("missing", "the package `tokenizers` is not installed", "run `pip install tokenizers`")
     try:
-        text = (folder / "tokenizer.json").read_bytes()
-        settings = json.loads((folder / "tokenizer_config.json").read_bytes())
-        return Spec(folder, text, dict(settings), _template(folder, settings))
+        text = (folder / FILE).read_bytes()
+        settings = _settings(folder)
+        return spec_of(folder, text, settings, _templates(folder, settings), rules or RowRules())
     except FileNotFoundError as error:
         return Problem("missing", f"{error.filename} does not exist", "save the tokenizer beside the model")
     except Exception as error:  # whatever a settings file may hold in place of an object
         return _malformed(folder, error)
 
 
-def load(folder: Path | None) -> Tokens | Problem:
+def spec_of(
+    folder: Path, text: bytes, settings: Mapping[str, Any], templates: Mapping[str, str], rules: RowRules
+) -> Spec:
+    """The files as a recipe wants them."""
+    own = {DEFAULT: rules.chat_template} if rules.chat_template is not None else templates
+    eos = rules.eos_token or _content(settings.get("eos_token"))
+    return Spec(folder, text, settings, own, eos, rules.pad_token or _content(settings.get("pad_token")) or None)
+
+
+def load(folder: Path | None, rules: RowRules | None = None) -> Tokens | Problem:
     """The tokenizer of a model's folder, or why there is none."""
-    spec = read(folder)
-    if isinstance(spec, Problem):
-        return spec
+    spec = read(folder, rules)
+    return spec if isinstance(spec, Problem) else made(spec)
+
+
+def made(spec: Spec) -> Tokens | Problem:
+    """The tokenizer of files that were read."""
     try:
         found = Tokens(spec)
     except Exception as error:  # the Rust library raises plain Exception for a file that it can't read
         return _malformed(spec.folder, error)
     if not found.eos:
         return Problem(
-            "malformed", f"{spec.folder / 'tokenizer_config.json'} names no `eos_token`", "save the tokenizer again"
+            "malformed", f"{spec.folder / SETTINGS} names no `eos_token`", "write `dataset.eos_token`, or save it again"
         )
     return found
 
 
+def lacking(tokens: Tokens, rules: RowRules) -> Iterator[tuple[Literal["eos_token", "pad_token"], str]]:
+    """(key, token) of each token that the rules name and the vocabulary has not."""
+    if rules.eos_token is not None and tokens.tokenizer.token_to_id(rules.eos_token) is None:
+        yield "eos_token", rules.eos_token
+    if rules.pad_token is not None and tokens.tokenizer.token_to_id(rules.pad_token) is None:
+        yield "pad_token", rules.pad_token
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens are the same from the beginning on."""
+    if b[: len(a)] == a:
+        return len(a)
+    return next((number for number, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 def _malformed(folder: Path, error: Exception) -> Problem:
-    message = f"{folder / 'tokenizer.json'} can't be read: {str(error).splitlines()[0]}"
+    message = f"{folder / FILE} can't be read: {(str(error).splitlines() or [type(error).__name__])[0]}"
     return Problem("malformed", message, "download the model again")
 
 
-def _template(folder: Path, settings: dict[str, Any]) -> str | None:
-    apart = folder / "chat_template.jinja"
-    if apart.exists():
-        return apart.read_text(encoding="utf-8")
+def _settings(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json, with what only the older special_tokens_map.json says."""
+    settings = dict(json.loads((folder / SETTINGS).read_bytes()))
+    older = folder / SPECIALS
+    specials = dict(json.loads(older.read_bytes())) if older.exists() else {}
+    return specials | {key: value for key, value in settings.items() if value is not None or key not in specials}
+
+
+def _templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """By name; files win over what stands in the settings, as in transformers."""
+    apart = {
+        file.stem: file.read_text(encoding="utf-8")
+        for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))
+    }
+    if (folder / "chat_template.jinja").exists():
+        apart[DEFAULT] = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if apart:
+        return apart
     given = settings.get("chat_template")
     if isinstance(given, list):
-        named = {entry["name"]: entry["template"] for entry in given}
-        return named.get("default")
-    return given if isinstance(given, str) else None
+        return {str(entry["name"]): str(entry["template"]) for entry in given}
+    if isinstance(given, dict):
+        return {str(name): str(text) for name, text in given.items()}
+    return {DEFAULT: given} if isinstance(given, str) and given else {}
 
 
 def _content(token: object) -> str:
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else ""
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((number for number, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

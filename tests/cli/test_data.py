@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.cli.main import main
-from tests.facts.tokenizers_for_tests import byte_level, save
+from tests.rows.tokenizers_for_tests import byte_level, save
 
 ROWS = [{"instruction": f"What is {number}?", "input": "", "output": f"It is {number}."} for number in range(40)]
 RECIPE = """\

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.row_rules import RowRules
 from sftrun.contract.stepplan import Precision, StepPlan
 from sftrun.disk import outside
 from sftrun.plan.types import Plan
@@ -31,13 +32,26 @@ def test_a_job_of_version_1_says_how_its_steps_were_computed() -> None:
     job = JobSpec.read(JOB)
     assert (job.version, job.step) == (2, STEP)
     told, kept = json.loads(JOB), job.model_dump(mode="json")
-    for section in ("dataset", "samples", "money", "lora", "quantization"):
+    for section in ("samples", "money", "lora", "quantization"):
         assert kept[section] == told[section]
+    assert kept["dataset"].items() <= told["dataset"].items()
+    assert set(told["dataset"]) - set(kept["dataset"]) == {"format", "instruction_template"}
     assert kept["trainer"].items() <= told["trainer"].items()
     assert set(told["trainer"]) - set(kept["trainer"]) == {
         *("padding_free", "gradient_checkpointing", "use_liger_kernel", "compile_layers"),
-        *("dequantize", "record_graphs", "fsdp"),
+        *("dequantize", "record_graphs", "fsdp", "assistant_only_loss", "completion_only_loss"),
     }
+
+
+def test_a_job_of_version_1_says_how_its_rows_become_tokens() -> None:
+    told = json.loads(JOB)
+    told["trainer"] |= {"assistant_only_loss": True, "extra": {"eos_token": "<end>", "dataset_text_field": "story"}}
+    job = JobSpec.read(json.dumps(told))
+    assert job.rows == RowRules(
+        format="instruction", text_column="story", eos_token="<end>", assistant_only=True, completion_only=None
+    )
+    assert job.trainer.extra == {}
+    assert Plan.read(PLAN).rows.format == "instruction"
 
 
 def test_a_plan_of_version_1_says_it_too() -> None:

@@ -71,7 +71,7 @@ def test_a_sharded_run_answers_over_the_gpus_that_hold_its_weights_together(kind
     room: dict[int | str, int] = {0: size // 3, 1: size}
     whole, base = (loading.load_model(spec.model, None, spec.step, is_whole=True, room=each) for each in (None, room))
     assert {0, 1} <= set(base.hf_device_map.values())
-    tokenizer = loading.load_tokenizer(spec.model)
+    tokenizer = loading.auto_tokenizer(spec.model)
     found, expected = (
         list(samples.generate(one, tokenizer, ASKED.prompts, max_new_tokens=ASKED.max_new_tokens))
         for one in (base, whole)

@@ -57,6 +57,10 @@ CASES: dict[str, tuple[Written, Written]] = {
     "quantization.load_in_8bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "lora.target_modules": ({}, {"lora.target_modules": ["q_proj"]}),
     "lora.modules_to_save": ({}, {"lora.modules_to_save": ["lm_head"]}),
+    "dataset.chat_template": (
+        HUB | HUB_EVAL | {"dataset.format": "messages"},
+        {"dataset.chat_template": "llama3"},
+    ),
     "dataset.train.path": ({}, {"dataset.train.path": "other.jsonl"}),
     "dataset.train.hub": (HUB, {"dataset.train.hub": "org/others"}),
     "dataset.train.config": (HUB, {"dataset.train.config": "other"}),

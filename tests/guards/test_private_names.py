@@ -31,8 +31,6 @@ IMPORTED = {
     "transformers.trainer:SCHEDULER_NAME",
     "transformers.trainer_callback:PrinterCallback",
     "transformers.trainer_callback:TrainerState",
-    "trl.chat_template_utils:get_training_chat_template",
-    "trl.chat_template_utils:has_generation_markers",
     "trl.trainer:utils",
     "trl.trainer.sft_config:SFTConfig",
     "trl.trainer.sft_trainer:SFTTrainer",

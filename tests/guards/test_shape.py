@@ -11,8 +11,6 @@ MOST_FILES = 15  # of a folder
 # names that several files have, and why
 SAME_NAMES = {
     "__init__.py": "Python's own",
-    "data.py": "a command, named after what it shows",
-    "chat.py": "until the job's own goes",
 }
 
 

@@ -18,7 +18,7 @@ from sftrun.contract.jobspec import (
     TrainerSpec,
 )
 from sftrun.contract.stepplan import Precision, Sharding, StepPlan
-from sftrun.job.data import Rows, split
+from sftrun.job.prepare.source_rows import Rows, split
 from sftrun.job.train.arguments import ELSEWHERE, SAME, bnb_config, lora_config, sft_config
 from tests import steps
 
@@ -89,9 +89,9 @@ def test_sharded_4_bit_weights_lie_in_the_type_of_the_step(
 
 
 def test_extra_has_the_last_word() -> None:
-    made = config(job(learning_rate=1e-4, extra={"adam_beta2": 0.95, "learning_rate": 5e-5, "eos_token": "x"}))
+    made = config(job(learning_rate=1e-4, extra={"adam_beta2": 0.95, "learning_rate": 5e-5, "dataset_num_proc": 4}))
     assert (made["adam_beta2"], made["learning_rate"]) == (0.95, 5e-5)
-    assert "eos_token" not in made
+    assert "dataset_num_proc" not in made
 
 
 def test_the_trainer_never_drops_checkpoints_by_itself() -> None:

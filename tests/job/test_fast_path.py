@@ -18,6 +18,7 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
+from sftrun.contract.row_rules import RowRules
 from sftrun.job.fast import attention as attentions
 from sftrun.job.fast import fast_path, head
 from sftrun.job.fast.attention import BoundsCollator, UnsupportedAttention
@@ -47,7 +48,8 @@ def job(
     sections: dict[str, Any] = {
         "model": ModelSpec(name_or_path=str(model), dtype="float32"),
         "lora": PLAIN_LORA,
-        "dataset": DatasetSpec(train=source, eval=source, format="instruction", instruction_template="plain"),
+        "dataset": DatasetSpec(train=source, eval=source),
+        "rows": RowRules(instruction_template="plain"),
     }
     made = tiny.make_job(folder, model, data, trainer=settings | trainer)
     return planned.changed(made, sections | changes, attention=attention, **(step or {}))

@@ -51,7 +51,7 @@ def computing(attention: Attention = "sdpa") -> StepPlan:
 
 def answers(spec: ModelSpec, tuned: Any) -> list[str]:
     """Of the base, then with the adapter."""
-    tokenizer = loading.load_tokenizer(spec)
+    tokenizer = loading.auto_tokenizer(spec)
     with samples.without_adapter(tuned):
         base = list(samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6))
     return [*base, *samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6)]

@@ -40,7 +40,7 @@ def test_the_second_run_tokenises_nothing_and_has_the_same_curve(model: Path, tm
     assert [readiness(spec) for spec in specs] == [[False], [True]]
     assert curve(record(specs[0])) == curve(record(specs[1])) != {}
     (place,) = (path for path in (tmp_path / "cache" / "prepared").iterdir() if path.is_dir())
-    assert {path.name for path in place.iterdir()} == {"prepared.json", "train.arrow"}
+    assert {path.name for path in place.iterdir()} == {"prepared.json", "texts.json", "train.arrow"}
 
 
 def test_rows_with_nothing_to_learn_end_the_run_in_the_stage_of_the_data(model: Path, tmp_path: Path) -> None:

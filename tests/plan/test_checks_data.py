@@ -104,11 +104,6 @@ def test_roles_and_templates_are_judged() -> None:
     assert (found_roles.code, found_roles.severity) == ("D110", "warning")
 
 
-def test_the_model_s_template_is_not_judged_where_the_recipe_names_another() -> None:
-    known = facts(rows_unrenderable=1, template_asks=False, faults=(fault("template", 2, "no"),))
-    assert checked(known, trainer={"extra": {"chat_template_path": "me/other"}}) == []
-
-
 def test_no_length_above_the_model_s_positions_is_advised() -> None:
     known = facts(rows_cut=2, percentiles={"100": 3000}, length_for_99_percent=500)
     (found,) = check_data(recipe(), known, None, positions=2048)

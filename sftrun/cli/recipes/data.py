@@ -10,17 +10,21 @@ import click
 from sftrun.cli.options import format_option, recipe_argument, set_option
 from sftrun.cli.prepare import Prepared, prepare
 from sftrun.cli.waiting import bar
+from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem, RecipeRejected, SftrunError, UsageError
 from sftrun.facts.data import count
 from sftrun.facts.model.lookup import model_folder
 from sftrun.facts.values import DataFacts
-from sftrun.plan.check.data_facts import check_data, wish
+from sftrun.plan.check.data_facts import check_data
+from sftrun.recipe.labelling import row_rules
 from sftrun.recipe.models import Recipe
 from sftrun.report.show import data_view
 from sftrun.report.show.carets import render, wants_colour
 from sftrun.rows import tokenizer
 from sftrun.rows.find import Files
-from sftrun.rows.labels import Labelled, Labeller
+from sftrun.rows.labels import Labelled, Labeller, Refused
+from sftrun.rows.plain import Row
+from sftrun.rows.shape import fault
 from sftrun.run.folders import ledger_folder
 
 
@@ -106,7 +110,13 @@ def _facts(prepared: Prepared, recipe: Recipe, split: str) -> DataFacts:
     evaluation = None if split == "train" else _files(prepared, recipe, "eval")
     with bar() as progress:
         pair = count.data_facts(
-            train, evaluation, wish(recipe), folder, cache_dir=ledger_folder() / "cache", progress=progress
+            train,
+            evaluation,
+            _rules(prepared, recipe),
+            recipe.trainer.max_length,
+            folder,
+            cache_dir=ledger_folder() / "cache",
+            progress=progress,
         )
     found = pair[0] if split == "train" else pair[1]
     assert found is not None
@@ -135,17 +145,27 @@ def _labelled(prepared: Prepared, recipe: Recipe, split: str, number: int) -> tu
     if found is None:
         raise UsageError(f"`dataset.{split}` has no row {number}", help="rows count from 1")
     file, line, row = found
-    how = count.decided(wish(recipe), paths)
+    rules = _rules(prepared, recipe)
+    how = count.decided(rules, recipe.trainer.max_length, paths)
     if how is None:
         raise SftrunError(f"the columns {', '.join(row)} are no known format", help="run `sftrun validate` to see more")
-    known = tokenizer.load(_tokenizer_folder(prepared, recipe))
+    known = tokenizer.load(_tokenizer_folder(prepared, recipe), rules)
     if isinstance(known, Problem):
         raise SftrunError(f"the row can't be shown as tokens: {known.message}", help=known.help)
-    try:
-        labelled = Labeller(how, known).label(row)
-    except Exception as error:  # a chat template is a program of its own
-        raise SftrunError(f"{file}:{line}: {error}", help="mend that row") from error
+    labelled = fault(row, how.form, rules) or _first(Labeller(rules, how.form, how.max_length, known), row)
+    if not isinstance(labelled, Labelled):
+        raise SftrunError(f"{file}:{line}: {labelled}", help="mend that row")
     return f"row {number} of dataset.{split} ({Path(file).name}, line {line})", labelled, known
+
+
+def _first(labeller: Labeller, row: Row) -> Labelled | str:
+    made = next(labeller.labels([row]))
+    return made.message if isinstance(made, Refused) else made
+
+
+def _rules(prepared: Prepared, recipe: Recipe) -> RowRules:
+    assert prepared.gathered is not None
+    return row_rules(recipe, prepared.gathered.facts.chat_template)
 
 
 def _json(prepared: Prepared, recipe: Recipe, split: str, number: int | None) -> int:

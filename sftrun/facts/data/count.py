@@ -11,19 +11,19 @@ from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 
+from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.facts.data import remembered, tally
-from sftrun.facts.data.tally import Tally, Work, tally_with
+from sftrun.facts.data.tally import How, Tally, Work, labeller, tally_with
 from sftrun.facts.data.totals import Counted, overlapping, summed
 from sftrun.facts.values import DataFacts
 from sftrun.rows import tokenizer
-from sftrun.rows.find import SUFFIXES, Files
-from sftrun.rows.forms import COLUMNS, detect
-from sftrun.rows.labels import Labeller
+from sftrun.rows.find import SUFFIXES, Files, kind
+from sftrun.rows.forms import form_of
 from sftrun.rows.pieces import Disagreement
-from sftrun.rows.read import Row, Stretch, read, stretches
+from sftrun.rows.plain import Row
+from sftrun.rows.read import Stretch, stretches, whole
 from sftrun.rows.tokenizer import Tokens
-from sftrun.rows.wish import Labelling, Wish
 
 WORTH_TWO_PROCESSES = 8_000_000
 Progress = Callable[[int, int], None]
@@ -32,7 +32,8 @@ Progress = Callable[[int, int], None]
 def data_facts(
     train: Files,
     evaluation: Files | None,
-    wish: Wish,
+    rules: RowRules,
+    max_length: int,
     tokenizer_folder: Path | None,
     *,
     cache_dir: Path | None = None,
@@ -44,7 +45,7 @@ def data_facts(
     `progress` hears (bytes done, bytes in all).
     """
     first, second = (
-        count(files, wish, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
+        count(files, rules, max_length, tokenizer_folder, cache_dir=cache_dir, progress=progress, processes=processes)
         if files is not None and files.paths
         else None
         for files in (train, evaluation)
@@ -56,7 +57,8 @@ def data_facts(
 
 def count(
     files: Files,
-    wish: Wish,
+    rules: RowRules,
+    max_length: int,
     tokenizer_folder: Path | None,
     *,
     cache_dir: Path | None = None,
@@ -68,13 +70,13 @@ def count(
     refused = next((problem for path in paths if (problem := _refused(path)) is not None), None)
     if refused is not None:
         return refused
-    spec = tokenizer.read(tokenizer_folder)
+    spec = tokenizer.read(tokenizer_folder, rules)
     try:
-        how, columns = _decided(wish, paths)
+        how, columns = _decided(rules, max_length, paths)
         key = remembered.key(files, how, spec)
         known = remembered.load(cache_dir, key)
         if known is None:
-            found = tokenizer.load(tokenizer_folder)
+            found = tokenizer.load(tokenizer_folder, rules)
             known = _counted(files, how, columns, found, progress, processes)
             # files that are there and can't be understood may be by another version of the library
             if isinstance(found, Tokens) or isinstance(spec, Problem):
@@ -92,7 +94,7 @@ def row_at(paths: Sequence[Path], number: int) -> tuple[str, int, Row] | None:
     """(file, line, row) of the row of that number, from 1; broken lines are no rows."""
     seen = 0
     for path in paths:
-        for line, row in read(Stretch(str(path))):
+        for line, row in whole(path):
             seen += isinstance(row, dict)
             if isinstance(row, dict) and seen == number:
                 return str(path), line, row
@@ -102,39 +104,35 @@ def row_at(paths: Sequence[Path], number: int) -> tuple[str, int, Row] | None:
 def first_row(paths: Sequence[Path]) -> Row:
     """The first whole row; empty if there is none."""
     for path in paths:
-        for stretch in stretches(path):
-            for _, row in read(stretch):
-                if isinstance(row, dict):
-                    return row
+        for _, row in whole(path):
+            if isinstance(row, dict):
+                return row
     return {}
 
 
-def decided(wish: Wish, paths: Sequence[Path]) -> Labelling | None:
-    """How these files' rows become labels; None for columns of no known format."""
-    return _decided(wish, paths)[0]
+def decided(rules: RowRules, max_length: int, paths: Sequence[Path]) -> How | None:
+    """How these files' rows become labels; None for columns of no known form."""
+    return _decided(rules, max_length, paths)[0]
 
 
-def _decided(wish: Wish, paths: Sequence[Path]) -> tuple[Labelling | None, tuple[str, ...]]:
+def _decided(rules: RowRules, max_length: int, paths: Sequence[Path]) -> tuple[How | None, tuple[str, ...]]:
     columns = tuple(str(column) for column in first_row(paths))
     # without a single whole row any form does: all that is found is what is broken
-    form = wish.format or (detect(columns) if columns else "text")
-    if not columns and form is not None:
-        return wish.labelling(form), columns
-    missing = form is None or not set(COLUMNS[form]) <= set(columns)
-    return (None if form is None or missing else wish.labelling(form)), columns
+    form = form_of(rules, columns) if columns else "text" if rules.format == "auto" else rules.format
+    return (None if form is None else How(rules, form, max_length)), columns
 
 
 def _refused(path: Path) -> Problem | None:
-    if path.suffix.lower() not in SUFFIXES:
+    if kind(path) is None:
         return Problem("unsafe", f"`{path}` is no kind of data that can be read", f"use one of {', '.join(SUFFIXES)}")
-    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+    if kind(path) == ".parquet" and find_spec("pyarrow") is None:
         return Problem("unknown", f"`{path}` needs `pyarrow` to be looked into", "run `pip install pyarrow`")
     return None
 
 
 def _counted(
     files: Files,
-    how: Labelling | None,
+    how: How | None,
     columns: tuple[str, ...],
     found: Tokens | Problem,
     progress: Progress | None,
@@ -151,7 +149,7 @@ def _counted(
         tallies = list(_tallies(parts, Work(how, folder), found, size, progress, processes))
     except Disagreement:
         slow = Work(how, folder, whole_texts=True)
-        tallies = list(_tallies(parts, slow, tokenizer.load(folder), size, progress, processes))
+        tallies = list(_tallies(parts, slow, found, size, progress, processes))
     return _sized(summed(parts, tallies, files, how, columns, found), size)
 
 
@@ -177,10 +175,8 @@ def _tallies(
 
 def _results(parts: Sequence[Stretch], work: Work, found: Tokens | Problem, processes: int) -> Iterator[Tally]:
     if processes < 2:
-        if isinstance(found, Tokens) and work.whole_texts:
-            found.without_pieces()
-        labeller = Labeller(work.how, found) if isinstance(found, Tokens) else None
-        yield from (tally_with(part, work, labeller) for part in parts)
+        one = labeller(work, found)
+        yield from (tally_with(part, work, one) for part in parts)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context

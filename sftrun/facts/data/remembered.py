@@ -8,22 +8,23 @@ from pathlib import Path
 
 from sftrun.disk import files, outside
 from sftrun.errors import Problem
+from sftrun.facts.data.tally import How
 from sftrun.facts.data.totals import Counted, Places
 from sftrun.facts.values import DataFacts
 from sftrun.rows.find import Files
 from sftrun.rows.tokenizer import Spec
-from sftrun.rows.wish import Labelling
 
 # raise it when figures change their meaning: what was kept before is then counted anew
-VERSION = 3
+VERSION = 4
 
 
-def key(data: Files, how: Labelling | None, spec: Spec | Problem) -> str | None:
+def key(data: Files, how: How | None, spec: Spec | Problem) -> str | None:
     """A name for the answer; None where the content has no hash or no known form."""
     if data.sha256 is None or how is None:
         return None
     tokenizer = spec.fingerprint if isinstance(spec, Spec) else spec.message
-    text = json.dumps([VERSION, data.sha256, data.paths, how._asdict(), tokenizer])
+    decided = [how.rules.model_dump(mode="json"), how.form, how.max_length]
+    text = json.dumps([VERSION, data.sha256, data.paths, decided, tokenizer])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -5,6 +5,7 @@ This is what the worker processes run; a tally is small (16 bytes a row) and tra
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -12,19 +13,21 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from sftrun.contract.choices import DataFormat
+from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
-from sftrun.facts.values import RowFault
-from sftrun.rows import tokenizer
-from sftrun.rows.labels import Labelled, Labeller, content, misshapen, roles_fault, texts
-from sftrun.rows.read import Broken, Row, Stretch, read
-from sftrun.rows.tokenizer import Measured
-from sftrun.rows.wish import Labelling
+from sftrun.facts.values import FaultKind, RowFault
+from sftrun.rows import forms, shape, tokenizer, turns
+from sftrun.rows.forms import Pair
+from sftrun.rows.labels import Labelled, Labeller, Refused
+from sftrun.rows.plain import Row
+from sftrun.rows.read import Broken, Stretch, read
+from sftrun.rows.tokenizer import Measured, Tokens
 
 BATCH = 500
 FAULTS_KEPT = 5
-Kind = Literal["syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "border"]
 
 
 @dataclass
@@ -35,38 +38,51 @@ class Tally:
     lengths: array[int] = field(default_factory=lambda: array("I"))
     learnt: array[int] = field(default_factory=lambda: array("I"))
     hashes: array[int] = field(default_factory=lambda: array("Q"))
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[FaultKind] = field(default_factory=Counter)
+    unread: Counter[str] = field(default_factory=Counter)
+    renamed: Counter[str] = field(default_factory=Counter)
     faults: list[RowFault] = field(default_factory=list)
     line_count: int = 0
 
-    def fault(self, file: str, line: int, kind: Kind, message: str, column: int = 1) -> None:
+    def fault(self, file: str, line: int, kind: FaultKind, message: str, column: int = 1) -> None:
         """Count it, and keep the first few."""
         self.counts[kind] += 1
         if self.counts[kind] <= FAULTS_KEPT:
             self.faults.append(RowFault(file=file, line=line, kind=kind, message=message, column=column))
 
 
+class How(NamedTuple):
+    """How the rows of one source become labels."""
+
+    rules: RowRules
+    form: DataFormat
+    max_length: int
+
+
 class Work(NamedTuple):
     """What a worker needs to know once."""
 
-    how: Labelling
+    how: How
     tokenizer_folder: Path | None
-    whole_texts: bool = False  # leave the fast way of `tokens_pieces` alone
+    whole_texts: bool = False  # leave the fast way of `rows.pieces` alone
 
 
 _worker: tuple[Work, Labeller | None] | None = None
 
 
+def labeller(work: Work, found: Tokens | Problem) -> Labeller | None:
+    """With the model's tokenizer; None where that is not to be had."""
+    if isinstance(found, Problem):
+        return None
+    if work.whole_texts:
+        found.without_pieces()
+    return Labeller(work.how.rules, work.how.form, work.how.max_length, found)
+
+
 def prepare(work: Work) -> None:
     """Once in each process."""
     global _worker
-    found = tokenizer.load(work.tokenizer_folder)
-    if isinstance(found, Problem):
-        _worker = (work, None)
-        return
-    if work.whole_texts:
-        found.without_pieces()
-    _worker = (work, Labeller(work.how, found))
+    _worker = (work, labeller(work, tokenizer.load(work.tokenizer_folder, work.how.rules)))
 
 
 def tally(stretch: Stretch) -> Tally:
@@ -77,48 +93,71 @@ def tally(stretch: Stretch) -> Tally:
 
 def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None) -> Tally:
     """The same with everything given."""
-    result = Tally()
+    result, form = Tally(), work.how.form
     rows = _good_rows(stretch, work.how, result)
     while batch := list(islice(rows, BATCH)):
-        pairs = [texts(row, work.how) for _, row in batch]
+        pairs = [shape.pair(row, form, work.how.rules) for _, row in batch]
         measured = labeller.measure([row for _, row in batch], pairs) if labeller else [None] * len(batch)
         for (line, row), pair, found in zip(batch, pairs, measured, strict=True):
-            place = (stretch.file, line)
-            if pair is None and (fault := roles_fault(row, work.how.format)) is not None:
-                result.fault(*place, "roles", fault)
-            _take(result, place, found, labeller)
-            digest = blake2b(content(row, pair, work.how.format), digest_size=8).digest()
+            _judge(result, (stretch.file, line), row, pair, work.how)
+            _take(result, (stretch.file, line), found, labeller)
+            digest = blake2b(content(row, pair, form), digest_size=8).digest()
             result.hashes.append(int.from_bytes(digest, "little"))
+        if labeller is not None:
+            _special(result, stretch.file, batch, pairs, labeller)
     return result
 
 
-def _good_rows(stretch: Stretch, how: Labelling, result: Tally) -> Iterator[tuple[int, Row]]:
+def content(row: Row, pair: Pair | None, form: DataFormat) -> bytes:
+    """What makes a row the same as another."""
+    if pair is not None:
+        return "\0".join(pair).encode("utf-8", "surrogatepass")
+    return json.dumps([row.get(column) for column in forms.COLUMNS[form]], sort_keys=True, default=str).encode()
+
+
+def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int, Row]]:
     for line, row in read(stretch):
         result.line_count = line
         if isinstance(row, Broken):
             result.fault(row.file, row.line, row.kind, row.message, row.column)
         elif row is not None:
-            wrong = misshapen(row, how.format)
+            wrong = shape.fault(row, how.form, how.rules)
             if wrong is None:
                 yield line, row
             else:
                 result.fault(stretch.file, line, "form", wrong)
 
 
+def _judge(result: Tally, place: tuple[str, int], row: Row, pair: Pair | None, how: How) -> None:
+    """What a row's own texts say, whatever the tokenizer."""
+    result.unread.update(shape.unread(row, how.form, how.rules.text_column))
+    if pair is None:
+        talk = turns.conversation([*row["prompt"], *row["completion"]] if how.form != "messages" else row["messages"])
+        result.renamed.update(talk.renamed)
+        fault = turns.order_fault(talk)
+        if fault is not None:
+            result.fault(*place, "roles", fault)
+        is_blank = talk.messages[-1]["role"] == "assistant" and not turns.says(talk.messages[-1])
+    else:
+        is_blank = not (pair[0] if how.form == "text" else pair[1]).strip()
+    if is_blank:
+        result.fault(*place, "blank", "the answer is blank: nothing but its end is learnt")
+
+
 def _take(
     result: Tally,
     place: tuple[str, int],
-    found: Measured | Labelled | Exception | None,
+    found: Measured | Labelled | Refused | None,
     labeller: Labeller | None,
 ) -> None:
     length = learnt = 0
-    if isinstance(found, Exception):
-        result.fault(*place, "template", f"the chat template refuses it: {found}")
+    if isinstance(found, Refused):
+        result.fault(*place, found.kind, found.message)
     elif found is not None and labeller is not None:
         length = found.tokens if isinstance(found, Measured) else len(found.ids)
         learnt = labeller.learnt(found)
         if learnt == 0:
-            result.fault(*place, "nothing_learnt", _why_nothing(found, labeller.how))
+            result.fault(*place, "nothing_learnt", _why_nothing(found, labeller.max_length))
         if isinstance(found, Measured) and not found.clean:
             result.fault(*place, "border", "the prompt's last token merges with the completion's first")
     result.lines.append(place[1])
@@ -126,9 +165,24 @@ def _take(
     result.learnt.append(learnt)
 
 
-def _why_nothing(row: Measured | Labelled, how: Labelling) -> str:
-    if isinstance(row, Measured) and row.border >= how.max_length:
-        return f"the prompt alone has {row.border:,} tokens, `max_length` is {how.max_length:,}"
-    if isinstance(row, Labelled) and len(row.ids) > how.max_length:
-        return f"nothing that is learnt stands within the first {how.max_length:,} of {len(row.ids):,} tokens"
+def _special(
+    result: Tally, file: str, batch: list[tuple[int, Row]], pairs: list[Pair | None], labeller: Labeller
+) -> None:
+    """Special tokens that somebody typed, and the one before each text that stands there already."""
+    known, typed = labeller.tokens, labeller.typed
+    for (line, row), pair in zip(batch, pairs, strict=True):
+        if pair is not None and known.begin_text and pair[0].startswith(known.begin_text):
+            result.fault(
+                file, line, "two_begins", f"`{known.begin_text}` is typed, and the tokenizer puts it there too"
+            )
+        said = typed(row, pair)
+        if said is not None:
+            result.fault(file, line, "special", f"`{said}` is typed in a text: it becomes the model's own token")
+
+
+def _why_nothing(row: Measured | Labelled, max_length: int) -> str:
+    if isinstance(row, Measured) and row.border >= max_length:
+        return f"the prompt alone has {row.border:,} tokens, `max_length` is {max_length:,}"
+    if isinstance(row, Labelled) and len(row.ids) > max_length:
+        return f"nothing that is learnt stands within the first {max_length:,} of {len(row.ids):,} tokens"
     return "it has nothing to answer with"

@@ -8,13 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sftrun.errors import Problem
-from sftrun.facts.data.tally import FAULTS_KEPT, Tally
+from sftrun.facts.data.tally import FAULTS_KEPT, How, Tally
 from sftrun.facts.values import DataFacts, RowFault
 from sftrun.rows.find import Files
-from sftrun.rows.labels import Labeller
 from sftrun.rows.read import Stretch
-from sftrun.rows.tokenizer import Tokens
-from sftrun.rows.wish import Labelling
+from sftrun.rows.tokenizer import Tokens, lacking
 
 
 @dataclass
@@ -42,7 +40,7 @@ def summed(
     parts: Sequence[Stretch],
     tallies: Iterable[Tally],
     files: Files,
-    how: Labelling,
+    how: How,
     columns: tuple[str, ...],
     found: Tokens | Problem,
 ) -> Counted:
@@ -56,13 +54,15 @@ def summed(
         places.lines.extend(line + offset for line in one.lines)
         places.files.extend([names.index(part.file)] * len(one.lines))
         whole.counts.update(one.counts)
+        whole.unread.update(one.unread)
+        whole.renamed.update(one.renamed)
         whole.lengths += one.lengths
         whole.learnt += one.learnt
         whole.hashes += one.hashes
     faults += _duplicates(whole, places, names)
     facts = DataFacts(
         source="counted",
-        format=how.format,
+        format=how.form,
         rows=len(whole.hashes),
         sha256=files.sha256,
         columns=columns,
@@ -74,7 +74,14 @@ def summed(
         rows_duplicate=whole.counts["duplicate"],
         rows_roles_out_of_order=whole.counts["roles"],
         rows_unrenderable=whole.counts["template"],
+        rows_incomplete=whole.counts["incomplete"],
         rows_border_merged=whole.counts["border"],
+        rows_blank=whole.counts["blank"],
+        rows_with_two_begins=whole.counts["two_begins"],
+        rows_with_special_tokens=whole.counts["special"],
+        unread_columns=dict(whole.unread),
+        renamed_roles=dict(sorted(whole.renamed.items())),
+        lacking_tokens=dict(lacking(found, how.rules)) if isinstance(found, Tokens) else {},
         template_asks=_asks(found, how),
         faults=_first_of_each(faults),
     )
@@ -107,11 +114,9 @@ def percentile(counts: Sequence[tuple[int, int]], share: float) -> int:
     return counts[-1][0]
 
 
-def _asks(found: Tokens | Problem, how: Labelling) -> bool:
-    if isinstance(found, Problem) or found.template is None or how.format != "messages":
-        return True
-    chat = Labeller(how, found).chat
-    return chat is None or chat.asks
+def _asks(found: Tokens | Problem, how: How) -> bool:
+    template = found.template_for(None) if isinstance(found, Tokens) and how.form == "messages" else None
+    return template is None or template.asks
 
 
 def _duplicates(whole: Tally, places: Places, names: Sequence[str]) -> Iterator[RowFault]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from trl.trainer import utils
 
 from sftrun.contract.stepplan import Head
-from sftrun.job.tokens import IGNORED
+from sftrun.rows.labels import IGNORED
 from sftrun.step import heads
 from sftrun.step.logits import is_scaled
 

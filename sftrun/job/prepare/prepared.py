@@ -22,20 +22,22 @@ from sftrun.contract.events import DataReady
 from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import files, flock, outside
 from sftrun.disk.flock import Holder
-from sftrun.job import data
-from sftrun.job.data import Rows
 from sftrun.job.failures import JobFailure
-from sftrun.job.prepare import shards
+from sftrun.job.prepare import shards, source_rows
 from sftrun.job.prepare.shards import Counts, Crew
+from sftrun.job.prepare.source_rows import Rows
+from sftrun.rows.labels import Labeller
+from sftrun.rows.tokenizer import Tokens
 from sftrun.strict import Strict
 
-VERSION = 2  # to be raised with whatever changes a token, its label or its place
+VERSION = 3  # to be raised with whatever changes a token, its label or its place
 MARKER = "prepared.json"
+TEXTS = "texts.json"
 FOLDER = "prepared"
 DROPPED_SHARE_WORTH_SAYING = 0.01
 UNUSED_SECONDS = 30 * 86_400.0
 POLL_SECONDS = 0.1
-TOKENISING = ("dataset_text_field",)  # of `trainer.extra`; the others are in the tokenizer by now
+TEXTS_KEPT = 500
 
 
 class Split(Strict):
@@ -50,6 +52,7 @@ class Marker(Strict):
 
     version: int = VERSION
     format: DataFormat
+    are_conversations: bool
     train: Split
     eval: Split | None
     is_packed: bool
@@ -74,6 +77,10 @@ class Prepared:
     @property
     def eval_rows(self) -> int:
         return 0 if self.marker.eval is None else self.marker.eval.counts.rows
+
+    def texts(self) -> list[tuple[str, str]]:
+        """(place, text) of some of the rows, by which tokenizers are compared."""
+        return [(str(place), str(text)) for place, text in json.loads((self.folder / TEXTS).read_bytes())]
 
     def summary(self) -> DataReady:
         """What the data came to."""
@@ -100,9 +107,9 @@ class Prepared:
             yield f"{count} have nothing to learn from and are left out (the first: {first})"
 
 
-def folder(spec: JobSpec, tokenizer: Any) -> Path:
+def folder(spec: JobSpec, tokens: Tokens) -> Path:
     """Where this job's data stand, or are to stand.  `cache_dir` of None: beside the run's record."""
-    told = json.dumps(_what_decides(spec, tokenizer), sort_keys=True)
+    told = json.dumps(_what_decides(spec, tokens), sort_keys=True)
     name = hashlib.sha256(told.encode()).hexdigest()[:32]
     return Path(spec.dataset.cache_dir or spec.record_dir) / FOLDER / name
 
@@ -126,7 +133,7 @@ def find(place: Path, *, was_ready: bool = True) -> Prepared | None:
     return Prepared(place, marker, was_ready)
 
 
-def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
+def make(spec: JobSpec, tokens: Tokens, place: Path, crew: Crew) -> Prepared:
     """Make it, or wait for whoever is making it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with flock.held(place.with_name(f"{place.name}.lock"), _pause(crew)):
@@ -136,7 +143,7 @@ def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
         _sweep(place.parent)
         partial = place.with_name(f"{place.name}.partial")
         partial.mkdir(exist_ok=True)
-        _fill(spec, tokenizer, partial, crew)
+        _fill(spec, tokens, partial, crew)
         shutil.rmtree(place, ignore_errors=True)
         partial.rename(place)
         files.flush_names(place.parent)
@@ -145,47 +152,36 @@ def make(spec: JobSpec, tokenizer: Any, place: Path, crew: Crew) -> Prepared:
     return made
 
 
-def _what_decides(spec: JobSpec, tokenizer: Any) -> dict[str, Any]:
+def _what_decides(spec: JobSpec, tokens: Tokens) -> dict[str, Any]:
     dataset, trainer = spec.dataset, spec.trainer
     sources = [source for source in (dataset.train, dataset.eval) if source is not None]
-    contents = [(data.content(source) or spec.run_id, source.config, source.split) for source in sources]
+    contents = [(source_rows.content(source) or spec.run_id, source.config, source.split) for source in sources]
     return {
         "version": VERSION,
-        "libraries": [version(name) for name in ("transformers", "tokenizers", "trl")],
+        "libraries": [version(name) for name in ("tokenizers", "jinja2")],
         "data": contents,
         "held_out": (dataset.eval_fraction, trainer.seed) if dataset.eval_fraction else None,
-        "form": (dataset.format, dataset.instruction_template),
-        "tokenizer": _state(tokenizer),
-        "learnt": (trainer.completion_only_loss, trainer.assistant_only_loss),
+        "rows": spec.rows.model_dump(mode="json"),
+        "tokenizer": tokens.spec.fingerprint,
         "length": trainer.max_length,
         "packing": (packs(spec), dataset.shuffle),
-        "extra": {name: trainer.extra[name] for name in TOKENISING if name in trainer.extra},
     }
 
 
-def _state(tokenizer: Any) -> str:
-    """A hash of the tokenizer as it is now: its files, with what the recipe changed of them."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        vocabulary = json.dumps([tokenizer.get_vocab(), repr(tokenizer.init_kwargs)], sort_keys=True)
-    else:
-        backend.no_truncation()
-        backend.no_padding()
-        vocabulary = backend.to_str()
-    told = json.dumps([type(tokenizer).__name__, vocabulary, tokenizer.eos_token, tokenizer.chat_template])
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def _fill(spec: JobSpec, tokenizer: Any, partial: Path, crew: Crew) -> None:
+def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
     """Both splits, then the marker; then what they were made of goes."""
-    rows, held_out = data.load(spec.dataset, spec.trainer.seed)
+    rows, held_out = source_rows.load(spec.dataset, spec.rows, spec.trainer.seed)
+    labeller = Labeller(spec.rows, rows.form, spec.trainer.max_length, tokens)
+    _require_template(rows, labeller)
     splits = {"train": rows} | ({} if held_out is None else {"eval": held_out})
-    told = {name: _split(each, spec, tokenizer, partial / name, crew) for name, each in splits.items()}
-    made = [partial / f"{name}.arrow" for name in splits]
+    told = {name: _split(each, spec, labeller, partial / name, crew) for name, each in splits.items()}
+    (partial / TEXTS).write_text(json.dumps(_texts(rows, labeller)))
+    made = [partial / TEXTS, *(partial / f"{name}.arrow" for name in splits)]
     for path in made:
         files.flush(path)
     marker = Marker(
-        format=rows.format,
+        format=rows.form,
+        are_conversations=rows.are_conversations,
         train=told["train"],
         eval=told.get("eval"),
         is_packed=packs(spec),
@@ -197,8 +193,23 @@ def _fill(spec: JobSpec, tokenizer: Any, partial: Path, crew: Crew) -> None:
             path.unlink()
 
 
-def _split(rows: Rows, spec: JobSpec, tokenizer: Any, stem: Path, crew: Crew) -> Split:
-    parts, counts = shards.tokenise(rows, spec, tokenizer, stem, crew)
+def _require_template(rows: Rows, labeller: Labeller) -> None:
+    if rows.are_conversations and labeller.tokens.template_for(None) is None:
+        raise JobFailure(
+            "data",
+            "the rows are conversations and the model's tokenizer has no chat template",
+            "use a model that has one (often named Instruct), or set `dataset.chat_template`",
+        )
+
+
+def _texts(rows: Rows, labeller: Labeller) -> list[tuple[str, str]]:
+    """(place, text) of rows from all over the data."""
+    step = -(-len(rows) // TEXTS_KEPT)
+    return [(place, labeller.text(row)) for place, row in zip(rows.places[::step], rows.rows[::step], strict=True)]
+
+
+def _split(rows: Rows, spec: JobSpec, labeller: Labeller, stem: Path, crew: Crew) -> Split:
+    parts, counts = shards.tokenise(rows, labeller, stem, crew)
     if not counts.rows:
         raise _nothing_to_learn(rows, spec.trainer.max_length)
     first = None if counts.first_dropped is None else rows.places[counts.first_dropped]

@@ -27,6 +27,7 @@ from sftrun.step import place as places
 
 if TYPE_CHECKING:
     from sftrun.job.prepare.prepared import Prepared
+    from sftrun.rows.tokenizer import Tokens
 
 MOST_PROCESSES = 16
 POLL_SECONDS = 0.05
@@ -53,19 +54,19 @@ class Pending:
         return found
 
 
-def begin(spec: JobSpec, tokenizer: Any, between: Callable[[], None]) -> "Prepared | Pending":
+def begin(spec: JobSpec, tokens: "Tokens", between: Callable[[], None]) -> "Prepared | Pending":
     """What stands, or what is soon made; or a process that has begun to make it."""
     from sftrun.job.prepare import prepared
     from sftrun.job.prepare.shards import Crew
 
-    place = prepared.folder(spec, tokenizer)
+    place = prepared.folder(spec, tokens)
     if (found := prepared.find(place)) is not None:
         return found
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return Pending(place, None)
     if whereabouts(spec) == "process":
         return Pending(place, preparer.start(spec))
-    return prepared.make(spec, tokenizer, place, Crew(between=between))
+    return prepared.make(spec, tokens, place, Crew(between=between))
 
 
 def whereabouts(spec: JobSpec) -> Place:
@@ -76,16 +77,15 @@ def whereabouts(spec: JobSpec) -> Place:
 
 def main(text: bytes) -> dict[str, Any]:
     """Prepare, and tell how it went."""
-    from sftrun.job.prepare import prepared
+    from sftrun.job.prepare import prepared, row_tokenizer
     from sftrun.job.prepare.shards import Crew
-    from sftrun.job.train import loading
 
     spec = JobSpec.read(text)
     try:
-        tokenizer = loading.load_tokenizer(spec.model, spec.trainer.extra)
-        place = prepared.folder(spec, tokenizer)
+        tokens = row_tokenizer.of_job(spec)
+        place = prepared.folder(spec, tokens)
         if prepared.find(place) is None:
-            prepared.make(spec, tokenizer, place, Crew(processes=spec.cpu_threads or _cores()))
+            prepared.make(spec, tokens, place, Crew(processes=spec.cpu_threads or _cores()))
     except Exception as error:
         failure = translate(error)
         if failure.kind == "error":

@@ -18,12 +18,12 @@ import pyarrow  # type: ignore[import-untyped]
 
 from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import files
-from sftrun.job import tokens
-from sftrun.job.data import Rows
 from sftrun.job.failures import JobFailure
 from sftrun.job.prepare import arrow_bins
+from sftrun.job.prepare.learnable import Ids, Learnable, label
+from sftrun.job.prepare.source_rows import Rows
 from sftrun.job.supervise.process import die_with_parent
-from sftrun.job.tokens import Ids, Learnable
+from sftrun.rows.labels import Labeller
 from sftrun.strict import Strict
 
 ROWS = 2_000
@@ -82,7 +82,7 @@ class Crew:
             pool.shutdown(cancel_futures=True)
 
 
-def tokenise(rows: Rows, spec: JobSpec, tokenizer: Any, stem: Path, crew: Crew) -> tuple[list[Path], Counts]:
+def tokenise(rows: Rows, labeller: Labeller, stem: Path, crew: Crew) -> tuple[list[Path], Counts]:
     """The shards' files, `stem-00000.arrow` …, and what they came to."""
     paths = _numbered(stem, len(rows), ROWS)
 
@@ -90,9 +90,9 @@ def tokenise(rows: Rows, spec: JobSpec, tokenizer: Any, stem: Path, crew: Crew) 
         known = _read_counts(paths[index])
         if known is not None:
             return known
-        part = rows.rows[index * ROWS : (index + 1) * ROWS]
-        made = tokens.label(part, rows.format, spec, tokenizer)
-        counts = _count(made, len(part))
+        part = slice(index * ROWS, (index + 1) * ROWS)
+        made = label(rows.rows[part], rows.places[part], labeller)
+        counts = _count(made, len(rows.rows[part]))
         schema = _SCHEMA.with_metadata({_COUNTS: counts.model_dump_json()})
         write(paths[index], schema, [_batch(made)])
         return counts

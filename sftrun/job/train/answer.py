@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sftrun.contract import output_marker
 from sftrun.contract.choices import DataFormat
@@ -33,11 +33,19 @@ class Request(Strict):
     temperature: float = 0.0
 
 
+class Asked(NamedTuple):
+    """The form of the rows that were trained on."""
+
+    format: DataFormat
+    are_conversations: bool
+
+
 class Answerer:
     """Base and tuned model, loaded once; with an adapter the two are one model with the adapter on and off."""
 
     def __init__(self, job: JobSpec) -> None:
-        from sftrun.job.train import loading
+        from sftrun.job.prepare import row_tokenizer
+        from sftrun.job.train import loading, saved_tokenizer
 
         marker = output_marker.read(job.output_dir)
         if marker is None:
@@ -47,8 +55,11 @@ class Answerer:
                 "train it to the end first",
             )
         self.job = job
-        self.form: DataFormat = marker.format
-        self.tokenizer = loading.load_tokenizer(job.model.model_copy(update={"name_or_path": job.output_dir}))
+        form = marker.format
+        self.rows = Asked(form, marker.are_conversations or form == "messages")
+        saved = job.model.model_copy(update={"name_or_path": job.output_dir, "revision": None})
+        self.tokens = row_tokenizer.of_model(saved, job.rows)
+        self.tokenizer = saved_tokenizer.load(saved, self.tokens)
         self.base = loading.load_model(job.model, job.quantization, job.step, is_whole=True, room=loading.room(job))
         self.tuned = loading.load_tuned(job, self.base)
 
@@ -56,9 +67,9 @@ class Answerer:
         """(base's answer, tuned model's answer) to a prompt, put as a training row would have it."""
         from sftrun.job.train import samples
 
-        text = samples.wrap(prompt, self.form, self.job.dataset.instruction_template, self.tokenizer)
+        text = samples.wrap(prompt, self.job.rows, self.rows, self.tokens)
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
-        options["has_special_tokens"] = self.form == "messages"
+        options["has_special_tokens"] = self.rows.are_conversations
         with samples.without_adapter(self.tuned):
             loading = self.base if self.job.lora is None else self.tuned
             base = next(samples.generate(loading, self.tokenizer, [text], **options))

@@ -39,23 +39,14 @@ SAME = (
 # Fields that our own code obeys in SFTConfig's stead, and where.
 ELSEWHERE = {
     "engine": "model",
-    "max_length": "tokens",
-    "assistant_only_loss": "tokens",
-    "completion_only_loss": "tokens",
+    "max_length": "rows",
     "eval_steps": "here",
     "save_total_limit": "checkpoints",
     "report_to": "here",
     "extra": "here",
 }
-# Fields of `trainer.extra` that our own tokenising obeys; SFTConfig must not see them again.
-TOKENISING = (
-    "dataset_text_field",
-    "eos_token",
-    "chat_template_path",
-    "truncation_mode",
-    "pad_token",
-    "dataset_num_proc",
-)
+# Fields of `trainer.extra` that our own tokenising makes meaningless.
+TOKENISING = ("dataset_num_proc",)
 # Fields of `trainer.extra` that are merged with ours.
 ELSEWHERE_IN_EXTRA = (*TOKENISING, "fsdp", "fsdp_config")
 

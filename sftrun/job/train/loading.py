@@ -37,32 +37,15 @@ def has_gpu() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def load_tokenizer(model: ModelSpec, extra: dict[str, Any] | None = None) -> Any:
-    """The tokenizer with a padding and an end token; `extra` is `trainer.extra` (eos_token, pad_token, a template)."""
+def auto_tokenizer(model: ModelSpec) -> Any:
+    """The tokenizer as transformers chooses it."""
     from transformers import AutoTokenizer
 
-    name, extra = locate(model), extra or {}
-    _require_folder(name, needs_config=False)  # an adapter's folder has a tokenizer and no config.json
-    tokenizer = _loading(
+    name = locate(model)
+    return said(
         f"the tokenizer of {name}",
         lambda: AutoTokenizer.from_pretrained(name, revision=model.revision, trust_remote_code=model.trust_remote_code),
     )
-    for key in ("eos_token", "pad_token"):
-        if token := extra.get(key):
-            if token not in tokenizer.get_vocab():
-                raise JobFailure(
-                    "model", f"`trainer.extra.{key}` {token!r} is no token of {name}", "name one of its vocabulary"
-                )
-            setattr(tokenizer, key, token)
-    if tokenizer.eos_token is None:
-        raise JobFailure(
-            "model", f"the tokenizer of {name} has no end-of-sequence token", "set `trainer.extra.eos_token`"
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    if path := extra.get("chat_template_path"):
-        tokenizer.chat_template = Path(str(path)).read_text(encoding="utf-8")
-    return tokenizer
 
 
 def load_model(
@@ -81,7 +64,7 @@ def load_model(
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     name = locate(model)
-    _require_folder(name, needs_safetensors=model.use_safetensors)
+    require_folder(name, needs_safetensors=model.use_safetensors)
     is_sharded = step.sharding == "fsdp" and not is_whole
     if step.attention == "varlen":
         from sftrun.job.fast import attention
@@ -100,7 +83,7 @@ def load_model(
         options["quantization_config"] = BitsAndBytesConfig(
             **arguments.bnb_config(quantization, step if is_sharded else None)
         )
-    loaded = _loading(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
+    loaded = said(f"the model {name}", lambda: AutoModelForCausalLM.from_pretrained(name, **options))
     if room and "disk" in getattr(loaded, "hf_device_map", {}).values():
         free = sum(room.values()) / 1e9
         raise JobFailure("out_of_memory", f"{name} does not fit into the {free:.1f} GB that are free", "free more")
@@ -130,7 +113,7 @@ def load_tuned(spec: JobSpec, base: Any) -> Any:
 
     if not (Path(spec.output_dir) / "adapter_model.safetensors").is_file():
         raise JobFailure("model", f"{spec.output_dir} holds no adapter_model.safetensors", "train it to the end first")
-    return _loading(f"the adapter {spec.output_dir}", lambda: PeftModel.from_pretrained(base, spec.output_dir))
+    return said(f"the adapter {spec.output_dir}", lambda: PeftModel.from_pretrained(base, spec.output_dir))
 
 
 def lora_config(lora: LoraSpec) -> Any:
@@ -183,7 +166,7 @@ def _device_map(quantization: QuantizationSpec | None, is_sharded: bool) -> dict
     return {"": "cpu"} if quantization is not None else None
 
 
-def _require_folder(name: str, *, needs_config: bool = True, needs_safetensors: bool = False) -> None:
+def require_folder(name: str, *, needs_config: bool = True, needs_safetensors: bool = False) -> None:
     """A folder is looked at before it is loaded: transformers would take a missing one for a Hub id."""
     if not os.path.isabs(name):
         return
@@ -198,7 +181,7 @@ def _require_folder(name: str, *, needs_config: bool = True, needs_safetensors: 
         )
 
 
-def _loading(what: str, load: Callable[[], Any]) -> Any:
+def said(what: str, load: Callable[[], Any]) -> Any:
     """Run `load`; whatever a broken file makes a library raise becomes one sentence about the model."""
     try:
         return load()

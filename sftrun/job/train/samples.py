@@ -2,22 +2,38 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from sftrun.contract.choices import DataFormat
-from sftrun.job import chat
-from sftrun.rows.forms import prompt_of
+from sftrun.contract.row_rules import RowRules
+from sftrun.job.failures import JobFailure
+from sftrun.rows.labels import question
+from sftrun.rows.template import Unrenderable
+from sftrun.rows.tokenizer import Tokens
 
 BATCH = 8
 
 
-def wrap(prompt: str, form: DataFormat, template: str, tokenizer: Any) -> str:
-    """The prompt as the training rows had theirs."""
-    if form == "instruction":
-        return prompt_of(prompt, template)
-    return chat.ask(tokenizer, prompt) if form == "messages" else prompt
+class Rows(Protocol):
+    """What is known of the rows that were trained on."""
+
+    @property
+    def format(self) -> DataFormat: ...
+
+    @property
+    def are_conversations(self) -> bool: ...
+
+
+def wrap(prompt: str, rules: RowRules, rows: Rows, tokens: Tokens) -> str:
+    """The prompt as the training rows had theirs.  Raises JobFailure."""
+    try:
+        return question(prompt, rules, rows.format, tokens, is_conversation=rows.are_conversations)
+    except Unrenderable as error:
+        raise JobFailure(
+            "data", f"the chat template refuses a question: {error}", "set `dataset.chat_template`"
+        ) from None
 
 
 def generate(

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract import output_marker
-from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import Finished
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.output_marker import MARKER, OutputMarker
 from sftrun.disk import files
+from sftrun.job.train.samples import Rows
 
 CARD = """---
 base_model: {base}
@@ -44,11 +44,20 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(str(partial), state_dict=weights)
-    tokenizer.save_pretrained(str(partial))
+    _without_padding(tokenizer).save_pretrained(str(partial))
     (partial / "README.md").write_text(card(marker))
     (partial / MARKER).write_text(marker.model_dump_json(indent=1) + "\n")
     files.flush_tree(partial)
     return _swap(partial, output, spec.run_id)
+
+
+def _without_padding(tokenizer: Any) -> Any:
+    """As it was loaded: what answers were filled up with would be saved with it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+    return tokenizer
 
 
 def card(marker: OutputMarker) -> str:
@@ -66,7 +75,7 @@ def card(marker: OutputMarker) -> str:
     )
 
 
-def marker(spec: JobSpec, form: DataFormat, end: Finished) -> OutputMarker:
+def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
     """What `sftrun.json` says of a run that ended so."""
     return OutputMarker(
         run_id=spec.run_id,
@@ -74,7 +83,8 @@ def marker(spec: JobSpec, form: DataFormat, end: Finished) -> OutputMarker:
         base_model=spec.model.name_or_path,
         revision=spec.model.revision,
         adapter=spec.lora is not None,
-        format=form,
+        format=rows.format,
+        are_conversations=rows.are_conversations,
         step=end.step,
         train_loss=end.train_loss,
         memory_gb=end.memory_gb,

@@ -27,8 +27,8 @@ from sftrun.job.failures import JobFailure
 from sftrun.job.fast import head, sharded
 from sftrun.job.fast.orders import Orders
 from sftrun.job.supervise import checkpoints
-from sftrun.job.tokens import IGNORED
 from sftrun.job.train.loading import widen_trained
+from sftrun.rows.labels import IGNORED
 from sftrun.step.precision import widens_trained
 
 STATE = "sftrun-state.json"

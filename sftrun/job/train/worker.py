@@ -21,16 +21,19 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sftrun.contract import events, stopping
-from sftrun.contract.choices import DataFormat
 from sftrun.contract.engines import ENGINES
 from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import DataSource, JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
 from sftrun.job.supervise import checkpoints
+
+if TYPE_CHECKING:
+    from sftrun.job.prepare.prepared import Marker
+    from sftrun.rows.tokenizer import Tokens
 
 VERSIONS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "datasets", *ENGINES, "liger_kernel")
 
@@ -55,12 +58,12 @@ class Work:
         spec = self.spec = self.spec.model_copy(update={"step": order.fit(fast_path.here())})
 
         self._enter("data", _named(spec.dataset.train))
-        from sftrun.job.prepare import preparing
-        from sftrun.job.train import loading
+        from sftrun.job.prepare import preparing, row_tokenizer
+        from sftrun.job.train import loading, saved_tokenizer
 
         loading.require_optimizer(spec)
-        tokenizer = loading.load_tokenizer(spec.model, spec.trainer.extra)
-        data, weights = preparing.begin(spec, tokenizer, self._check_stop), None
+        tokens = row_tokenizer.of_job(spec)
+        data, weights = preparing.begin(spec, tokens, self._check_stop), None
         if isinstance(data, preparing.Pending):
             from sftrun.job.train import make_trainer
 
@@ -71,6 +74,9 @@ class Work:
         self.channel.say(data.summary())
         for remark in data.remarks(spec.trainer.max_length):
             self.channel.note(remark, is_warning=True)
+
+        texts = [saved_tokenizer.Text(*each) for each in data.texts()]
+        tokenizer = saved_tokenizer.load(spec.model, tokens, texts)
 
         self._enter("model", spec.model.name_or_path)
         from sftrun.job.fast import seen
@@ -90,7 +96,7 @@ class Work:
 
         gc.freeze()  # what stands now stays: collecting it again and again would be in vain
         gc.enable()
-        self._sample("before", trainer.model, tokenizer, data.marker.format)
+        self._sample("before", trainer.model, tokenizer, tokens, data.marker)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
         if spec.nodes > 1:
@@ -112,13 +118,13 @@ class Work:
             self._enter("eval", f"{data.eval_rows:,} rows")
             trainer.evaluate()
 
-        self._sample("after", trainer.model, tokenizer, data.marker.format)
+        self._sample("after", trainer.model, tokenizer, tokens, data.marker)
 
         self._enter("save", spec.output_dir)
         end = events.Finished(
             step=step, train_loss=train_loss, output_dir=spec.output_dir, memory_gb=callbacks.peak_memory_gb()
         )
-        self._save(trainer, tokenizer, data.marker.format, end)
+        self._save(trainer, tokenizer, data.marker, end)
         return end
 
     def _find_checkpoint(self) -> None:
@@ -166,34 +172,35 @@ class Work:
         if "RANK" not in os.environ and stopping.requested(self.spec.record_dir):
             raise JobStopped
 
-    def _sample(self, when: Literal["before", "after"], model: Any, tokenizer: Any, form: DataFormat) -> None:
+    def _sample(
+        self, when: Literal["before", "after"], model: Any, tokenizer: Any, tokens: "Tokens", data: "Marker"
+    ) -> None:
         wanted, is_sharded = self.spec.samples, self.spec.step.sharding == "fsdp"
         if not wanted.prompts or (self.channel.rank != 0 and not is_sharded):
             return
         from sftrun.job.train import samples
 
         self._enter("samples_before" if when == "before" else "samples_after", f"{len(wanted.prompts)} prompts")
-        template = self.spec.dataset.instruction_template
-        texts = [samples.wrap(prompt, form, template, tokenizer) for prompt in wanted.prompts]
+        texts = [samples.wrap(prompt, self.spec.rows, data, tokens) for prompt in wanted.prompts]
         answers = samples.generate(
             model,
             tokenizer,
             texts,
             max_new_tokens=wanted.max_new_tokens,
             temperature=wanted.temperature,
-            has_special_tokens=form == "messages",
+            has_special_tokens=data.are_conversations,
             is_sharded=is_sharded,
             between=self._check_stop,
         )
         for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
             self.channel.say(events.Sample(when=when, index=index, prompt=prompt, text=text))
 
-    def _save(self, trainer: Any, tokenizer: Any, form: DataFormat, end: events.Finished) -> None:
+    def _save(self, trainer: Any, tokenizer: Any, data: "Marker", end: events.Finished) -> None:
         from sftrun.job.train import save
 
         weights = trainer.trained_weights()
         if trainer.is_world_process_zero():
-            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, form, end), weights)
+            moved = save.save(self.spec, trainer.model, tokenizer, save.marker(self.spec, data, end), weights)
             if moved is not None:
                 self.channel.note(
                     f"no run's files stood in the output folder: they are in {moved} now", is_warning=True

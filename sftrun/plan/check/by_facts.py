@@ -12,6 +12,7 @@ from sftrun.facts.values import Facts, Machine
 from sftrun.plan.check.data_facts import check_data
 from sftrun.plan.check.model_facts import check_model, lacks_template, model_problem, no_template
 from sftrun.recipe.check.compute import without_bf16
+from sftrun.recipe.check.dataset import by_form
 from sftrun.recipe.models import Recipe
 
 # a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
@@ -60,6 +61,8 @@ def _own_memory(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
 def _data(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
     """What the data say; that each row wants a chat template is said once, of the model."""
     form = recipe.dataset.format if facts.train is None else facts.train.format
+    if recipe.dataset.format == "auto" and facts.train is not None and facts.train.format is not None:
+        yield from by_form(recipe, facts.train.format)
     lacking = facts.model is not None and lacks_template(recipe, facts.model, form)
     if facts.model is not None and lacking:
         yield no_template(recipe, facts.model)

@@ -1,31 +1,17 @@
 """What the data's facts say against a recipe: broken lines, missing columns, cuts, nothing to learn, overlap.  Pure."""
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
 from sftrun.diagnostics import Diagnostic, Path, Severity, Span
-from sftrun.facts.values import DataFacts, RowFault
+from sftrun.facts.values import DataFacts, FaultKind, RowFault
 from sftrun.recipe.models import Recipe, Source
 from sftrun.rows.forms import COLUMNS, NAMED_TEMPLATES, detect
-from sftrun.rows.wish import Wish
 
 # a share of rows below which nothing is said; the trainer drops such rows without a word
 NOTHING_LEARNT_SHARE = 0.01
 BORDER_SHARE = 0.01
 DECLARED_SLACK = 0.1
-
-
-def wish(recipe: Recipe) -> Wish:
-    """What a recipe says of how its rows become labels."""
-    dataset, trainer = recipe.dataset, recipe.trainer
-    return Wish(
-        format=None if dataset.format == "auto" else dataset.format,
-        instruction_template=dataset.instruction_template,
-        max_length=trainer.max_length,
-        completion_only=None if trainer.completion_only_loss == "auto" else trainer.completion_only_loss,
-        assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,
-    )
 
 
 def check_data(
@@ -38,6 +24,24 @@ def check_data(
     ):
         if facts is not None and facts.source == "counted" and source is not None:
             yield from _source(recipe, name, source, facts, positions)
+    yield from _forms_differ(train, evaluation)
+    yield from _lacking(recipe, train or evaluation)
+
+
+def _forms_differ(train: DataFacts | None, evaluation: DataFacts | None) -> Iterator[Diagnostic]:
+    forms = [None if facts is None else facts.format for facts in (train, evaluation)]
+    if None not in forms and forms[0] != forms[1]:
+        message = f"the eval rows are {forms[1]}, the training rows {forms[0]}"
+        help = f"bring the eval data into the form {forms[0]}"
+        yield Diagnostic("D118", message, at=("dataset", "eval", "path"), help=help)
+
+
+def _lacking(recipe: Recipe, facts: DataFacts | None) -> Iterator[Diagnostic]:
+    for key, token in (facts.lacking_tokens if facts is not None else {}).items():
+        own = getattr(recipe.dataset, key) is not None
+        at: Path = ("dataset", key) if own else ("trainer", "extra", key)
+        message = f"`{key}` `{token}` is no token of `{recipe.model.name_or_path}`"
+        yield Diagnostic("D119", message, at=at, help="name a token of its vocabulary, or take it out")
 
 
 def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
@@ -52,9 +56,11 @@ def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positio
         yield from _nothing_learnt(facts, at)
         yield from _cut(recipe, name, facts, positions)
         yield from _repeated(facts, at)
-        if "chat_template_path" not in recipe.trainer.extra:  # then it is not the model's own that lays them out
-            yield from _laid_out(facts, at)
+        yield from _laid_out(facts, at)
+        yield from _incomplete(facts, at)
         yield from _roles(facts, at)
+        yield from _typed(facts, at)
+        yield from _unread(facts, at)
         yield from _border(recipe, facts, at)
         yield from _declared(name, source, facts)
 
@@ -88,8 +94,6 @@ def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
         help = f"name them {', '.join(others)} or {last}"
         if "conversations" in facts.columns:
             help = "turn them into `messages`, lists of `role` and `content`"
-        elif len(facts.columns) == 1 and re.search("[;\t|]", facts.columns[0]):
-            help = "separate the columns by commas"
         return Diagnostic("D103", message, at=at, help=help)
     missing = ", ".join(f"`{column}`" for column in COLUMNS[wanted] if column not in facts.columns)
     message = f"the format `{wanted}` needs {missing}, `{_path(recipe, at)}` has {has}"
@@ -143,9 +147,36 @@ def _laid_out(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
         message = (
             "the model's chat template has no generation prompt: after training, nothing says that it is to answer"
         )
-        yield _warning(
-            "D114", message, ("model", "name_or_path"), "set `trainer.extra.chat_template_path` to one that has it"
-        )
+        yield _warning("D114", message, ("model", "name_or_path"), "set `dataset.chat_template` to one that has it")
+
+
+def _incomplete(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.rows_incomplete:
+        help = "name a template that prints it in `dataset.chat_template`, or take it out of the row"
+        yield _lines(facts, "incomplete", "D117", facts.rows_incomplete, at, help)
+
+
+def _typed(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    kinds: tuple[tuple[FaultKind, str, int, str], ...] = (
+        ("blank", "D120", facts.rows_blank, "write the answer, or take the row out"),
+        ("two_begins", "D121", facts.rows_with_two_begins, "take it out of the rows: the tokenizer adds it"),
+        ("special", "D122", facts.rows_with_special_tokens, "write it otherwise, unless the model is to learn it"),
+    )
+    for kind, code, count, help in kinds:
+        if count:
+            yield _lines(facts, kind, code, count, at, help, severity="warning")
+
+
+def _unread(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    if facts.unread_columns:
+        named = ", ".join(f"`{name}` ({count:,} rows)" for name, count in facts.unread_columns.items())
+        message = f"nobody reads {named}: rows of {facts.format} have no place for it"
+        help = "write the rows as `messages` to have it learnt from, or drop the column"
+        yield _warning("D123", message, at, help)
+    if facts.renamed_roles:
+        named = ", ".join(f"`{name}`" for name in facts.renamed_roles)
+        message = f"roles are read as user and assistant: {named}"
+        yield _warning("D124", message, at, "nothing, if that is meant; else rename them")
 
 
 def _roles(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:

@@ -49,7 +49,7 @@ def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
 
 def lacks_template(recipe: Recipe, model: ModelFacts, form: str | None) -> bool:
     """Whether rows of this form need a chat template that neither model nor recipe has."""
-    return form == "messages" and model.has_chat_template is False and "chat_template_path" not in recipe.trainer.extra
+    return form == "messages" and model.has_chat_template is False and recipe.dataset.chat_template is None
 
 
 def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
@@ -58,7 +58,7 @@ def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
         "M110",
         f"`{model.name_or_path}` has no chat template to lay out `messages` with",
         at=("model", "name_or_path") if recipe.dataset.format == "auto" else ("dataset", "format"),
-        help="use the model's instruct version, or set `trainer.extra.chat_template_path`",
+        help="use the model's instruct version, or set `dataset.chat_template`",
     )
 
 

@@ -9,11 +9,13 @@ from typing import Any, Literal
 from sftrun import units
 from sftrun.contract.choices import DataFormat, Dtype
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
+from sftrun.contract.row_rules import RowRules
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import DataFacts, Facts
 from sftrun.plan.decide import speed
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.types import ComputePlan
+from sftrun.recipe.labelling import OBEYED, row_rules
 from sftrun.recipe.models import Recipe
 
 FSDP_KEYS = ("fsdp", "fsdp_config")  # of `trainer.extra`: on one GPU transformers refuses them
@@ -62,7 +64,13 @@ def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
     return Device(machine.gpu_name, count, None if machine.has_bf16 else machine.gpu_name)
 
 
-def data_format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
+def rows(recipe: Recipe, facts: Facts, said: Decisions) -> RowRules:
+    """How rows become tokens and labels."""
+    rules = row_rules(recipe, facts.chat_template)
+    return rules.model_copy(update={"format": _format(recipe, facts, said)})
+
+
+def _format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
     """The form of the rows; stays `auto` where the data is out of reach."""
     if recipe.dataset.format != "auto":
         return recipe.dataset.format
@@ -162,8 +170,6 @@ def trainer(
         optim=speed.optim(recipe, device, said),
         bf16=step == "bfloat16",
         fp16=step == "float16",
-        assistant_only_loss=None if t.assistant_only_loss == "auto" else t.assistant_only_loss,
-        completion_only_loss=None if t.completion_only_loss == "auto" else t.completion_only_loss,
         logging_steps=t.logging_steps,
         eval_steps=t.eval_steps,
         save_steps=t.save_steps,
@@ -171,7 +177,7 @@ def trainer(
         load_best_model_at_end=t.load_best_model_at_end,
         seed=t.seed,
         report_to=() if t.report_to == "none" else t.report_to,
-        extra=_thawed(t.extra, () if is_sharded else FSDP_KEYS),
+        extra=_thawed(t.extra, OBEYED if is_sharded else (*OBEYED, *FSDP_KEYS)),
     )
 
 

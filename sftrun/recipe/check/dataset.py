@@ -4,12 +4,15 @@ import string
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from sftrun.contract.choices import DataFormat
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
+from sftrun.recipe.labelling import row_rules
 from sftrun.recipe.models import Recipe, Source
 from sftrun.recipe.secrets import is_secret_name
 from sftrun.recipe.words.names import nearest
-from sftrun.rows.forms import NAMED_TEMPLATES
+from sftrun.rows.find import SUFFIXES, kind
+from sftrun.rows.forms import NAMED_TEMPLATES, contradictions
 
 _PLACES = ("instruction", "input", "output")
 
@@ -54,9 +57,9 @@ def _source(source: Source, at: Path) -> Iterator[Diagnostic]:
                     help="take it out, or name a data set with `hub`",
                 )
     suffix = PurePosixPath(source.path or "").suffix
-    if suffix and suffix.lower() not in known.DATA_SUFFIXES and not any(sign in suffix for sign in "*?["):
+    if suffix and kind(source.path or "") is None and not any(sign in suffix for sign in "*?["):
         message = f"`{suffix}` is no kind of data that can be read"
-        help = f"use one of {', '.join(known.DATA_SUFFIXES)}"
+        help = f"use one of {', '.join(SUFFIXES)}"
         yield Diagnostic("D106", message, at=(*at, "path"), help=help)
     if source.path == "" or source.hub == "":
         key = "path" if source.path == "" else "hub"
@@ -78,34 +81,54 @@ def evaluation(recipe: Recipe) -> Iterator[Diagnostic]:
             )
 
 
-def losses(recipe: Recipe) -> Iterator[Diagnostic]:
-    form, trainer = recipe.dataset.format, recipe.trainer
-    wrong = (
-        (trainer.assistant_only_loss is True and form not in ("auto", "messages"), "assistant_only_loss", "messages"),
-        (trainer.completion_only_loss is True and form == "text", "completion_only_loss", "prompt_completion"),
+def by_form(recipe: Recipe, form: DataFormat | None = None) -> Iterator[Diagnostic]:
+    """What rows of a form can't obey; without `form`, of the one that is written."""
+    form = form or (None if recipe.dataset.format == "auto" else recipe.dataset.format)
+    if form is not None:
+        yield from _loss(recipe, form)
+        yield from _unused(recipe, form)
+
+
+def _loss(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
+    for found in contradictions(form, row_rules(recipe)):
+        value = str(getattr(recipe.trainer, found.key)).lower()
+        yield Diagnostic(
+            "R215",
+            f"`{found.key}: {value}` needs rows of {found.needed}, and the format is {form}",
+            at=("trainer", found.key),
+            also=_format_here(recipe, form),
+            help=found.instead,
+        )
+
+
+def _unused(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
+    """Keys of other forms."""
+    written, extra = recipe.dataset.model_fields_set, recipe.trainer.extra
+    keys: tuple[tuple[bool, Path, bool], ...] = (
+        (form == "instruction", ("dataset", "instruction_template"), "instruction_template" in written),
+        (form in ("messages", "prompt_completion"), ("dataset", "chat_template"), "chat_template" in written),
+        (form == "text", ("trainer", "extra", "dataset_text_field"), "dataset_text_field" in extra),
     )
-    for is_wrong, key, needed in wrong:
-        if is_wrong:
+    for is_read, at, is_written in keys:
+        if is_written and not is_read:
             yield Diagnostic(
-                "R215",
-                f"`{key}: true` needs rows of {needed}, and the format is {form}",
-                at=("trainer", key),
-                also=((("dataset", "format"), f"{form} here"),),
-                help=f"write `{key}: auto`",
+                "R216",
+                f"`{at[-1]}` changes nothing for rows of {form}",
+                at=at,
+                on_key=True,
+                also=_format_here(recipe, form),
+                help="take it out" + (", or write `format: instruction`" if at[-1] == "instruction_template" else ""),
             )
+
+
+def _format_here(recipe: Recipe, form: DataFormat) -> tuple[tuple[Path, str], ...]:
+    written = "format" in recipe.dataset.model_fields_set
+    return ((("dataset", "format") if written else ("dataset", "train"), f"{form} here"),)
 
 
 def template(recipe: Recipe) -> Iterator[Diagnostic]:
     dataset, at = recipe.dataset, ("dataset", "instruction_template")
-    if dataset.format not in ("auto", "instruction") and "instruction_template" in dataset.model_fields_set:
-        yield Diagnostic(
-            "R216",
-            f"`instruction_template` changes nothing for rows of {dataset.format}",
-            at=at,
-            on_key=True,
-            also=((("dataset", "format"), f"{dataset.format} here"),),
-            help="take it out, or write `format: instruction`",
-        )
+    if dataset.format not in ("auto", "instruction"):
         return
     text = dataset.instruction_template
     if text in NAMED_TEMPLATES or ("{instruction}" in text and "{output}" in text):
@@ -172,4 +195,4 @@ def _plain(text: str) -> str:
     return "".join(letter if letter in good else "-" for letter in text).strip("-")[:63]
 
 
-DATA = (sources, evaluation, losses, template, samples, labels, environment)
+DATA = (sources, evaluation, by_form, template, samples, labels, environment)

@@ -14,6 +14,7 @@ _ELSEWHERE = {
     "trust_remote_code": "model.trust_remote_code",
     "model_init_kwargs": "model",
     "shuffle_dataset": "dataset.shuffle",
+    "chat_template_path": "dataset.chat_template",
     "eval_strategy": "trainer.eval_steps",
     "save_strategy": "trainer.save_steps",
     "logging_strategy": "trainer.logging_steps",
@@ -67,6 +68,8 @@ def extra(recipe: Recipe) -> Iterator[Diagnostic]:
     for key, value in recipe.trainer.extra.items():
         at = ("trainer", "extra", key)
         own = f"trainer.{key}" if key in type(recipe.trainer).model_fields else _ELSEWHERE.get(key)
+        if key in ("eos_token", "pad_token") and getattr(recipe.dataset, key) is not None:
+            own = f"dataset.{key}"
         if own is not None:
             message = f"`{key}` has a place of its own in a recipe"
             yield Diagnostic("R115", message, at=at, on_key=True, help=f"write it as `{own}`")

@@ -12,7 +12,12 @@ from sftrun.recipe.read.source import MAX_BYTES, parse
 
 STDIN = "<stdin>"
 MAX_CHAIN = 16
-RELATIVE: tuple[Path, ...] = (("model", "name_or_path"), ("dataset", "train", "path"), ("dataset", "eval", "path"))
+RELATIVE: tuple[Path, ...] = (
+    ("model", "name_or_path"),
+    ("dataset", "train", "path"),
+    ("dataset", "eval", "path"),
+    ("dataset", "chat_template"),
+)
 _MONEY: Path = ("budget", "max_usd")
 
 Plain = bool | int | float | str | Decimal | None | tuple["Plain", ...] | dict[str, "Plain"]

@@ -45,8 +45,9 @@ def _wanted_of_data(plan: Plan, job: JobSpec) -> list[object]:
         __version__,
         files,
         job.dataset.model_dump(mode="json"),
+        job.rows.model_dump(mode="json"),
         [job.model.name_or_path, job.model.revision, trainer.engine],
-        [trainer.max_length, trainer.packing, trainer.completion_only_loss, trainer.assistant_only_loss],
+        [trainer.max_length, trainer.packing],
         trainer.seed if job.dataset.eval_fraction else None,
         trainer.extra,
     ]

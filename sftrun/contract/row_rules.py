@@ -1,0 +1,27 @@
+"""What decides each token and label of a row, beside the data and the tokenizer: one value for the checks and the job.
+
+Apart from `jobspec`, so that a check need not load its models.
+"""
+
+from typing import Literal
+
+from sftrun.contract.choices import DataFormat
+from sftrun.strict import Strict
+
+
+class RowRules(Strict):
+    """How rows become tokens and labels; `auto` is the form by the first row's columns (`rows.forms.detect`).
+
+    `chat_template` is a template's text in the place of the model's own.  `eos_token` and `pad_token` of None are the
+    tokenizer's.  `completion_only` is of a prompt and its completion, `assistant_only` of messages; None is true.
+    """
+
+    format: DataFormat | Literal["auto"] = "auto"
+    text_column: str = "text"
+    instruction_template: str = "alpaca"
+    chat_template: str | None = None
+    eos_token: str | None = None
+    pad_token: str | None = None
+    completion_only: bool | None = None
+    assistant_only: bool | None = None
+    truncation_mode: Literal["keep_start", "keep_end"] = "keep_start"

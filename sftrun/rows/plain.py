@@ -1,0 +1,18 @@
+"""Values of a row as JSON has them: what counts as none, and how one is shown."""
+
+import json
+import math
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def is_absent(value: object) -> bool:
+    """Whether a value says that there is none: null, or the NaN that tables have for it."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def shown(value: object) -> str:
+    """A value in few words, as JSON has it."""
+    text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
+    return f"`{text}`" if len(text) <= 50 else f"`{text[:47]}...`"
