@@ -57,7 +57,7 @@ _NO_KEY = object()
 
 def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
     """`2-` and 64 hex digits."""
-    return f"2-{_hash({'recipe': written(recipe), **_besides(recipe, facts, compute)})}"
+    return f"2-{_hash({'recipe': _with_text(written(recipe), facts), **_besides(recipe, facts, compute)})}"
 
 
 def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ...]:
@@ -80,6 +80,13 @@ def keys() -> dict[str, dict[str, Any]]:
     """By the version of the identity that first had them: the recipe's keys with their defaults of that time."""
     found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("identity_keys.json").read_text("utf-8"))
     return found
+
+
+def _with_text(said: dict[str, object], facts: Facts) -> dict[str, object]:
+    """With a chat template by its text, whatever it is called and wherever it lies."""
+    if facts.chat_template is None:
+        return said
+    return said | {"dataset.chat_template": hashlib.sha256(facts.chat_template.encode()).hexdigest()}
 
 
 def _besides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, object]:

@@ -204,3 +204,11 @@ def test_an_identity_of_version_1_is_computed_as_it_was(old: dict[str, Any]) -> 
     assert build(given, facts_then(old["facts"]), folders={"model.name_or_path": "/m"}).earlier_identities == (
         old["identity"],
     )
+
+
+def test_a_chat_template_counts_by_its_text_and_not_by_its_name() -> None:
+    named = [{"train": {"path": "a.jsonl"}, "chat_template": name} for name in ("one.jinja", "two.jinja")]
+    texts = [facts(chat_template=text) for text in ("{{ messages }}", "{{ messages }}!")]
+    one, other = (identity(texts[0], dataset=dataset) for dataset in named)
+    assert one == other
+    assert identity(texts[1], dataset=named[0]) != one
