@@ -5,7 +5,6 @@ Every error is an OSError that names the file that was asked for, never the one 
 
 import errno
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -97,9 +96,8 @@ def sweep(folder: Path) -> None:
 def put_folder(new: Path, place: Path, old: Path) -> None:
     """Put the folder `new` in the place of `place`; what stood there is then `old`, for the caller to drop or keep.
 
-    Should the second of the two renames fail, the first one is taken back.
+    Nothing may stand at `old` yet.  Should the second of the two renames fail, the first one is taken back.
     """
-    shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         os.rename(place, old)
     try:

@@ -1,6 +1,7 @@
 """The output folder, whole or not at all: written beside, flushed, then swapped in by renaming."""
 
 import shutil
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,21 @@ def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
 
 def _swap(partial: Path, output: Path, run_id: str) -> str | None:
     """Put the new folder in the old one's place.  One of ours is dropped; anybody else's is kept beside."""
-    old = output.with_name(f"{output.name}.before-{run_id}")
+    old = _aside(output, run_id)
     is_foreign = output.exists() and output_marker.read(output) is None and any(output.iterdir())
     files.put_folder(partial, output, old)
     if is_foreign:
         return str(old)
     shutil.rmtree(old, ignore_errors=True)
     return None
+
+
+def _aside(output: Path, run_id: str) -> Path:
+    """A name beside it for what stands there.  What a killed attempt has put aside goes only if it is ours."""
+    names = chain([f"{output.name}.before-{run_id}"], (f"{output.name}.before-{run_id}-{n}" for n in count(2)))
+    for old in map(output.with_name, names):
+        if output_marker.read(old) is not None:
+            shutil.rmtree(old, ignore_errors=True)
+        if not old.exists():
+            return old
+    raise AssertionError
