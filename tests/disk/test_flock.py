@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,8 @@ def test_who_comes_second_is_told_and_waits(tmp_path: Path) -> None:
 
         def free(who: Holder) -> None:
             told.append(who)
-            threading.Thread(target=child.communicate, args=("",)).start()
+            assert child.stdin is not None
+            child.stdin.close()
 
         with exclusive(tmp_path / "l", free):
             assert [who.pid for who in told] == [child.pid]
