@@ -1,6 +1,7 @@
 """The output folder: swapped in whole, and nobody else's files are lost for it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.train import save
 from tests.job import tiny
 
+ROWS: Any = SimpleNamespace(format="text", are_conversations=False)
 END = Finished(step=3, train_loss=0.5, output_dir="", memory_gb=1.0)
 
 
@@ -27,7 +29,7 @@ def spec(tmp_path: Path) -> JobSpec:
 
 
 def saved(spec: JobSpec) -> str | None:
-    return save.save(spec, Saved(), Saved(), save.marker(spec, "text", END))
+    return save.save(spec, Saved(), Saved(), save.marker(spec, ROWS, END))
 
 
 def names(spec: JobSpec) -> list[str]:
