@@ -34,6 +34,7 @@ def test_the_quickstart_learns_what_the_base_does_not_know(tmp_path: Path) -> No
     seen = [
         json.loads(line) for line in sftrun(home, "apply", "recipes/quickstart.yaml", "--format", "json").splitlines()
     ]
+    assert not [event for event in seen if event["kind"] == "disobeyed"]
     evals = [event["loss"] for event in seen if event["kind"] == "eval"]
     assert evals[-1] < 0.1 * evals[0]
     samples = {(event["when"], event["prompt"]): event["text"] for event in seen if event["kind"] == "sample"}

@@ -55,4 +55,5 @@ def test_a_shipped_system_trains_by_set_alone(name: str, more: tuple[str, ...], 
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["step"] for event in events if event["kind"] == "step"] == [1, 2]
     assert events[-1]["kind"] == "finished"
+    assert not [event for event in events if event["kind"] == "disobeyed"]
     assert (Path(events[-1]["output_dir"]) / "adapter_model.safetensors").exists()

@@ -11,7 +11,7 @@ class Model(NamedTuple):
     """Of a model's facts what decides how it is computed; the usual, where a fact is not known.
 
     `head_dim`: of attention.  `caps_scores`: attention's are capped.  `scales_logits`: something stands between logits
-    and loss.  `balances_experts`: a router's loss is added.
+    and loss.  `balances_experts`: a router's loss is added.  `has_biases`: some layer has one.
     """
 
     head_dim: int | None = None
@@ -20,6 +20,7 @@ class Model(NamedTuple):
     scales_logits: bool = False
     balances_experts: bool = False
     head_has_bias: bool = False
+    has_biases: bool = True
 
 
 class Machine(NamedTuple):

@@ -3,7 +3,7 @@
 from sftrun.contract.choices import Dtype
 from sftrun.contract.jobspec import TrainerSpec
 from sftrun.contract.stepplan import Precision
-from sftrun.step.given import Settings
+from sftrun.step.given import Model, Settings
 
 
 def autocast(trainer: TrainerSpec) -> Dtype | None:
@@ -11,15 +11,21 @@ def autocast(trainer: TrainerSpec) -> Dtype | None:
     return "bfloat16" if trainer.bf16 else "float16" if trainer.fp16 else None
 
 
-def precision(given: Settings) -> Precision:
+def step_dtype(given: Settings) -> Dtype:
+    """What activations are in."""
+    return autocast(given.trainer) or given.model.dtype
+
+
+def precision(given: Settings, model: Model) -> Precision:
     """What PEFT, TRL and accelerate make of the types written.
 
     PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL makes all that is trained bf16 over quantised weights, but
     not DoRA's magnitudes.  The loss scaler of fp16 takes no gradients in 16 bits, so the job widens what is trained.
     """
-    trains_own = given.lora is None or bool(given.lora.modules_to_save) or given.lora.bias != "none"
+    trains_biases = given.lora is not None and given.lora.bias != "none" and model.has_biases
+    trains_own = given.lora is None or bool(given.lora.modules_to_save) or trains_biases
     return Precision(
-        step=autocast(given.trainer) or given.model.dtype,
+        step=step_dtype(given),
         adapters=None if given.lora is None else _adapters(given),
         trained=_trained(given) if trains_own else None,
     )

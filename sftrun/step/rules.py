@@ -30,6 +30,6 @@ def step_plan(given: Settings, model: Model, machine: Machine) -> StepPlan:
         head=head(given, model, machine),
         sharding=sharding(given.sharded, machine.processes),
         keeps_fetched=given.sharded and keeps_fetched(given.trainer),
-        precision=precision(given),
+        precision=precision(given, model),
         preparing=given.preparing,
     )

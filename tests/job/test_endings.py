@@ -196,7 +196,8 @@ def test_conversations_train_a_whole_model_which_then_answers(model: Path, tmp_p
         lora=None,
         dataset=DatasetSpec(train=DataSource(files=(str(rows),)), shuffle=False),
         samples=SampleSpec(prompts=("Double 2.", "Double 3."), max_new_tokens=3),
-        trainer={"padding_free": True, "gradient_checkpointing": True, "max_steps": 3},
+        trainer={"max_steps": 3},
+        step={"layout": "padding_free", "checkpointed": True},
     )
     run = Run(spec, tmp_path)
     code, _ = run.rest()

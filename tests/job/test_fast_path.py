@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaConfig
 
 from sftrun.contract.choices import Attention
-from sftrun.contract.events import Finished, Note, Step
+from sftrun.contract.events import Disobeyed, Finished, Note, Step
 from sftrun.contract.jobspec import (
     DatasetSpec,
     DataSource,
@@ -58,7 +58,9 @@ def job(
 def finish(spec: JobSpec, folder: Path) -> list[Any]:
     code, last = Run(spec, folder).rest()
     assert (code, last.kind) == (0, "finished"), last
-    return record(spec)
+    found = record(spec)
+    assert [event for event in found if isinstance(event, Disobeyed)] == []
+    return found
 
 
 def steps(found: list[Any]) -> list[Step]:

@@ -6,19 +6,20 @@ from sftrun.contract.choices import Dtype
 from sftrun.contract.stepplan import Checkpointing, Layout, Packer, Precision, Sharding, StepPlan
 from sftrun.job.fast import attention
 from sftrun.job.fast.layers import Prepared
+from sftrun.job.fast.orders import Here
 from sftrun.job.train.trainer import JobTrainer
 
 MAGNITUDE = "lora_magnitude_vector"  # DoRA's: fp32, whatever the adapter is
 
 
-def step_of(trainer: JobTrainer, prepared: Prepared | None, ordered: StepPlan) -> StepPlan:
+def step_of(trainer: JobTrainer, prepared: Prepared | None, ordered: StepPlan, here: Here) -> StepPlan:
     """What is done; of `ordered`, where that leaves no trace in a trainer."""
     args, base = trainer.args, _base(trainer.model)
     kernel, groups = base.config._attn_implementation, [] if prepared is None else prepared.groups
     has_hooks = kernel == attention.NAME and prepared is not None
     return StepPlan(
         attention=kernel,
-        has_varlen_kernel=has_hooks and ordered.has_varlen_kernel and attention.available("cuda"),
+        has_varlen_kernel=has_hooks and ordered.has_varlen_kernel and here.has_varlen_kernel,
         layout=_layout(trainer),
         packed_by=_packed_by(args),
         pad_to_multiple_of=args.pad_to_multiple_of,

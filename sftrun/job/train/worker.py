@@ -54,8 +54,8 @@ class Work:
         self._start()
         from sftrun.job.fast import fast_path, orders
 
-        order = orders.Orders(self.spec.step, self.channel)
-        spec = self.spec = self.spec.model_copy(update={"step": order.fit(fast_path.here())})
+        order, here = orders.Orders(self.spec.step, self.channel), fast_path.here()
+        spec = self.spec = self.spec.model_copy(update={"step": order.fit(here)})
 
         self._enter("data", _named(spec.dataset.train))
         from sftrun.job.prepare import preparing, row_tokenizer
@@ -102,7 +102,7 @@ class Work:
         if spec.nodes > 1:
             trainer.require_one_step(self.step)
         fast = fast_path.prepare(spec, trainer, self.channel, order)
-        order.report(seen.step_of(trainer, fast, order.step))
+        order.report(seen.step_of(trainer, fast, order.step, here))
         if self.checkpoint is not None and self.step >= total_steps:
             train_loss = trainer.finish_from(str(self.checkpoint))
         else:

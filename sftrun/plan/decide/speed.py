@@ -49,6 +49,7 @@ def model_of(facts: ModelFacts | None) -> Model:
         scales_logits=facts.scaled_logits,
         balances_experts=logits.balances_experts(facts.model_type),
         head_has_bias=any(other.kind == "head" and other.bias_parameters for other in facts.others),
+        has_biases=any(x.bias for x in facts.linears) or any(other.bias_parameters for other in facts.others),
     )
 
 
@@ -103,7 +104,7 @@ def _attention(recipe: Recipe, given: Settings, model: Model, machine: Machine, 
     wanted, trainer = recipe.model.attn_implementation, given.trainer
     if wanted != "auto":
         return wanted
-    dtype = precision.precision(given).step
+    dtype = precision.step_dtype(given)
     kernel = attention_kernel.choose(trainer.library, trainer.packing, dtype, model, machine)
     said.say("model.attn_implementation", kernel.name, kernel.reason)
     return kernel.name
@@ -196,13 +197,13 @@ def _say_rest(step: StepPlan, device: Device, given: Settings, said: Decisions) 
 def _packed_step(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int | None) -> str:
     t = recipe.trainer
     sequences = t.per_device_train_batch_size * t.gradient_accumulation_steps * max(gpus, 1)
-    spread = None if train is None else lengths.of(train, t.max_length)
-    if train is None or spread is None:
+    found = None if train is None else lengths.of(train, t.max_length)
+    if train is None or found is None:
         return (
             f"a step takes {sequences} sequences of {t.max_length} tokens with as many rows as fit, so steps are fewer"
         )
-    rows = t.max_length * lengths.packed_share(spread, t.max_length, train.rows) / spread.mean * sequences
-    words = f"a step takes {sequences} sequences, about {rows:.0f} rows of {spread.mean:.0f} tokens"
+    rows = t.max_length * lengths.packed_share(found, t.max_length, train.rows) / found.mean * sequences
+    words = f"a step takes {sequences} sequences, about {rows:.0f} rows of {found.mean:.0f} tokens"
     if t.max_steps is not None or steps is None:
         return f"{words}, not {sequences} rows"
     learnt = train.rows * (1 - (recipe.dataset.eval_fraction or 0)) * (t.num_train_epochs or 1)

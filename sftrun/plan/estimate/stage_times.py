@@ -176,7 +176,7 @@ def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
 
 
 def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTime:
-    """Each token asks for every layer, and spread weights are fetched for it."""
+    """Each token asks for every layer, and sharded weights are fetched for it."""
     tokens, fetched = len(samples.prompts) * samples.max_new_tokens, fetch_seconds(setup, gpu)
     low, high = (tokens * (setup.model.layers * seconds + fetched) for seconds in DECODE_SECONDS_PER_LAYER)
     return StageTime(name=name, low=low * 0.3, high=high, basis=f"{len(samples.prompts)} prompts; answers may be short")
