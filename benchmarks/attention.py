@@ -1,7 +1,7 @@
 """Attention of packed rows, ours against torch's own: `python benchmarks/attention.py [--sweep] [--json FILE]`.
 
-bf16, causal, rows of the census' lengths (or all of one length) end to end; one layer, forward and backward, the median
-of many runs.  Also how far each is from the same in fp32.  `--sweep` times the kernels' tilings instead.
+bf16, causal, rows of the census' lengths (or all of one length), padding-free; one layer, forward and backward, the
+median of many runs.  Also how far each is from the same in fp32.  `--sweep` times the kernels' tilings instead.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def bounds_of(tokens: int, length: int) -> Any:
 
 
 def inputs(shape: str, tokens: int, dtype: Any) -> tuple[Any, Any, Any, Any]:
-    """q and k of their own, v a part of the joined product, as a layer has them; and the output's gradient."""
+    """q and k of their own, v a part of the fused product, as a layer has them; and the output's gradient."""
     import torch
 
     heads, keys, head = HEADS[shape]

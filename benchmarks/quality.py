@@ -1,7 +1,7 @@
 """The same training by four roads: `python benchmarks/quality.py [--model half] [--seeds 3407 1 2]`.
 
   trl      a bare SFTTrainer with TRL's own loss, padded rows, PEFT's products: as script A is written
-  default  the product's worker as a plan makes it: rows end to end, and on a GPU compiled layers and CUDA graphs
+  default  the product's worker as a plan makes it: padding-free rows, and on a GPU compiled layers and CUDA graphs
   packed   the same with packing, `max_length` chosen so that a step sees about as many rows
   unsloth  the product's worker with `engine: unsloth`, on a GPU
 

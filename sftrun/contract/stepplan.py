@@ -34,10 +34,10 @@ class StepPlan(Strict):
     """The plainest step, unless said otherwise.
 
     `attention`: the kernel.  `has_varlen_kernel`: whether `varlen` has one of its own on that GPU; else a mask keeps
-    rows apart.  `layout`: rows padded to a batch's longest, end to end, or in bins of `max_length` that `packed_by`
-    makes.  `pad_to_multiple_of`: tokens of a batch are filled up to it.
+    rows apart.  `layout`: rows padded to a batch's longest, one after another, or in bins of `max_length` that
+    `packed_by` makes.  `pad_to_multiple_of`: tokens of a batch are filled up to it.
 
-    `fused_lora`: LoRA's products ride in the frozen weights' ones, or stay PEFT's, `unfused_because`.  `dequantized`:
+    `fused_lora`: LoRA's products are fused with the frozen weights', or stay PEFT's, `unfused_because`.  `dequantized`:
     4-bit weights once for all steps, not for each product.  `compiled`: each decoder layer.  `checkpointing`: who
     computes activations again, or that the engine keeps layers' inputs in the machine's memory.  `cuda_graphs` replay
     steps.  `head`: logits and loss by TRL, of learnt tokens alone, or the same with a frozen head's logits made once.

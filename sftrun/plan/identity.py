@@ -3,7 +3,7 @@
 In it: the recipe without what only concerns the outside, the data's content, the model's commit or content, the locked
 packages.  Not in it: name, description, tags, budget, secrets, time limits, machine sizes, declared counts; two recipes
 that differ in those alone are one run.  The kind of GPU is left out too, so that a pre-empted run may go on on another.
-How many rows a step has is in it, and not how they are spread: a run may go on on half the GPUs with twice the
+How many rows a step has is in it, and not how they are divided: a run may go on on half the GPUs with twice the
 accumulation, or with smaller batches where memory ran out.
 
 Version 2 leaves defaults out, so that a release with a new key changes no identity.  The defaults are those of
@@ -90,10 +90,10 @@ def _with_text(said: dict[str, object], facts: Facts) -> dict[str, object]:
 
 
 def _besides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, object]:
-    spread = (recipe.trainer.per_device_train_batch_size, recipe.trainer.gradient_accumulation_steps)
+    rows = (recipe.trainer.per_device_train_batch_size, recipe.trainer.gradient_accumulation_steps)
     return {
         "executor": compute.executor,
-        "rows_a_step": math.prod(spread) * max(compute.gpu_count, 1) * compute.nodes,
+        "rows_a_step": math.prod(rows) * max(compute.gpu_count, 1) * compute.nodes,
         "data": [facts.train_files.sha256, facts.eval_files.sha256],
         "model": None if facts.model is None else facts.model.commit or facts.model.content_sha256,
         "lock": facts.lock,

@@ -38,7 +38,7 @@ def choose(engine: Engine, packing: bool, step: Dtype, model: Model, machine: Ma
     if has_varlen_kernel("varlen", machine):
         if step == "float32":
             return Kernel("sdpa", "variable-length attention computes in 16 bits, the steps in 32")
-        return Kernel("varlen", "rows lie end to end without padding, each sees only itself")
+        return Kernel("varlen", "padding-free: rows follow one another, and each sees only itself")
     if packing:
         return Kernel("varlen", "packed rows must not see each other; a mask keeps them apart here")
     return Kernel("sdpa", "the fastest for padded batches on this device")

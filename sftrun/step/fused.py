@@ -1,4 +1,4 @@
-"""LoRA's products ride in the frozen ones': whether they can, which projections share one, and how wide it is.
+"""LoRA's products fused with the frozen ones: whether they can be, which projections share one, and how wide it is.
 
 The job computes them so (`job.fast.fused_lora`), and the plan counts their work.
 """

@@ -14,7 +14,7 @@ MULTIPLE: Final = "pad_to_multiple_of"
 
 
 def layout(given: Settings, machine: Machine) -> Layout:
-    """Rows lie end to end where a kernel knows where each begins."""
+    """Padding-free where a kernel knows where each row begins."""
     if given.trainer.packing:
         return "packed"
     is_free = has_varlen_kernel(given.attention, machine) and given.trainer.library.runs_our_step

@@ -60,7 +60,7 @@ def rows_of(lengths: tuple[int, ...], vocabulary: int, device: str = "cpu") -> l
 
 
 def packed(rows: list[Tensor]) -> dict[str, Tensor]:
-    """Rows end to end in one sequence."""
+    """Padding-free rows in one sequence."""
     positions = torch.cat([torch.arange(len(row), device=row.device) for row in rows])
     return {"input_ids": torch.cat(rows)[None], "position_ids": positions[None]}
 

@@ -1,4 +1,4 @@
-"""`attn_implementation: varlen`: rows laid end to end in one sequence, none of which sees another.
+"""`attn_implementation: varlen`: padding-free rows, one after another in one sequence, none of which sees another.
 
 torch has the kernel itself (`torch.nn.attention.varlen`, FlashAttention inside), so that nothing has to be built; here
 it gets a name in transformers' attention interface.  Where a row begins is read from `position_ids == 0`, once a step

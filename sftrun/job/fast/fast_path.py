@@ -1,4 +1,4 @@
-"""StepPlan -> the fast path on a trainer that stands: rows end to end, few large products, compiled layers.
+"""StepPlan -> the fast path on a trainer that stands: padding-free rows, fused LoRA, compiled layers.
 
 It is the same on a CPU and on a GPU, but for what a CPU has no use for (`sftrun.step` decides that).
 """

@@ -1,7 +1,7 @@
-"""LoRA over frozen weights as few, large matrix products: the same mathematics as PEFT's, in fewer passes over memory.
+"""LoRA fused with its frozen weights into few, large products: PEFT's mathematics, in fewer passes over memory.
 
 PEFT computes y = x Wᵀ + s (x Aᵀ) Bᵀ as three products and a sum, for each of q, k, v, gate, up.  Here siblings that
-read the same x share one product, and LoRA rides in it: with x̂ = [x | s x Aᵀ] and Ŵ = [W | B], y = x̂ Ŵᵀ.  The
+read the same x share one product, and LoRA is fused with it: with x̂ = [x | s x Aᵀ] and Ŵ = [W | B], y = x̂ Ŵᵀ.  The
 output is written once and not read again for the sum, and the backward product dx̂ = dy Ŵ brings dx and what A and B
 need together. The price is 64 more columns (2 % more work at 3,072).  The sum is taken in the product's fp32
 accumulator, so it is rounded once where PEFT rounds three times.

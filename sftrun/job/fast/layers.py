@@ -1,7 +1,7 @@
-"""Make a LoRA model fast, once it and its trainer stand: few large products, compiled layers, cheap checkpoints.
+"""Make a LoRA model fast, once it and its trainer stand: fused LoRA, compiled layers, cheap checkpoints.
 
 `prepare` changes how a step is computed, never what: names, weights and what is saved stay PEFT's and transformers'.
-  1. LoRA's small products ride in the frozen weights' large ones, siblings together (`fused_lora`).
+  1. LoRA's small products are fused with the frozen weights' large ones, siblings together (`fused_lora`).
   2. NF4 weights are dequantised once (`dequantized`) or for each product (`nf4`).
   3. Each decoder layer is compiled.  All layers share one compiled graph, and a batch's size is marked dynamic: it is
      compiled once, not for each size.  The whole model (`torch_compile=True`) breaks in TRL's fused LM head.

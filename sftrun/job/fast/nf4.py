@@ -125,7 +125,7 @@ def _(
 def input_gradient(grads: Sequence[Tensor], wide: Tensor, a: Tensor, scale: float, is_inner: bool) -> Tensor:
     """[dx | s dy B] from dx̂ = Σ dyᵢ Ŵᵢ: dx = dy W + (s dy B) A.  Without dx where nothing trains before x.
 
-    The sums are in place: joining the dyᵢ first would copy the largest tensors of the step, and a sum of its own
+    The sums are in place: concatenating the dyᵢ first would copy the largest tensors of the step, and a sum of its own
     would read dx once more.
     """
     width = a.shape[0]

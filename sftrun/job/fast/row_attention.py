@@ -1,4 +1,4 @@
-"""Causal attention within rows that lie end to end, with gradients, as one operation that the compiler leaves whole.
+"""Causal attention within padding-free rows, with gradients, as one operation that the compiler leaves whole.
 
 torch's own (`torch.nn.attention.varlen`, FlashAttention 2) is made for long rows: it starts a block for each row times
 each 128 tokens of the longest, and sums dq in fp32 through memory.  Rows of fine-tuning data are short (177 tokens in

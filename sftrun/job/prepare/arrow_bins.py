@@ -11,7 +11,7 @@ SCHEMA = pyarrow.schema({name: pyarrow.list_(pyarrow.int32()) for name in ("inpu
 
 
 def pack(rows: pyarrow.Table, size: int, seed: int | None) -> pyarrow.RecordBatch:
-    """One row a bin: `input_ids` and `labels` end to end, and `seq_lengths`, as TRL's packed collator reads them."""
+    """One row a bin: its rows' `input_ids` and `labels`, and `seq_lengths`, as TRL's packed collator reads them."""
     lengths = pyarrow.compute.list_value_length(rows["input_ids"]).to_pylist()
     bins = best_fit(lengths, size, seed)
     order = pyarrow.array([row for rows_of in bins for row in rows_of], pyarrow.int64())

@@ -23,8 +23,8 @@ SHARPNESS: Final = 5
 BUSY_CPU: Final = 1.8
 # to launch a replayed layer, forward and backward: two graphs of 24 layers took 3.2 ms, of 32 layers 4.2 (2026-11-26)
 GRAPHS_SECONDS_PER_LAYER: Final = 0.000135
-# they ride in the products of their siblings where adapters are fused
-RIDING: Final = tuple(name for _, *names in fused.SIBLINGS for name in names)
+# they share the product of their siblings where adapters are fused
+SHARING: Final = tuple(name for _, *names in fused.SIBLINGS for name in names)
 # an NVLink of Hopper, one way; older and smaller GPUs have PCIe
 NVLINK_BYTES: Final = 300e9
 PCIE_BYTES: Final = 20e9
@@ -83,7 +83,7 @@ def passes(setup: Setup, recompute_share: float = 1.0) -> float:
 
 
 def linear_flops(setup: Setup, batch: Batch, recompute_share: float = 1.0) -> float:
-    """2 FLOP a weight, token and pass; fused adapters ride in further columns of the same products."""
+    """2 FLOP a weight, token and pass; fused adapters are further columns of the same products."""
     weights = setup.active_linear_parameters + fused_weights(setup)
     return 2 * passes(setup, recompute_share) * weights * batch.tokens
 
@@ -104,8 +104,8 @@ def fused_weights(setup: Setup) -> float:
 def wave_flops(setup: Setup, recompute_share: float = 1.0) -> float:
     """Of a wave one output wide, for each product: a wave is half full on average when a product ends."""
     again = recompute_share if setup.is_checkpointed else 0.0
-    riding = RIDING if setup.step.fused_lora else ()
-    forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in riding)
+    sharing = SHARING if setup.step.fused_lora else ()
+    forward = sum(x.in_features * used(setup.model, x) for x in setup.model.linears if x.name not in sharing)
     backward = sum(x.out_features * used(setup.model, x) for x in setup.model.linears)
     return (1 + again) * forward + backward
 

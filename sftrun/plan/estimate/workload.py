@@ -1,6 +1,6 @@
 """What one micro-batch computes on: tokens with padding, tokens that are data, the sum of squared row lengths.
 
-Three ways of laying rows out cost very differently: padded to the longest of the batch, end to end without padding
+Three ways of laying rows out cost very differently: padded to the longest of the batch, one after another
 (padding-free), and packed into sequences of `max_length`.  In the last two a row attends to itself alone.
 """
 
