@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.cli.prepare import prepare
+from sftrun.cli.examine import examine_file
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -29,9 +29,9 @@ def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_a_shipped_recipe_has_no_error(file: Path) -> None:
-    prepared = prepare(file)
-    assert [found for found in prepared.diagnostics if found.severity == "error"] == []
-    assert prepared.plan is not None
+    examined = examine_file(file)
+    assert [found for found in examined.diagnostics if found.severity == "error"] == []
+    assert examined.plan is not None
 
 
 @pytest.mark.slow

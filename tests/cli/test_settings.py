@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sftrun.cli.examine import machine_usd_per_hour, own_prices
 from sftrun.cli.money.costs import month_cap
-from sftrun.cli.prepare import machine_usd_per_hour, own_prices
 from sftrun.errors import SftrunError
 
 

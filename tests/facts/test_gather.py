@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sftrun.cli.prepare import Prepared, prepare
+from sftrun.cli.examine import Examined, examine_file
 from sftrun.contract.output_marker import MARKER, OutputMarker
 
 RECIPE = """\
@@ -39,14 +39,14 @@ def _own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def prepared(tmp_path: Path, dataset: str, *, executor: str = "modal") -> Prepared:
+def examined(tmp_path: Path, dataset: str, *, executor: str = "modal") -> Examined:
     file = tmp_path / "r.yaml"
     gpu = "none" if executor == "local" else "L4"
     file.write_text(RECIPE.format(dataset=dataset, executor=executor, gpu=gpu))
-    return prepare(file.name)
+    return examine_file(file.name)
 
 
-def codes(found: Prepared) -> list[str]:
+def codes(found: Examined) -> list[str]:
     return [one.code for one in found.diagnostics if one.code[0] in "DV"]
 
 
@@ -59,7 +59,7 @@ def leave(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("train", ["{hub: me/rows}", "/data/on-the-volume.jsonl"])
 def test_rows_that_are_out_of_reach_are_not_taken_for_none(tmp_path: Path, train: str) -> None:
     (tmp_path / "eval.jsonl").write_text('{"text": "a b c"}\n')
-    found = prepared(tmp_path, f"{{train: {train}, eval: eval.jsonl}}")
+    found = examined(tmp_path, f"{{train: {train}, eval: eval.jsonl}}")
     assert codes(found) == []
     assert found.gathered is not None
     assert found.gathered.facts.train is None
@@ -68,13 +68,13 @@ def test_rows_that_are_out_of_reach_are_not_taken_for_none(tmp_path: Path, train
 
 def test_a_missing_file_is_said_once_and_the_eval_data_are_still_looked_at(tmp_path: Path) -> None:
     (tmp_path / "eval.jsonl").write_text('{"text": "a b c"}\n{"text": \n')
-    assert codes(prepared(tmp_path, "{train: tarin.jsonl, eval: eval.jsonl}")) == ["D101", "D102"]
+    assert codes(examined(tmp_path, "{train: tarin.jsonl, eval: eval.jsonl}")) == ["D101", "D102"]
 
 
 def test_a_broken_line_is_shown_as_it_stands_in_its_file_named_from_here(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.jsonl").write_text('{"text": "a"}\n{"text": "b"\n')
-    (found,) = [one for one in prepared(tmp_path, "{train: data/a.jsonl}").diagnostics if one.code == "D102"]
+    (found,) = [one for one in examined(tmp_path, "{train: data/a.jsonl}").diagnostics if one.code == "D102"]
     assert found.excerpt == '{"text": "b"'
     assert found.span is not None
     assert (found.span.file, found.span.line) == ("data/a.jsonl", 2)
@@ -82,9 +82,9 @@ def test_a_broken_line_is_shown_as_it_stands_in_its_file_named_from_here(tmp_pat
 
 def test_the_adapter_of_another_recipe_is_warned_of(tmp_path: Path) -> None:
     leave(tmp_path, "theirs")
-    assert codes(prepared(tmp_path, "{train: {hub: me/rows}}", executor="local")) == ["V106"]
+    assert codes(examined(tmp_path, "{train: {hub: me/rows}}", executor="local")) == ["V106"]
 
 
 def test_the_recipe_s_own_adapter_is_no_matter(tmp_path: Path) -> None:
     leave(tmp_path, "mine")
-    assert codes(prepared(tmp_path, "{train: {hub: me/rows}}", executor="local")) == []
+    assert codes(examined(tmp_path, "{train: {hub: me/rows}}", executor="local")) == []

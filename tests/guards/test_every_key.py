@@ -14,7 +14,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from sftrun.cli.prepare import examine
+from sftrun.cli.examine import examine
 from sftrun.contract.jobspec import JobSpec
 from sftrun.facts.values import Machine
 from sftrun.plan.types import Plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sftrun.cli.prepare import prepare
+from sftrun.cli.examine import examine_file
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import DataFacts, Facts, Machine
 from sftrun.plan.build import build
@@ -41,10 +41,10 @@ def plan_of(made: Recipe) -> Plan:
 @pytest.fixture
 def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> total.Estimate:
     monkeypatch.setenv("SFTRUN_HOME", str(tmp_path))
-    prepared = prepare(AS_IT_WAS)
-    assert prepared.plan is not None
-    assert prepared.gathered is not None
-    return total.estimate(prepared.plan, prepared.gathered.facts)
+    examined = examine_file(AS_IT_WAS)
+    assert examined.plan is not None
+    assert examined.gathered is not None
+    return total.estimate(examined.plan, examined.gathered.facts)
 
 
 def test_the_original_script_s_epoch_takes_16_7_hours_and_76_dollars(as_it_was: total.Estimate) -> None:

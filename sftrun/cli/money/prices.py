@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from sftrun.cli.examine import own_prices
 from sftrun.cli.options import format_option
-from sftrun.cli.prepare import own_prices
 from sftrun.disk.commands import make_folder, write_file
 from sftrun.errors import RemoteError
 from sftrun.facts.gpus import catalog

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from sftrun.cli.examine import Examined, examine_file
 from sftrun.cli.options import format_option, recipe_argument, set_option
-from sftrun.cli.prepare import Prepared, prepare
 from sftrun.cli.waiting import bar
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem, RecipeRejected, SftrunError, UsageError
@@ -49,27 +49,27 @@ def show(recipe: str, row: int | None, split: str, overrides: tuple[str, ...], f
       sftrun data show recipe.yaml --split eval --set trainer.max_length=512
       sftrun data show recipe.yaml --format json
     """
-    prepared = prepare(recipe, overrides)
-    wanted = _recipe(prepared)
+    examined = examine_file(recipe, overrides)
+    wanted = _recipe(examined)
     if form == "json":
-        return _json(prepared, wanted, split, row)
+        return _json(examined, wanted, split, row)
     if row is None:
-        _summary(prepared, wanted, split)
+        _summary(examined, wanted, split)
         click.echo()
-    for line in _row(prepared, wanted, split, row or 1):
+    for line in _row(examined, wanted, split, row or 1):
         click.echo(line)
     return 0
 
 
-def _recipe(prepared: Prepared) -> Recipe:
-    if prepared.loaded.recipe is None or prepared.gathered is None:
-        click.echo(render(prepared.diagnostics, prepared.loaded.source), err=True)
+def _recipe(examined: Examined) -> Recipe:
+    if examined.loaded.recipe is None or examined.gathered is None:
+        click.echo(render(examined.diagnostics, examined.loaded.source), err=True)
         raise RecipeRejected("")
-    return prepared.loaded.recipe
+    return examined.loaded.recipe
 
 
-def _files(prepared: Prepared, recipe: Recipe, split: str) -> Files:
-    assert prepared.gathered is not None
+def _files(examined: Examined, recipe: Recipe, split: str) -> Files:
+    assert examined.gathered is not None
     source = recipe.dataset.train if split == "train" else recipe.dataset.eval
     if source is None:
         raise UsageError("the recipe has no `dataset.eval`", help="leave out `--split eval`")
@@ -77,42 +77,42 @@ def _files(prepared: Prepared, recipe: Recipe, split: str) -> Files:
         raise SftrunError(
             f"the rows of `{source.hub}` are on the Hub; only the job reads them", help="name a file instead"
         )
-    facts = prepared.gathered.facts
+    facts = examined.gathered.facts
     found = facts.train_files if split == "train" else facts.eval_files
     if not found.paths:
-        problem = prepared.gathered.problems.get(f"dataset.{split}.path")
+        problem = examined.gathered.problems.get(f"dataset.{split}.path")
         message = problem.message if problem else f"`{source.path}` is on a Volume and not on this machine"
         raise SftrunError(message, help=problem.help if problem else "look at a copy: `--set dataset.train.path=FILE`")
     return found
 
 
-def _tokenizer_folder(prepared: Prepared, recipe: Recipe) -> Path | None:
-    folder = prepared.loaded.folders.get("model.name_or_path", ".")
+def _tokenizer_folder(examined: Examined, recipe: Recipe) -> Path | None:
+    folder = examined.loaded.folders.get("model.name_or_path", ".")
     try:
         return model_folder(recipe.model.name_or_path, recipe.model.revision, Path(folder))
     except SftrunError:
         return None
 
 
-def _summary(prepared: Prepared, recipe: Recipe, split: str) -> None:
-    facts = _facts(prepared, recipe, split)
+def _summary(examined: Examined, recipe: Recipe, split: str) -> None:
+    facts = _facts(examined, recipe, split)
     for line in data_view.summary_lines(f"dataset.{split}", facts):
         click.echo(line)
     pair = (facts, None) if split == "train" else (None, facts)
     found = list(check_data(recipe, *pair))
     if found:
-        click.echo("\n" + render(found, prepared.loaded.source), err=True)
+        click.echo("\n" + render(found, examined.loaded.source), err=True)
 
 
-def _facts(prepared: Prepared, recipe: Recipe, split: str) -> DataFacts:
-    folder = _tokenizer_folder(prepared, recipe)
-    train = _files(prepared, recipe, "train") if split == "train" else _train_if_there(prepared, recipe)
-    evaluation = None if split == "train" else _files(prepared, recipe, "eval")
+def _facts(examined: Examined, recipe: Recipe, split: str) -> DataFacts:
+    folder = _tokenizer_folder(examined, recipe)
+    train = _files(examined, recipe, "train") if split == "train" else _train_if_there(examined, recipe)
+    evaluation = None if split == "train" else _files(examined, recipe, "eval")
     with bar() as progress:
         pair = count.data_facts(
             train,
             evaluation,
-            _rules(prepared, recipe),
+            _rules(examined, recipe),
             recipe.trainer.max_length,
             folder,
             cache_dir=ledger_folder() / "cache",
@@ -125,31 +125,31 @@ def _facts(prepared: Prepared, recipe: Recipe, split: str) -> DataFacts:
     return found
 
 
-def _train_if_there(prepared: Prepared, recipe: Recipe) -> Files:
+def _train_if_there(examined: Examined, recipe: Recipe) -> Files:
     try:
-        return _files(prepared, recipe, "train")
+        return _files(examined, recipe, "train")
     except SftrunError:
         return Files()
 
 
-def _row(prepared: Prepared, recipe: Recipe, split: str, number: int) -> Iterator[str]:
-    place, labelled, known = _labelled(prepared, recipe, split, number)
+def _row(examined: Examined, recipe: Recipe, split: str, number: int) -> Iterator[str]:
+    place, labelled, known = _labelled(examined, recipe, split, number)
     longest = recipe.trainer.max_length
     parts = data_view.runs(labelled, known, longest)
     yield from data_view.row_lines(place, labelled, parts, longest, colour=wants_colour(sys.stdout))
 
 
-def _labelled(prepared: Prepared, recipe: Recipe, split: str, number: int) -> tuple[str, Labelled, tokenizer.Tokens]:
-    paths = [Path(path) for path in _files(prepared, recipe, split).paths]
+def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> tuple[str, Labelled, tokenizer.Tokens]:
+    paths = [Path(path) for path in _files(examined, recipe, split).paths]
     found = count.row_at(paths, number)
     if found is None:
         raise UsageError(f"`dataset.{split}` has no row {number}", help="rows count from 1")
     file, line, row = found
-    rules = _rules(prepared, recipe)
+    rules = _rules(examined, recipe)
     how = count.decided(rules, recipe.trainer.max_length, paths)
     if how is None:
         raise SftrunError(f"the columns {', '.join(row)} are no known format", help="run `sftrun validate` to see more")
-    known = tokenizer.load(_tokenizer_folder(prepared, recipe), rules)
+    known = tokenizer.load(_tokenizer_folder(examined, recipe), rules)
     if isinstance(known, Problem):
         raise SftrunError(f"the row can't be shown as tokens: {known.message}", help=known.help)
     labelled = fault(row, how.form, rules) or _first(Labeller(rules, how.form, how.max_length, known), row)
@@ -163,16 +163,16 @@ def _first(labeller: Labeller, row: Row) -> Labelled | str:
     return made.message if isinstance(made, Refused) else made
 
 
-def _rules(prepared: Prepared, recipe: Recipe) -> RowRules:
-    assert prepared.gathered is not None
-    return row_rules(recipe, prepared.gathered.facts.chat_template)
+def _rules(examined: Examined, recipe: Recipe) -> RowRules:
+    assert examined.gathered is not None
+    return row_rules(recipe, examined.gathered.facts.chat_template)
 
 
-def _json(prepared: Prepared, recipe: Recipe, split: str, number: int | None) -> int:
+def _json(examined: Examined, recipe: Recipe, split: str, number: int | None) -> int:
     if number is None:
-        click.echo(_facts(prepared, recipe, split).model_dump_json(indent=2))
+        click.echo(_facts(examined, recipe, split).model_dump_json(indent=2))
         return 0
-    place, labelled, known = _labelled(prepared, recipe, split, number)
+    place, labelled, known = _labelled(examined, recipe, split, number)
     parts = data_view.runs(labelled, known, recipe.trainer.max_length)
     spans = [{"text": part.text, "learnt": part.is_learnt, "tokens": part.tokens} for part in parts]
     whole = {"row": place, "input_ids": labelled.ids, "labels": labelled.labels, "spans": spans}

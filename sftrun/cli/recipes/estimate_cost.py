@@ -4,9 +4,9 @@ import sys
 
 import click
 
+from sftrun.cli.examine import Examined, examine_file, must
 from sftrun.cli.money.costs import month_so_far
 from sftrun.cli.options import complete_recipes, format_option, piped, set_option
-from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.contract.executors import executor
 from sftrun.errors import UsageError
 from sftrun.facts.values import Facts
@@ -38,8 +38,8 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
       sftrun estimate-cost recipes/*.yaml --format json
     """
     stdin = piped(recipes)
-    prepared = [prepare(file, overrides, offline=offline, text=stdin if file == "-" else None) for file in recipes]
-    found = document([_estimate(one, gpu) for one in prepared], _facts(prepared[0]))
+    examined = [examine_file(file, overrides, offline=offline, text=stdin if file == "-" else None) for file in recipes]
+    found = document([_estimate(one, gpu) for one in examined], _facts(examined[0]))
     if form == "json":
         click.echo(found.model_dump_json(indent=2))
     else:
@@ -47,8 +47,8 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
     return int(any(executor(one.executor).rents and one.missing for one in found.recipes))
 
 
-def _estimate(prepared: Prepared, gpu: str | None) -> RecipeEstimate:
-    facts, recipe = _facts(prepared), prepared.loaded.recipe
+def _estimate(examined: Examined, gpu: str | None) -> RecipeEstimate:
+    facts, recipe = _facts(examined), examined.loaded.recipe
     assert recipe is not None
     try:
         wanted = asked_gpus(gpu, recipe, facts)
@@ -57,18 +57,18 @@ def _estimate(prepared: Prepared, gpu: str | None) -> RecipeEstimate:
         raise UsageError(f"--gpu: {error}", help=f"write `all`, or choose from {known}; `H100:8` is eight") from None
 
     def plan_of(changed: Recipe) -> Plan:
-        return build(changed, facts, folders=prepared.loaded.folders)
+        return build(changed, facts, folders=examined.loaded.folders)
 
     seen = observations(ledger_folder(), facts.catalog)
-    return of_recipe(str(prepared.loaded.file), recipe, facts, plan_of, wanted, seen)
+    return of_recipe(str(examined.loaded.file), recipe, facts, plan_of, wanted, seen)
 
 
-def _facts(prepared: Prepared) -> Facts:
-    errors = [found for found in prepared.diagnostics if found.severity == "error" and found.code not in _OURS]
-    if errors or prepared.gathered is None:
-        must(prepared)
-    assert prepared.gathered is not None
-    return prepared.gathered.facts
+def _facts(examined: Examined) -> Facts:
+    errors = [found for found in examined.diagnostics if found.severity == "error" and found.code not in _OURS]
+    if errors or examined.gathered is None:
+        must(examined)
+    assert examined.gathered is not None
+    return examined.gathered.facts
 
 
 def _show(found: Document) -> None:

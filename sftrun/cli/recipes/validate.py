@@ -72,7 +72,7 @@ def judge(
     loaded = load(name, overrides, text=text)
     if loaded.recipe is None:
         return loaded, loaded.diagnostics
-    from sftrun.cli.prepare import examine
+    from sftrun.cli.examine import examine
 
     return loaded, examine(loaded, offline=offline, with_plan=False).diagnostics
 

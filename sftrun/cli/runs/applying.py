@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from sftrun.cli.examine import Examined, examine_file, must
 from sftrun.cli.money.costs import month_so_far
-from sftrun.cli.prepare import Prepared, must, prepare
 from sftrun.cli.runs.watching import Interrupts, OnInterrupt, watch
 from sftrun.contract.events import dump
 from sftrun.disk.commands import read_text
@@ -45,23 +45,23 @@ def apply(wanted: Wanted) -> int:
     """Do it; returns the exit code."""
     if wanted.recipe == "-":
         raise UsageError("a run is known by its recipe's file, and `-` is none", help="write the recipe to a file")
-    prepared = prepare(wanted.recipe, wanted.overrides, offline=False)
+    examined = examine_file(wanted.recipe, wanted.overrides, offline=False)
     ledger = Ledger.open()
-    plan = _learned(must(prepared), prepared, ledger)
+    plan = _learned(must(examined), examined, ledger)
     if wanted.dry_run:
         return _show_plan(plan, ledger, wanted.form)
     backend = choose(plan.compute.executor, ledger)
     with Interrupts() as interrupts:
         consent = partial(_consent, plan, wanted.is_agreed)
-        request = _request(prepared, plan, wanted.overrides, wanted.force, consent)
+        request = _request(examined, plan, wanted.overrides, wanted.force, consent)
         done = execute.apply(request, ledger, backend, _say_waiting)
         return _after(done, backend, interrupts, detach=wanted.detach, form=wanted.form)
 
 
-def _learned(plan: Plan, prepared: Prepared, ledger: Ledger) -> Plan:
+def _learned(plan: Plan, examined: Examined, ledger: Ledger) -> Plan:
     """The plan with its estimate corrected by what runs of this ledger have shown."""
-    assert prepared.gathered is not None
-    facts = prepared.gathered.facts
+    assert examined.gathered is not None
+    facts = examined.gathered.facts
     return priced(plan, facts, observations(ledger.root, facts.catalog)) if plan.cost is not None else plan
 
 
@@ -141,14 +141,14 @@ def _where(plan: Plan) -> str:
     return f"{gpus}, {compute.place.title}"
 
 
-def _request(prepared: Prepared, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Consent) -> Request:
-    file = Path(prepared.loaded.file)
-    return Request(plan, file, read_text(file), _lock(prepared, plan), overrides, force, consent)
+def _request(examined: Examined, plan: Plan, overrides: tuple[str, ...], force: bool, consent: Consent) -> Request:
+    file = Path(examined.loaded.file)
+    return Request(plan, file, read_text(file), _lock(examined, plan), overrides, force, consent)
 
 
-def _lock(prepared: Prepared, plan: Plan) -> Lock:
-    assert prepared.gathered is not None
-    facts = prepared.gathered.facts
+def _lock(examined: Examined, plan: Plan) -> Lock:
+    assert examined.gathered is not None
+    facts = examined.gathered.facts
     return Lock(
         packages=plan.lock,
         model=plan.recipe.model.name_or_path,

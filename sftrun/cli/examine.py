@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sftrun.plan.types import Plan
 
 
-class Prepared(NamedTuple):
+class Examined(NamedTuple):
     """A recipe with all that could be found out about it; `plan` is None where an error stands in the way.
 
     It is None too where `examine` was asked for no more than the checks, and they needed none.
@@ -43,17 +43,17 @@ class Prepared(NamedTuple):
         return not any(found.severity == "error" for found in self.diagnostics)
 
 
-def prepare(
+def examine_file(
     file: str | Path, overrides: tuple[str, ...] = (), *, offline: bool = True, text: str | bytes | None = None
-) -> Prepared:
+) -> Examined:
     """Read, gather, plan and check one recipe; never raises for what the recipe holds."""
     return examine(load(file, overrides, text=text), offline=offline)
 
 
-def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> Prepared:
+def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> Examined:
     """The same for a recipe that was loaded already."""
     if loaded.recipe is None:
-        return Prepared(loaded, None, None, loaded.diagnostics)
+        return Examined(loaded, None, None, loaded.diagnostics)
     with bar() as progress:
         world = World(ledger_folder(), offline, own_prices(), machine_usd_per_hour(), progress)
         gathered = gather(wanted(loaded.recipe, loaded.folders), world)
@@ -61,7 +61,7 @@ def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> 
     if with_plan or can_be_estimated(loaded.recipe, gathered.facts):
         plan, more = _planned(loaded.recipe, gathered.facts, loaded.folders)
         found += more
-    return Prepared(loaded, gathered, plan, in_order(found, loaded.source))
+    return Examined(loaded, gathered, plan, in_order(found, loaded.source))
 
 
 def _planned(recipe: Recipe, facts: "Facts", folders: dict[str, str]) -> "tuple[Plan, list[Diagnostic]]":
@@ -103,17 +103,17 @@ def _path(source: Source | None, folder: str) -> tuple[str, str] | None:
     return None if source is None or source.path is None else (source.path, folder)
 
 
-def must(prepared: Prepared) -> "Plan":
+def must(examined: Examined) -> "Plan":
     """The plan, or the diagnostics on stderr and RecipeRejected."""
     import click
 
     from sftrun.report.show.carets import render
 
-    if prepared.diagnostics:
-        click.echo(render(prepared.diagnostics, prepared.loaded.source), err=True)
-    if prepared.plan is None or not prepared.ok:
+    if examined.diagnostics:
+        click.echo(render(examined.diagnostics, examined.loaded.source), err=True)
+    if examined.plan is None or not examined.ok:
         raise RecipeRejected("")
-    return prepared.plan
+    return examined.plan
 
 
 def own_prices() -> Path | None:
