@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from sftrun.cli.prepare import prepare
+
 from sftrun.job.fast.orders import Here, on_machine
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
