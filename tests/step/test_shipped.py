@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from sftrun.cli.prepare import prepare
 
+from sftrun.cli.examine import examine_file
 from sftrun.job.fast.orders import Here, on_machine
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -15,7 +15,7 @@ def test_a_shipped_recipe_orders_nothing_that_its_machine_does_not_allow(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SFTRUN_HOME", str(tmp_path / "ledger"))
-    plan = prepare(file).plan
+    plan = examine_file(file).plan
     assert plan is not None
     gpus = plan.compute.gpu_count
     here = Here(gpus > 0, gpus > 0, max(gpus, 1) * plan.compute.nodes)
