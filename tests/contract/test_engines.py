@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,6 +12,9 @@ from sftrun.contract.engines import ENGINES, Engine
 from sftrun.contract.executors import EXECUTORS, Executor, executor
 from sftrun.facts import locks
 from sftrun.facts.gpus import calibration
+from sftrun.run.backend import choose
+from sftrun.run.ledger import Ledger
+from sftrun.run.local import Local
 
 
 def test_every_name_that_a_recipe_may_write_has_its_entry() -> None:
@@ -33,6 +37,12 @@ def test_an_engine_with_a_step_of_its_own_has_its_constants(engine: Engine) -> N
 def test_an_executor_has_its_backend(place: Executor) -> None:
     module, _, kind = place.backend.partition(":")
     assert hasattr(import_module(module), kind)
+
+
+def test_a_new_executor_is_one_entry_and_its_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretended = Executor("pretend", "a pretence", "a pretence", "sftrun.run.local:Local", is_here=True)
+    monkeypatch.setitem(EXECUTORS, "pretend", pretended)
+    assert isinstance(choose("pretend", Ledger(tmp_path)), Local)
 
 
 def test_an_executor_of_a_later_release_is_known_by_name_alone() -> None:

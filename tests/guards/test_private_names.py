@@ -69,6 +69,7 @@ SET_WHEN_MADE = {
 UNPROMISED = {"modal.volume:AbstractVolumeUploadContextManager"}
 FRONT_DOORS = {"accelerate", "peft", "transformers", "trl"}
 WATCHED = {"accelerate", "datasets", "modal", "modal_proto", "peft", "torch", "transformers", "trl", "bitsandbytes"}
+BY_STRING = {"getattr", "hasattr", "setattr", "delattr"}
 OF_PYTHON = {"_asdict", "_exit", "_fields", "_make", "_replace"}
 
 
@@ -92,11 +93,19 @@ def attributes() -> set[str]:
     for tree in trees().values():
         own = _defined(tree)
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.startswith("__"):
-                continue
-            if node.attr not in own or _is_super(node.value):
-                found.add(node.attr)
+            name = _asked(node)
+            if name.startswith("_") and not name.startswith("__") and (name not in own or _is_super(node)):
+                found.add(name)
     return found - OF_PYTHON
+
+
+def _asked(node: ast.AST) -> str:
+    """The name that is asked for by `x.name` or `getattr(x, "name")`; empty where none is."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BY_STRING
+    name = node.args[1] if isinstance(node, ast.Call) and is_call and len(node.args) > 1 else None
+    return name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else ""
 
 
 def _defined(tree: ast.Module) -> set[str]:
@@ -117,7 +126,8 @@ def _is_self(node: ast.AST) -> bool:
 
 
 def _is_super(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+    asked = node.value if isinstance(node, ast.Attribute) else None
+    return isinstance(asked, ast.Call) and isinstance(asked.func, ast.Name) and asked.func.id == "super"
 
 
 def overridden() -> set[str]:
