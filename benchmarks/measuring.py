@@ -33,7 +33,7 @@ from sftrun.job.fast import graphed as graphs  # noqa: E402
 # those); or until most are captured
 WARM, WARM_UNLIKE, RECORDING = 3, 12, 40
 # steps at most, for which there must be rows
-STEPS, STEPS_FLAT, STEPS_RECORDED = 52, 80, 200
+STEPS, STEPS_PADDING_FREE, STEPS_CAPTURED = 52, 80, 200
 
 
 def measure_group(wanted: Path, turn: Turn) -> None:
@@ -136,7 +136,7 @@ def _trainer(cell: Cell, model: Any) -> Any:
     from trl import SFTConfig
 
     packed = cell.layout == "packed"
-    steps = STEPS_RECORDED if cell.graphs else STEPS if packed else STEPS_FLAT
+    steps = STEPS_CAPTURED if cell.graphs else STEPS if packed else STEPS_PADDING_FREE
     filled = cell.batch * cell.max_length if packed else 256
     rows = min(steps * cell.batch * cell.accumulation * (cell.max_length // 165 + 1 if packed else 1), 6000)
     draw = random.Random(1)

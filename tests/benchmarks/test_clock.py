@@ -1,4 +1,4 @@
-"""Windows of steps in which something new was compiled or recorded don't count."""
+"""Windows of steps in which something new was compiled or captured don't count."""
 
 import socket
 from collections.abc import Callable, Iterator

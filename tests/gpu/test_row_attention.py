@@ -42,15 +42,15 @@ def test_outputs_and_gradients_are_those_of_each_row_alone(
     total = sum(ROWS)
     torch.manual_seed(0)
     widths = [heads * head, key_heads * head, key_heads * head]
-    joined = torch.randn(total, sum(widths), device="cuda", dtype=dtype).requires_grad_()
-    q, k, v = (x.view(total, -1, head) for x in joined.split(widths, dim=1))
+    fused = torch.randn(total, sum(widths), device="cuda", dtype=dtype).requires_grad_()
+    q, k, v = (x.view(total, -1, head) for x in fused.split(widths, dim=1))
     bounds = torch.tensor([0, *itertools.accumulate(ROWS), total, total], dtype=torch.int32, device="cuda")
     out, _ = row_attention(q, k, v, bounds, head**-0.5, window)
     weights = torch.randn_like(out)
     wanted = exact(q, k, v, ROWS, window)
     assert_near(out.detach(), wanted.detach())
-    found: Any = torch.autograd.grad(out, joined, weights)
-    assert_near(found[0], torch.autograd.grad(wanted, joined, weights.double())[0])
+    found: Any = torch.autograd.grad(out, fused, weights)
+    assert_near(found[0], torch.autograd.grad(wanted, fused, weights.double())[0])
 
 
 def assert_near(found: Tensor, wanted: Tensor) -> None:
@@ -65,8 +65,8 @@ def test_batches_of_any_number_of_tokens_and_rows_share_their_compiled_kernels(m
     compiled: list[str] = []
     monkeypatch.setattr(triton.knobs.runtime, "jit_cache_hook", lambda **known: compiled.append(known["repr"]))
     for lengths in ((1, 5), (300,) * 5 + (101,), (100,) * 16, (7,) * 17):
-        joined = torch.randn(sum(lengths), 3 * 64, device="cuda", dtype=torch.bfloat16).requires_grad_()
-        q, k, v = (x.view(-1, 1, 64) for x in joined.split(64, dim=1))
+        fused = torch.randn(sum(lengths), 3 * 64, device="cuda", dtype=torch.bfloat16).requires_grad_()
+        q, k, v = (x.view(-1, 1, 64) for x in fused.split(64, dim=1))
         bounds = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device="cuda")
         row_attention(q, k, v, bounds, 64**-0.5, 33)[0].sum().backward()
     assert len(compiled) == len({name.split("[")[0] for name in compiled}) == 3, compiled

@@ -60,13 +60,13 @@ def test_so_are_rows_whose_launches_a_busy_cpu_would_make_the_longer_part() -> N
     rows: dict[str, Any] = {"packing": False, "lengths": ((160, 500), (200, 500))}
     assert is_captured(per_device_train_batch_size=24, **rows)
     assert not is_captured(per_device_train_batch_size=48, **rows)
-    spread: dict[str, Any] = {"packing": False, "lengths": ((50, 900), (950, 100)), "per_device_train_batch_size": 32}
-    assert is_captured(**spread)
-    assert not is_captured(max_steps=210, **spread)  # half a second a capture
+    wide: dict[str, Any] = {"packing": False, "lengths": ((50, 900), (950, 100)), "per_device_train_batch_size": 32}
+    assert is_captured(**wide)
+    assert not is_captured(max_steps=210, **wide)  # half a second a capture
     assert not is_captured(per_device_train_batch_size=24, optim="galore_adamw_layerwise", **rows)
 
 
-def test_sums_of_too_many_sizes_are_not_recorded() -> None:
+def test_sums_of_too_many_sizes_are_not_captured() -> None:
     rows = {"packing": False, "per_device_train_batch_size": 64}
     assert is_captured(model=narrower(8), lengths=((505, 1000),), **rows)
     assert not is_captured(model=narrower(8), lengths=((10, 500), (1000, 500)), **rows)

@@ -204,7 +204,7 @@ def test_another_gpu_comes_after_the_changes_that_keep_the_one_asked_for() -> No
     assert any(others)
 
 
-def test_weights_that_no_gpu_of_the_kind_holds_are_spread_over_more_of_them_for_the_same_rows_a_step() -> None:
+def test_weights_that_no_gpu_of_the_kind_holds_are_sharded_over_more_of_them_for_the_same_rows_a_step() -> None:
     (larger, more) = ways_of("H100", 15, per_device_train_batch_size=2, gradient_accumulation_steps=3)[-2:]
     assert dict(larger.keys) == {"compute.gpu": "H200"}
     assert dict(more.keys) == {"compute.gpu": "H100:2", "trainer.per_device_train_batch_size": 1}
@@ -220,7 +220,7 @@ def test_rows_that_can_t_be_shared_out_make_another_step_of_it() -> None:
     assert not more.same_result
 
 
-def test_an_optimiser_that_can_t_update_spread_weights_is_named_with_one_that_can() -> None:
+def test_an_optimiser_that_can_t_update_sharded_weights_is_named_with_one_that_can() -> None:
     more = ways_of("H100", 15, optim="adamw_8bit")[-1]
     assert ("trainer.optim", "adamw_torch_fused") in more.keys
     assert not more.same_result
@@ -256,7 +256,7 @@ def test_what_runs_have_taught_of_a_step_is_no_saving_of_a_change() -> None:
 
 def test_the_change_that_saves_most_is_named_with_its_gain() -> None:
     slow = {"packing": False, "max_length": 2048, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
-    dropped = {"r": 16, "target_modules": SEVEN, "lora_dropout": 0.05}  # so small steps can't be recorded as graphs
+    dropped = {"r": 16, "target_modules": SEVEN, "lora_dropout": 0.05}  # so small steps can't be captured as graphs
     made = census(lora=dropped, trainer={**slow, "gradient_checkpointing": True})
     now = total.estimate(plan_of(made), facts())
     best = advice.to_save(made, facts(), plan_of, now)

@@ -1,4 +1,4 @@
-"""The machine's own memory: what spread weights take of it is asked for, and too little is said at its key."""
+"""The machine's own memory: what sharded weights take of it is asked for, and too little is said at its key."""
 
 from typing import Any
 

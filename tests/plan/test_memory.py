@@ -173,7 +173,7 @@ def test_adapters_under_a_loss_scaler_are_in_32_bits() -> None:
     assert memory.gradient_bytes(wide) == 2 * memory.gradient_bytes(narrow)
 
 
-def spread(**sections: Any) -> Plan:
+def sharded_plan(**sections: Any) -> Plan:
     """14 B weights on four GPUs that share them."""
     trainer = {"max_steps": 100, "extra": {"fsdp": True}}
     about = facts(model=deeper(4), catalog=catalog.shipped())
@@ -183,13 +183,13 @@ def spread(**sections: Any) -> Plan:
 
 def test_answers_take_all_weights_where_training_took_a_share_of_each_gpu() -> None:
     weights = 2 * deeper(4).parameters / memory.GB
-    adapted, trained = memory.answering_gb(spread(lora={})), memory.answering_gb(spread(lora=None))
+    adapted, trained = memory.answering_gb(sharded_plan(lora={})), memory.answering_gb(sharded_plan(lora=None))
     assert adapted == pytest.approx(weights, rel=0.07)
     assert trained == pytest.approx(2 * weights, rel=0.07)
 
 
 def test_answers_take_what_training_took_where_the_weights_were_whole() -> None:
-    made = spread(lora={}, quantization={"load_in_4bit": True})
+    made = sharded_plan(lora={}, quantization={"load_in_4bit": True})
     assert made.memory is not None
     assert memory.answering_gb(made) == made.memory.peak_gb
     assert memory.answering_gb(made.model_copy(update={"memory": None})) is None

@@ -142,7 +142,7 @@ def test_kernels_of_a_replayed_step_take_a_share_of_their_launching_at_least() -
     assert roofline.host_seconds(replayed, constants) == 0
 
 
-def test_spread_weights_are_fetched_in_each_pass_of_each_micro_batch() -> None:
+def test_sharded_weights_are_fetched_in_each_pass_of_each_micro_batch() -> None:
     shared, whole = (setup(nf4=False, rank=None, gpus=4, sharded=is_sharded) for is_sharded in (True, False))
     once = roofline.fetch_seconds(shared, gpu())
     assert once == pytest.approx(0.75 * 3_623_878_656 * 2 / roofline.NVLINK_BYTES)

@@ -64,7 +64,7 @@ def test_the_largest_batch_is_never_above_the_longest_row_each() -> None:
     assert TWO.largest_sum(4, 1e3) >= 300 + 3 * 200
 
 
-def test_a_declared_mean_becomes_a_spread_with_that_mean() -> None:
+def test_a_declared_mean_becomes_a_distribution_with_that_mean() -> None:
     found = lengths.of(data(source="declared", mean_tokens=180.0), 2048)
     assert found is not None
     assert found.mean == pytest.approx(180, rel=0.02)
