@@ -47,7 +47,7 @@ def test_rows_of_a_volume_with_nothing_to_learn_cost_no_gpu(desk: Desk) -> None:
     rows = desk.plane.volume("outputs") / "rows"
     rows.mkdir()
     write(rows / "a.jsonl", {"instruction": "{text}", "output": "yes"})
-    code, said = apply(desk, "dataset.train={path: /out/rows/*.jsonl, num_examples: 40, mean_tokens: 60}")
+    code, said = apply(desk, "dataset.train={path: /out/rows/*.jsonl, num_examples: 40, mean_tokens: 50000}")
     assert code == 3, said
     assert "none of the 40 rows has anything to learn from: every label is masked" in said
     assert functions(desk) == ["prepare"]

@@ -15,7 +15,6 @@ from sftrun import __version__
 from sftrun.contract.jobspec import JobSpec
 from sftrun.plan.types import Plan, SourcePlan
 from sftrun.run.modal import call, volume_files
-from sftrun.step.place import WORTH_A_CONTAINER_BYTES
 
 
 def missing(plan: Plan, job: JobSpec, cache: modal.Volume) -> tuple[str, ...]:
@@ -35,11 +34,11 @@ def wanted_of_hub(job: JobSpec) -> list[tuple[str, str]]:
 
 
 def _wanted_of_data(plan: Plan, job: JobSpec) -> list[object]:
-    """All that decides what the rows become, as far as it is known here; empty where they are soon tokenised."""
+    """All that decides what the rows become, as far as it is known here; empty where the job tokenises them."""
+    if job.step.preparing != "container":
+        return []
     sources = [source for source in (plan.dataset.train, plan.dataset.eval) if source is not None]
     files = [file for source in sources for file in _files(source, plan.recipe.volumes)]
-    if sum(size for _, size, _ in files) < WORTH_A_CONTAINER_BYTES and not any(source.hub for source in sources):
-        return []
     trainer = job.trainer
     return [
         __version__,
