@@ -116,6 +116,7 @@ def done(spec: JobSpec, here: Here) -> tuple[StepPlan, list[events.Disobeyed]]:
     orders = Orders(spec.step, ear)  # type: ignore[arg-type]
     spec = spec.model_copy(update={"step": orders.fit(here)})
     trainer, _ = make_trainer.trainer(spec, ear, orders, *rows_of(spec))  # type: ignore[arg-type]
+    fast_path.require_rows_apart(spec, trainer)
     fast = fast_path.prepare(spec, trainer, ear, orders)  # type: ignore[arg-type]
     orders.report(seen.step_of(trainer, fast, orders.step, here))
     (ready,) = (event for event in ear.heard if isinstance(event, events.StepsReady))

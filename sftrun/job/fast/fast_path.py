@@ -12,7 +12,7 @@ from accelerate.utils import DistributedType
 from sftrun.contract.jobspec import JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
-from sftrun.job.fast import attention, head, layers
+from sftrun.job.fast import apart, attention, head, layers
 from sftrun.job.fast.orders import Here, Orders
 from sftrun.job.train.loading import has_gpu
 from sftrun.job.train.trainer import JobTrainer
@@ -41,6 +41,12 @@ def collator(spec: JobSpec, inner: Collate, config: Any) -> Collate:
         steps = attention.captured_steps(config, spec.trainer.max_length) if spec.step.cuda_graphs else ()
         inner = attention.BoundsCollator(inner, *steps)
     return head.LearntCollator(inner)
+
+
+def require_rows_apart(spec: JobSpec, trainer: JobTrainer) -> None:
+    """Say before the first step that a model mixes rows which lie end to end, where they are to."""
+    if spec.trainer.library.runs_our_step and trainer.padding_free:
+        apart.require(trainer, spec.step.has_varlen_kernel)
 
 
 def prepare(spec: JobSpec, trainer: JobTrainer, channel: Channel, orders: Orders) -> layers.Prepared | None:

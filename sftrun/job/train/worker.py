@@ -101,6 +101,7 @@ class Work:
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
         if spec.nodes > 1:
             trainer.require_one_step(self.step)
+        fast_path.require_rows_apart(spec, trainer)
         fast = fast_path.prepare(spec, trainer, self.channel, order)
         order.report(seen.step_of(trainer, fast, order.step, here))
         if self.checkpoint is not None and self.step >= total_steps:
