@@ -60,6 +60,8 @@ SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.IGNORECASE)
 MEMORY = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(MiB|GiB|TiB|MB|GB)", re.IGNORECASE)
 TIMEOUT_SECONDS = (1, 86400)
+# Modal refuses to guarantee more (as users quote its answer, 2026-11-26); a container takes what its machine has left
+MOST_GIB, MOST_CORES = 336, 64
 
 
 @cache

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from sftrun.contract import engines, executors
 from sftrun.contract.choices import DataFormat, Dtype, EngineName, ExecutorName
+from sftrun.recipe import known
 from sftrun.strict import Strict
 
 Auto = Literal["auto"]
@@ -192,7 +193,7 @@ class Compute(Strict):
     timeout: str | int = Field(
         "24h", description="Limit of one attempt: 90s, 30m, 24h or seconds.", examples=["1h", "24h"]
     )
-    cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Physical cores.")
+    cpu: Annotated[float, Field(gt=0, le=known.MOST_CORES)] | None = Field(None, description="Physical cores.")
     memory: str | PositiveInt | None = Field(None, description="Memory: 16GiB, or MiB as a number.", examples=["16GiB"])
     retries: Annotated[int, Field(ge=0, le=10)] = Field(3, description="New attempts after a failure.")
     region: str | None = Field(None, description="Modal region; multiplies the price.", examples=["us", "eu-west"])

@@ -11,7 +11,7 @@ from sftrun.facts.gpus import catalog
 from sftrun.facts.values import DataFacts, Facts, Machine
 from sftrun.plan.build import build
 from sftrun.plan.check import advice
-from sftrun.plan.estimate import stage_times, total
+from sftrun.plan.estimate import cost, stage_times, total
 from sftrun.plan.estimate.learning import Observation, learn
 from sftrun.plan.types import Plan, StageTime
 from sftrun.recipe.models import Recipe
@@ -308,3 +308,9 @@ def test_on_this_machine_the_model_loads_while_rows_are_tokenised() -> None:
     assert "prepare" not in stages
     assert "what is left" in stages["model"].basis
     assert stages["data"].high > 10
+
+
+def test_an_amount_of_any_size_is_a_price_and_no_crash() -> None:
+    held = cost.Rates(gpu=Decimal("1e300"), cpu=Decimal("0.00001"), memory=Decimal(0))
+    assert cost.bill(held, 10).gpu == Decimal("1e301")
+    assert cost.bill(held, 10).cpu == Decimal("0.0001")

@@ -16,6 +16,7 @@ from sftrun.plan.check import advice, budget, several_gpus
 from sftrun.plan.check.advice import TIGHT, Change, PlanOf
 from sftrun.plan.estimate import host_memory, total
 from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan
+from sftrun.recipe import known
 
 # a cheaper GPU is named when it saves at least this share, and this much money
 CHEAPER: Final = Decimal("0.8")
@@ -57,13 +58,13 @@ def _machine(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     if found is None:
         return
     at, smaller = _gpu_key(plan), "train an adapter (`lora`), or take a smaller model"
-    has, help, gib = f"{host_memory.MOST_GIB} GiB are the most to be asked for", smaller, float(host_memory.MOST_GIB)
+    has, help, gib = f"{known.MOST_GIB} GiB are the most to be asked for", smaller, float(known.MOST_GIB)
     if plan.compute.place.is_here:
         gib, at = facts.machine.memory_gb * 1e9 / 2**30, ("compute",)
         has = f"this machine has {gib:.0f} GiB"
     elif written is not None and plan.compute.memory_mib is not None:
         gib, at, has = plan.compute.memory_mib / 1024, ("compute", "memory"), f"`{written}` is asked for"
-        help = f"write `memory: {min(found.gib, host_memory.MOST_GIB)}GiB`, or take it out"
+        help = f"write `memory: {min(found.gib, known.MOST_GIB)}GiB`, or take it out"
     if gib < found.gib:
         message = f"the run takes about {found.gib} GiB of the machine's memory, as {found.why}; {has}"
         yield Diagnostic("G108", message, at=at, severity="warning", help=help)

@@ -14,6 +14,7 @@ from sftrun.step.place import CORES, MEMORY_MIB
 
 CENT: Final = Decimal("0.0001")
 WIDE: Final = Context(prec=60)  # an absurd run has an absurd price, and no error
+_MOST_DIGITS: Final = 50
 # what a training process uses where the recipe asks for nothing: a feeding core and the libraries' own memory
 USED_CORES_PER_GPU: Final = Decimal("1.25")
 USED_GIB: Final = Decimal(8)
@@ -87,4 +88,6 @@ def storage(prices: Prices, gib: float, months: float) -> Decimal:
 
 
 def _rounded(amount: Decimal) -> Decimal:
+    if amount.adjusted() > _MOST_DIGITS:
+        return amount
     return amount.quantize(CENT, rounding=ROUND_HALF_UP, context=WIDE)

@@ -15,9 +15,8 @@ from sftrun.plan.estimate.cost import USED_GIB
 from sftrun.plan.estimate.setup import Setup
 from sftrun.plan.estimate.total import Inputs, inputs
 from sftrun.plan.types import Decision, Plan
+from sftrun.recipe import known
 
-# Modal refuses to guarantee more (as users quote its answer, 2026-11-26); a container takes what its machine has left
-MOST_GIB: Final = 336
 FILE_BYTES: Final = 50e9  # of one file at most, by transformers
 WORTH_ASKING_GIB: Final = 4
 
@@ -48,7 +47,7 @@ def asked(plan: Plan, facts: Facts) -> Plan:
     found = held(plan, facts) if plan.compute.place.rents and plan.compute.memory_mib is None else None
     if found is None:
         return plan
-    gib = min(found.gib, MOST_GIB)
+    gib = min(found.gib, known.MOST_GIB)
     said = Decision(at="compute.memory", value=f"{gib}GiB", reason=found.why)
     compute = plan.compute.model_copy(update={"memory_mib": gib * 1024})
     return plan.model_copy(update={"compute": compute, "decisions": (*plan.decisions, said)})

@@ -9,6 +9,7 @@ from sftrun.recipe.check.training import trained_in_float16
 from sftrun.recipe.models import Recipe
 from sftrun.recipe.words import hints
 from sftrun.recipe.words.names import nearest
+from sftrun.units import mebibytes
 
 
 def gpus(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -210,10 +211,13 @@ def timeout(recipe: Recipe) -> Iterator[Diagnostic]:
 
 
 def memory(recipe: Recipe) -> Iterator[Diagnostic]:
-    value = recipe.compute.memory
+    value, at = recipe.compute.memory, ("compute", "memory")
     if isinstance(value, str) and not known.MEMORY.fullmatch(value.strip()):
         message = f"`{value[:40]}` is no size of memory"
-        yield Diagnostic("R120", message, at=("compute", "memory"), help="write `16GiB`, or MiB as a number")
+        yield Diagnostic("R120", message, at=at, help="write `16GiB`, or MiB as a number")
+    elif (mebibytes(value) or 0) > 1024 * known.MOST_GIB:
+        message = f"a container has at most {known.MOST_GIB} GiB of memory, not `{str(value)[:40]}`"
+        yield Diagnostic("R120", message, at=at, help=f"write `{known.MOST_GIB}GiB` or less")
 
 
 COMPUTE = (gpus, machines, sharding, timeout, memory)
