@@ -96,3 +96,40 @@ def test_missing_rows_are_said_with_the_next_step(folder: Path, capsys: pytest.C
     (folder / "train.jsonl").unlink()
     assert main(["data", "show", "recipe.yaml"]) == 1
     assert "train.jsonl" in capsys.readouterr().err
+
+
+TALKS = [
+    {"messages": [{"role": "user", "content": f"Q{n}?"}, {"role": "assistant", "content": f"A{n}."}]} for n in "AB"
+]
+
+
+def write_talks(folder: Path) -> None:
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TALKS))
+    (folder / "val.jsonl").write_text(json.dumps(TALKS[0]) + "\n")
+
+
+def test_a_chat_template_may_be_a_file_beside_the_recipe_or_a_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_talks(folder)
+    (folder / "own.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+    for name, shown in (
+        ("own.jinja", "<user>QA?⟦<assistant>AA.⟧"),
+        ("qwen2_5", "You are Qwen"),
+    ):
+        assert main(["data", "show", "recipe.yaml", "--row", "1", "--set", f"dataset.chat_template={name}"]) == 0
+        assert shown in capsys.readouterr().out
+
+
+def test_a_chat_template_that_is_nowhere_is_an_error_with_the_nearest_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_talks(folder)
+    assert main(["validate", "recipe.yaml", "--set", "dataset.chat_template=qwen_3"]) == 1
+    assert "did you mean `qwen3`?" in capsys.readouterr().out
+
+
+def test_an_end_token_is_one_answer_wherever_it_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for key in ("dataset.eos_token", "trainer.extra.eos_token"):
+        assert main(["data", "show", "recipe.yaml", "--row", "8", "--set", f"{key}=<|im_end|>"]) == 0
+        assert "⟦It is 7.<|im_end|>⟧" in capsys.readouterr().out
