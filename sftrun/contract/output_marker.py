@@ -13,7 +13,10 @@ MARKER = "sftrun.json"
 
 
 class OutputMarker(Strict):
-    """What stands in it; what a later release adds is passed over."""
+    """What stands in it; what a later release adds is passed over.
+
+    `ends`: the tokens that turns were trained to end with.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
 
@@ -25,6 +28,7 @@ class OutputMarker(Strict):
     adapter: bool
     format: DataFormat
     are_conversations: bool = False  # older ones do not say it
+    ends: tuple[str, ...] = ()
     step: int
     train_loss: float
     memory_gb: float

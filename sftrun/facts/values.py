@@ -117,6 +117,7 @@ class DataFacts(Strict):
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
+    `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.
     """
 
     source: Literal["counted", "declared"]
@@ -150,6 +151,8 @@ class DataFacts(Strict):
     renamed_roles: dict[str, int] = {}
     lacking_tokens: dict[str, str] = {}
     template_asks: bool = True
+    ends: tuple[str, ...] = ()
+    eos_token: str | None = None
     faults: tuple[RowFault, ...] = ()
 
 

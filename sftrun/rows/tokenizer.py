@@ -111,6 +111,11 @@ class Tokens:
         """The tokenizer's special tokens as texts."""
         return tuple(str(token) for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
 
+    @cached_property
+    def added(self) -> dict[int, str]:
+        """The tokens that stand beside the vocabulary, special or not: id -> text."""
+        return {number: str(token) for number, token in self.tokenizer.get_added_tokens_decoder().items()}
+
     def measure(self, pairs: Sequence[Pair], *, only: bool) -> list[Measured]:
         """Prompt and completion, one row each; with `only`, what is learnt begins where they part."""
         if self._pieces is None or self._before is None:

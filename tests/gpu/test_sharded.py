@@ -73,7 +73,7 @@ def test_a_sharded_run_answers_over_the_gpus_that_hold_its_weights_together(kind
     assert {0, 1} <= set(base.hf_device_map.values())
     tokenizer = loading.auto_tokenizer(spec.model)
     found, expected = (
-        list(samples.generate(one, tokenizer, ASKED.prompts, max_new_tokens=ASKED.max_new_tokens))
+        list(samples.generate(one, tokenizer, ASKED.prompts, [2], max_new_tokens=ASKED.max_new_tokens))
         for one in (base, whole)
     )
     assert found == expected

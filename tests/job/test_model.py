@@ -17,6 +17,7 @@ from sftrun.job.train import loading, samples
 from tests.job import small, tiny
 
 PROMPTS = ("Add 1 and 2.", "Hello")
+END = 2  # `<|im_end|>`
 
 
 def test_a_loss_scaler_can_unscale_the_gradients_of_an_adapter_over_4_bit_weights() -> None:
@@ -53,8 +54,19 @@ def answers(spec: ModelSpec, tuned: Any) -> list[str]:
     """Of the base, then with the adapter."""
     tokenizer = loading.auto_tokenizer(spec)
     with samples.without_adapter(tuned):
-        base = list(samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6))
-    return [*base, *samples.generate(tuned, tokenizer, PROMPTS, max_new_tokens=6)]
+        base = list(samples.generate(tuned, tokenizer, PROMPTS, [END], max_new_tokens=6))
+    return [*base, *samples.generate(tuned, tokenizer, PROMPTS, [END], max_new_tokens=6)]
+
+
+def test_an_answer_stops_at_any_of_its_ends(tmp_path: Path) -> None:
+    spec = named(tmp_path / "model")
+    model, tokenizer = loading.load_model(spec, None, computing()), loading.auto_tokenizer(spec)
+    model.generation_config.eos_token_id = None
+    first, *_ = samples.generate(model, tokenizer, PROMPTS[:1], [END], max_new_tokens=1)
+    longer, *_ = samples.generate(model, tokenizer, PROMPTS[:1], [END], max_new_tokens=6)
+    stopped, *_ = samples.generate(model, tokenizer, PROMPTS[:1], range(len(tokenizer)), max_new_tokens=6)
+    assert len(longer) > len(first)
+    assert stopped == first
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "varlen"])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import GenerationConfig
 
 from sftrun.contract import output_marker
 from sftrun.contract.events import Finished
@@ -12,12 +13,18 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.train import save
 from tests.job import tiny
 
-ROWS: Any = SimpleNamespace(format="text", are_conversations=False)
+ROWS: Any = SimpleNamespace(format="text", are_conversations=False, ends=("<|im_end|>",))
 END = Finished(step=3, train_loss=0.5, output_dir="", memory_gb=1.0)
 
 
 class Saved:
     """As much of a model and a tokenizer as is saved."""
+
+    generation_config = GenerationConfig(eos_token_id=0, temperature=0.6, do_sample=False)
+    pad_token_id = 1
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        return {"<|im_end|>": 2}[token]
 
     def save_pretrained(self, folder: str, **_: Any) -> None:
         Path(folder, "weights").write_text("new")
@@ -41,6 +48,13 @@ def test_the_folder_names_its_run(spec: JobSpec) -> None:
     marker = output_marker.read(spec.output_dir)
     assert marker is not None
     assert (marker.run_id, marker.step) == ("r1", 3)
+
+
+def test_the_ends_of_base_and_turns_stand_beside_the_weights(spec: JobSpec) -> None:
+    saved(spec)
+    found = GenerationConfig.from_pretrained(spec.output_dir)
+    assert (found.eos_token_id, found.pad_token_id, found.temperature) == ([0, 2], 1, 0.6)
+    assert Saved.generation_config.eos_token_id == 0
 
 
 def test_one_of_ours_is_replaced_without_a_trace(spec: JobSpec) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sftrun.facts.values import Catalog, Machine
+from sftrun.facts.values import Catalog, DataFacts, Machine
 from sftrun.plan.build import build
 from sftrun.plan.types import Plan
 from tests.plan.samples import H200, PRICES, facts, recipe
@@ -221,3 +221,13 @@ def test_declared_rows_are_counted_too() -> None:
     made = build(recipe(dataset=declared, trainer={"packing": True}), facts(train=None), folders={})
     assert made.total_steps == 13
     assert "81 rows of 100 tokens" in said(made, "trainer.packing")
+
+
+def test_a_base_whose_turns_end_with_another_token_than_its_texts_gets_a_note() -> None:
+    counted = DataFacts(source="counted", format="messages", rows=9, ends=("<|im_end|>",), eos_token="<|endoftext|>")
+    made = build(recipe(), facts(train=counted), folders={})
+    at = "generation_config.eos_token_id"
+    assert reasons(made)[at] == "<|im_end|>"
+    assert "the tokenizer's `eos_token` is <|endoftext|>" in said(made, at)
+    same = counted.model_copy(update={"eos_token": "<|im_end|>"})
+    assert at not in reasons(build(recipe(), facts(train=same), folders={}))

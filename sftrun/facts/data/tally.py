@@ -19,7 +19,7 @@ from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.facts.values import FaultKind, RowFault
-from sftrun.rows import forms, shape, tokenizer, turns
+from sftrun.rows import ends, forms, shape, tokenizer, turns
 from sftrun.rows.forms import Pair
 from sftrun.rows.labels import Labelled, Labeller, Refused
 from sftrun.rows.plain import Row
@@ -41,6 +41,7 @@ class Tally:
     counts: Counter[FaultKind] = field(default_factory=Counter)
     unread: Counter[str] = field(default_factory=Counter)
     renamed: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     faults: list[RowFault] = field(default_factory=list)
     line_count: int = 0
 
@@ -156,6 +157,8 @@ def _take(
     elif found is not None and labeller is not None:
         length = found.tokens if isinstance(found, Measured) else len(found.ids)
         learnt = labeller.learnt(found)
+        if len(result.lines) < ends.ROWS:
+            result.ends.update(_ends(found, labeller))
         if learnt == 0:
             result.fault(*place, "nothing_learnt", _why_nothing(found, labeller.max_length))
         if isinstance(found, Measured) and not found.clean:
@@ -163,6 +166,14 @@ def _take(
     result.lines.append(place[1])
     result.lengths.append(length)
     result.learnt.append(learnt)
+
+
+def _ends(found: Measured | Labelled, labeller: Labeller) -> Iterator[str]:
+    """Of a text the end-of-sequence token, where it is not cut away."""
+    if isinstance(found, Labelled):
+        yield from ends.of_row(labeller.cut(found), labeller.tokens)
+    elif found.tokens <= labeller.max_length or labeller.rules.truncation_mode == "keep_end":
+        yield labeller.tokens.eos
 
 
 def _special(

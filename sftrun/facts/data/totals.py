@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sftrun.errors import Problem
 from sftrun.facts.data.tally import FAULTS_KEPT, How, Tally
 from sftrun.facts.values import DataFacts, RowFault
+from sftrun.rows import ends
 from sftrun.rows.find import Files
 from sftrun.rows.read import Stretch
 from sftrun.rows.tokenizer import Tokens, lacking
@@ -56,6 +57,7 @@ def summed(
         whole.counts.update(one.counts)
         whole.unread.update(one.unread)
         whole.renamed.update(one.renamed)
+        whole.ends.update(one.ends)
         whole.lengths += one.lengths
         whole.learnt += one.learnt
         whole.hashes += one.hashes
@@ -83,6 +85,8 @@ def summed(
         renamed_roles=dict(sorted(whole.renamed.items())),
         lacking_tokens=dict(lacking(found, how.rules)) if isinstance(found, Tokens) else {},
         template_asks=_asks(found, how),
+        ends=ends.usual(whole.ends),
+        eos_token=found.eos if isinstance(found, Tokens) else None,
         faults=_first_of_each(faults),
     )
     known = isinstance(found, Tokens) and len(whole.lengths) > 0

@@ -1,11 +1,13 @@
 """Rows with labels, cut, as arrays: what a shard holds; the first row that can't be learnt from ends the run."""
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sftrun.job.failures import JobFailure
+from sftrun.rows import ends
 from sftrun.rows.labels import Labeller, Refused, count_learnt
 from sftrun.rows.plain import Row
 
@@ -14,12 +16,16 @@ Ids: TypeAlias = "array[int]"  # 4 bytes a token; a list takes 8 and an object e
 
 @dataclass
 class Learnable:
-    """Rows ready for the trainer; `dropped` are the indices of those in which nothing is learnt."""
+    """Rows ready for the trainer; `dropped` are the indices of those in which nothing is learnt.
+
+    `ends` counts the tokens that learnt stretches end with, in the first `ends.ROWS` of them.
+    """
 
     input_ids: list[Ids] = field(default_factory=list)
     labels: list[Ids] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     cut: int = 0
+    ends: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -45,6 +51,8 @@ def label(rows: Sequence[Row], places: Sequence[str], labeller: Labeller) -> Lea
         if count_learnt(kept.labels):
             result.input_ids.append(array("i", kept.ids))
             result.labels.append(array("i", kept.labels))
+            if len(result) <= ends.ROWS:
+                result.ends.update(ends.of_row(kept, labeller.tokens))
         else:
             result.dropped.append(index)
     return result

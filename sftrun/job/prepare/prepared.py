@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,11 +27,12 @@ from sftrun.job.failures import JobFailure
 from sftrun.job.prepare import shards, source_rows
 from sftrun.job.prepare.shards import Counts, Crew
 from sftrun.job.prepare.source_rows import Rows
+from sftrun.rows import ends
 from sftrun.rows.labels import Labeller
 from sftrun.rows.tokenizer import Tokens
 from sftrun.strict import Strict
 
-VERSION = 3  # to be raised with whatever changes a token, its label or its place
+VERSION = 4  # to be raised with whatever changes a token, its label or its place, or what the marker says
 MARKER = "prepared.json"
 TEXTS = "texts.json"
 FOLDER = "prepared"
@@ -48,11 +50,12 @@ class Split(Strict):
 
 
 class Marker(Strict):
-    """prepared.json; `files` maps each name to its bytes."""
+    """prepared.json; `files` maps each name to its bytes, `ends` are the tokens that turns are trained to end with."""
 
     version: int = VERSION
     format: DataFormat
     are_conversations: bool
+    ends: tuple[str, ...]
     train: Split
     eval: Split | None
     is_packed: bool
@@ -182,6 +185,7 @@ def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
     marker = Marker(
         format=rows.form,
         are_conversations=rows.are_conversations,
+        ends=ends.usual(Counter(told["train"].counts.ends)),
         train=told["train"],
         eval=told.get("eval"),
         is_packed=packs(spec),

@@ -5,6 +5,7 @@ Bytes are the same however many processes made them.  Processes are forked: rows
 Packing looks at 20,000 rows at a time, on any number of cores.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -34,7 +35,10 @@ Result = TypeVar("Result")
 
 
 class Counts(Strict):
-    """What became of rows: `rows` of `given` are learnt from; `first_dropped` is the first one's index that is not."""
+    """What became of rows: `rows` of `given` are learnt from; `first_dropped` is the first one's index that is not.
+
+    `ends` are the tokens that learnt stretches end with, and how often, in some of the rows.
+    """
 
     given: int = 0
     rows: int = 0
@@ -42,13 +46,14 @@ class Counts(Strict):
     tokens: int = 0
     learnt_tokens: int = 0
     first_dropped: int | None = None
+    ends: dict[str, int] = {}
 
     def __add__(self, other: "Counts") -> "Counts":
         """Of these rows and those that follow them."""
         sums = {name: getattr(self, name) + getattr(other, name) for name in _SUMMED}
         dropped = other.first_dropped
         first = self.first_dropped if dropped is None or self.first_dropped is not None else self.given + dropped
-        return Counts(**sums, first_dropped=first)
+        return Counts(**sums, first_dropped=first, ends=Counter(self.ends) + Counter(other.ends))
 
 
 _SUMMED = ("given", "rows", "cut", "tokens", "learnt_tokens")
@@ -167,6 +172,7 @@ def _count(made: Learnable, given: int) -> Counts:
         tokens=made.tokens,
         learnt_tokens=made.learnt_tokens,
         first_dropped=made.dropped[0] if made.dropped else None,
+        ends=made.ends,
     )
 
 

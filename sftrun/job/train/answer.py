@@ -34,10 +34,11 @@ class Request(Strict):
 
 
 class Asked(NamedTuple):
-    """The form of the rows that were trained on."""
+    """What is known of the rows that were trained on."""
 
     format: DataFormat
     are_conversations: bool
+    ends: tuple[str, ...]
 
 
 class Answerer:
@@ -45,7 +46,7 @@ class Answerer:
 
     def __init__(self, job: JobSpec) -> None:
         from sftrun.job.prepare import row_tokenizer
-        from sftrun.job.train import loading, saved_tokenizer
+        from sftrun.job.train import generation, loading, saved_tokenizer
 
         marker = output_marker.read(job.output_dir)
         if marker is None:
@@ -56,12 +57,13 @@ class Answerer:
             )
         self.job = job
         form = marker.format
-        self.rows = Asked(form, marker.are_conversations or form == "messages")
+        self.rows = Asked(form, marker.are_conversations or form == "messages", marker.ends)
         saved = job.model.model_copy(update={"name_or_path": job.output_dir, "revision": None})
         self.tokens = row_tokenizer.of_model(saved, job.rows)
         self.tokenizer = saved_tokenizer.load(saved, self.tokens)
         self.base = loading.load_model(job.model, job.quantization, job.step, is_whole=True, room=loading.room(job))
         self.tuned = loading.load_tuned(job, self.base)
+        self.ends = generation.saved(job.output_dir, self.base, self.tokenizer, marker.ends).eos_token_id
 
     def ask(self, prompt: str, max_new_tokens: int, temperature: float) -> tuple[str, str]:
         """(base's answer, tuned model's answer) to a prompt, put as a training row would have it."""
@@ -72,8 +74,8 @@ class Answerer:
         options["has_special_tokens"] = self.rows.are_conversations
         with samples.without_adapter(self.tuned):
             loading = self.base if self.job.lora is None else self.tuned
-            base = next(samples.generate(loading, self.tokenizer, [text], **options))
-        return base, next(samples.generate(self.tuned, self.tokenizer, [text], **options))
+            base = next(samples.generate(loading, self.tokenizer, [text], self.ends, **options))
+        return base, next(samples.generate(self.tuned, self.tokenizer, [text], self.ends, **options))
 
 
 def main(request_file: str) -> int:

@@ -25,6 +25,9 @@ class Rows(Protocol):
     @property
     def are_conversations(self) -> bool: ...
 
+    @property
+    def ends(self) -> tuple[str, ...]: ...
+
 
 def wrap(prompt: str, rules: RowRules, rows: Rows, tokens: Tokens) -> str:
     """The prompt as the training rows had theirs.  Raises JobFailure."""
@@ -40,6 +43,7 @@ def generate(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[str],
+    ends: Sequence[int],
     *,
     max_new_tokens: int,
     temperature: float = 0.0,
@@ -47,7 +51,7 @@ def generate(
     is_sharded: bool = False,
     between: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
-    """The answers, in order.  Leaves the model's mode and the random states as they were.
+    """The answers, in order, each up to one of the tokens `ends`.  Leaves mode and random states as they were.
 
     `is_sharded`: each process has a part of the weights, and all go on until the last one's answers are complete.
     """
@@ -62,6 +66,7 @@ def generate(
                 **batch,
                 **sampling,
                 max_new_tokens=max_new_tokens,
+                eos_token_id=list(ends),
                 pad_token_id=tokenizer.pad_token_id,
                 use_cache=True,
                 synced_gpus=is_sharded,

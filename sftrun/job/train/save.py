@@ -10,6 +10,7 @@ from sftrun.contract.events import Finished
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.output_marker import MARKER, OutputMarker
 from sftrun.disk import files
+from sftrun.job.train import generation
 from sftrun.job.train.samples import Rows
 
 CARD = """---
@@ -36,7 +37,7 @@ model = AutoModelForCausalLM.from_pretrained("PATH")"""
 def save(
     spec: JobSpec, model: Any, tokenizer: Any, marker: OutputMarker, weights: dict[str, Any] | None = None
 ) -> str | None:
-    """Write adapter (or model), tokenizer, card and marker; returns where what stood there was moved, if foreign.
+    """Write adapter (or model), tokenizer, ends, card and marker; returns where what stood there was moved, if foreign.
 
     `weights`: those that were trained, where the model holds but a share of each.
     """
@@ -46,6 +47,7 @@ def save(
     partial.mkdir(parents=True)
     model.save_pretrained(str(partial), state_dict=weights)
     _without_padding(tokenizer).save_pretrained(str(partial))
+    generation.save(generation.config(model, tokenizer, marker.ends), partial)
     (partial / "README.md").write_text(card(marker))
     (partial / MARKER).write_text(marker.model_dump_json(indent=1) + "\n")
     files.flush_tree(partial)
@@ -86,6 +88,7 @@ def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
         adapter=spec.lora is not None,
         format=rows.format,
         are_conversations=rows.are_conversations,
+        ends=rows.ends,
         step=end.step,
         train_loss=end.train_loss,
         memory_gb=end.memory_gb,

@@ -179,7 +179,7 @@ class Work:
         wanted, is_sharded = self.spec.samples, self.spec.step.sharding == "fsdp"
         if not wanted.prompts or (self.channel.rank != 0 and not is_sharded):
             return
-        from sftrun.job.train import samples
+        from sftrun.job.train import generation, samples
 
         self._enter("samples_before" if when == "before" else "samples_after", f"{len(wanted.prompts)} prompts")
         texts = [samples.wrap(prompt, self.spec.rows, data, tokens) for prompt in wanted.prompts]
@@ -187,6 +187,7 @@ class Work:
             model,
             tokenizer,
             texts,
+            generation.config(model, tokenizer, data.ends).eos_token_id,
             max_new_tokens=wanted.max_new_tokens,
             temperature=wanted.temperature,
             has_special_tokens=data.are_conversations,

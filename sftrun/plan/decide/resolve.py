@@ -70,6 +70,15 @@ def rows(recipe: Recipe, facts: Facts, said: Decisions) -> RowRules:
     return rules.model_copy(update={"format": _format(recipe, facts, said)})
 
 
+def ends(train: DataFacts | None, said: Decisions) -> None:
+    """A note where turns end with another token than the tokenizer's own end of a text."""
+    eos = None if train is None else train.eos_token
+    others = [end for end in (() if train is None else train.ends) if end != eos]
+    if eos is not None and others:
+        reason = f"turns are trained to end with it, and the tokenizer's `eos_token` is {eos}: answers stop at both"
+        said.say("generation_config.eos_token_id", ", ".join(others), reason)
+
+
 def _format(recipe: Recipe, facts: Facts, said: Decisions) -> DataFormat | Literal["auto"]:
     """The form of the rows; stays `auto` where the data is out of reach."""
     if recipe.dataset.format != "auto":

@@ -1,0 +1,46 @@
+"""What a whole run leaves in its output folder: the ends of turns, the base's name, the tokenizer as it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sftrun.contract import output_marker
+from sftrun.contract.jobspec import JobSpec, SampleSpec
+from tests.job import tiny
+from tests.job.runs import Run
+
+END = "<|im_end|>"
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
+    """A finished run on a base whose texts end with another token than its template's turns."""
+    folder = tmp_path_factory.mktemp("run")
+    base = tiny.make_model(folder / "a-base")
+    for name, key, value in (("config", "eos_token_id", 0), ("tokenizer_config", "eos_token", "<|endoftext|>")):
+        file = base / f"{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    talk = [{"role": "user", "content": "Add 1 and 3."}, {"role": "assistant", "content": "4"}]
+    data = tiny.write_rows(folder / "rows.jsonl", [{"messages": talk}] * 8)
+    trainer = {"max_steps": 30, "per_device_train_batch_size": 4}
+    samples = SampleSpec(prompts=("Add 1 and 3.", "Hi"), max_new_tokens=8)
+    made = tiny.make_job(folder, base, data, trainer=trainer, samples=samples)
+    assert Run(made, folder).rest()[0] == 0
+    return made
+
+
+def read(spec: JobSpec, name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(Path(spec.output_dir, name).read_text())
+    return found
+
+
+def test_the_trained_end_stands_beside_the_base_s_own(spec: JobSpec) -> None:
+    assert read(spec, "generation_config.json")["eos_token_id"] == [0, 2]
+    marker = output_marker.read(spec.output_dir)
+    assert marker is not None
+    assert marker.ends == (END,)
+
+
+def test_the_tokenizer_is_saved_without_what_answers_were_filled_up_with(spec: JobSpec) -> None:
+    assert read(spec, "tokenizer.json")["padding"] is None
