@@ -46,6 +46,14 @@ def test_what_is_cut_off_is_said(folder: Path, capsys: pytest.CaptureFixture[str
     assert "… cut here: " in shown
 
 
+def test_of_a_row_that_keeps_its_end_the_end_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ("--set", "trainer.max_length=20", "--set", "trainer.extra.truncation_mode=keep_end")
+    assert main(["data", "show", "recipe.yaml", "--row", "1", *changes]) == 0
+    shown = capsys.readouterr().out
+    assert "… cut here: " in shown
+    assert shown.endswith("⟦It is 0.<|endoftext|>⟧\n")
+
+
 def test_without_a_row_all_rows_are_summed_up_with_a_histogram(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -133,13 +134,24 @@ def _train_if_there(examined: Examined, recipe: Recipe) -> Files:
 
 
 def _row(examined: Examined, recipe: Recipe, split: str, number: int) -> Iterator[str]:
-    place, labelled, known = _labelled(examined, recipe, split, number)
-    longest = recipe.trainer.max_length
-    parts = data_view.runs(labelled, known, longest)
-    yield from data_view.row_lines(place, labelled, parts, longest, colour=wants_colour(sys.stdout))
+    found = _labelled(examined, recipe, split, number)
+    parts = data_view.runs(found.kept, found.tokens)
+    later = _rules(examined, recipe).truncation_mode == "keep_end"
+    yield from data_view.row_lines(
+        found.place, found.length, parts, begins_later=later, colour=wants_colour(sys.stdout)
+    )
 
 
-def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> tuple[str, Labelled, tokenizer.Tokens]:
+class _Shown(NamedTuple):
+    """A row as the trainer gets it; `length`: its tokens before it is cut."""
+
+    place: str
+    length: int
+    kept: Labelled
+    tokens: tokenizer.Tokens
+
+
+def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> _Shown:
     paths = [Path(path) for path in _files(examined, recipe, split).paths]
     found = count.row_at(paths, number)
     if found is None:
@@ -152,10 +164,12 @@ def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> tu
     known = tokenizer.load(_tokenizer_folder(examined, recipe), rules)
     if isinstance(known, Problem):
         raise SftrunError(f"the row can't be shown as tokens: {known.message}", help=known.help)
-    labelled = fault(row, how.form, rules) or _first(Labeller(rules, how.form, how.max_length, known), row)
+    labeller = Labeller(rules, how.form, how.max_length, known)
+    labelled = fault(row, how.form, rules) or _first(labeller, row)
     if not isinstance(labelled, Labelled):
         raise SftrunError(f"{file}:{line}: {labelled}", help="mend that row")
-    return f"row {number} of dataset.{split} ({Path(file).name}, line {line})", labelled, known
+    place = f"row {number} of dataset.{split} ({Path(file).name}, line {line})"
+    return _Shown(place, len(labelled.ids), labeller.cut(labelled), known)
 
 
 def _first(labeller: Labeller, row: Row) -> Labelled | str:
@@ -172,9 +186,10 @@ def _json(examined: Examined, recipe: Recipe, split: str, number: int | None) ->
     if number is None:
         click.echo(_facts(examined, recipe, split).model_dump_json(indent=2))
         return 0
-    place, labelled, known = _labelled(examined, recipe, split, number)
-    parts = data_view.runs(labelled, known, recipe.trainer.max_length)
+    found = _labelled(examined, recipe, split, number)
+    parts = data_view.runs(found.kept, found.tokens)
     spans = [{"text": part.text, "learnt": part.is_learnt, "tokens": part.tokens} for part in parts]
-    whole = {"row": place, "input_ids": labelled.ids, "labels": labelled.labels, "spans": spans}
-    click.echo(json.dumps(whole, ensure_ascii=False))
+    ids, labels = found.kept
+    told = {"row": found.place, "tokens": found.length, "input_ids": ids, "labels": labels, "spans": spans}
+    click.echo(json.dumps(told, ensure_ascii=False))
     return 0

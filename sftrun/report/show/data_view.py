@@ -1,6 +1,6 @@
 """A data source and one of its rows, as text: the row as the model will see it, learnt tokens marked.
 
-Learnt tokens are green, or stand between ⟦ and ⟧ where there is no colour; what `max_length` cuts off is only counted.
+Learnt tokens are green, or stand between ⟦ and ⟧ where there is no colour; what is cut off is only counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,10 +26,9 @@ class Run:
     tokens: int
 
 
-def runs(row: Labelled, tokens: Tokens, max_length: int) -> tuple[Run, ...]:
-    """A row cut at `max_length`, in runs.  The first token is never learnt: nothing predicts it."""
-    labels = row.labels[:max_length]
-    learnt = [label != IGNORED and at > 0 for at, label in enumerate(labels)]
+def runs(row: Labelled, tokens: Tokens) -> tuple[Run, ...]:
+    """A row as it is cut, in runs.  The first token is never learnt: nothing predicts it."""
+    learnt = [label != IGNORED and at > 0 for at, label in enumerate(row.labels)]
     found, begin, shown = [], 0, 0
     for is_learnt, group in groupby(learnt):
         count = len(list(group))
@@ -40,14 +39,15 @@ def runs(row: Labelled, tokens: Tokens, max_length: int) -> tuple[Run, ...]:
     return tuple(found)
 
 
-def row_lines(place: str, row: Labelled, parts: Sequence[Run], max_length: int, *, colour: bool) -> Iterator[str]:
-    """One row under its heading."""
+def row_lines(place: str, length: int, parts: Sequence[Run], *, begins_later: bool, colour: bool) -> Iterator[str]:
+    """One row of `length` tokens under its heading; where it `begins_later`, its beginning is what was cut off."""
     learnt = sum(part.tokens for part in parts if part.is_learnt)
-    yield f"{place}: {len(row.ids):,} tokens, {learnt:,} learnt from"
+    text = "".join(_marked(part, colour) for part in parts)
+    off = length - sum(part.tokens for part in parts)
+    cut = [_dim(f"… cut here: {off:,} tokens more", colour)] if off else []
+    yield f"{place}: {length:,} tokens, {learnt:,} learnt from"
     yield ""
-    yield "".join(_marked(part, colour) for part in parts)
-    if len(row.ids) > max_length:
-        yield _dim(f"… cut here: {len(row.ids) - max_length:,} tokens more", colour)
+    yield from (*cut, text) if begins_later else (text, *cut)
 
 
 def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
