@@ -27,7 +27,7 @@ def make_model(folder: Path, *, chat_template: str = CHAT_TEMPLATE) -> Path:
     """Config, weights and tokenizer of a causal LM that knows nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = _save_tokenizer(folder, chat_template)
-    _save_weights(folder, vocabulary)
+    save_weights(folder, vocabulary)
     return folder
 
 
@@ -101,7 +101,8 @@ def _save_tokenizer(folder: Path, chat_template: str) -> int:
     return len(vocab)
 
 
-def _save_weights(folder: Path, vocabulary: int) -> None:
+def save_weights(folder: Path, vocabulary: int) -> None:
+    """Config and weights alone, for as many tokens."""
     config = {
         "architectures": ["Qwen2ForCausalLM"],
         "model_type": "qwen2",
