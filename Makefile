@@ -1,3 +1,3 @@
-.PHONY: quickstart check lint test setup docs
-quickstart check lint test setup docs:
+.PHONY: quickstart check quick lint test setup docs
+quickstart check quick lint test setup docs:
 	@python3 tools/dev.py $@

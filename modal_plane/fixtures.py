@@ -16,7 +16,7 @@ from .work import DATA, Call, Spawn, image, volume
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[Plane]:
-    with Plane(tmp_path / "plane", preemption_grace_seconds=5.0) as plane:
+    with Plane(tmp_path / "plane", preemption_grace_seconds=60.0) as plane:
         yield plane
     assert not plane.bugs
     assert not plane.missing

@@ -21,6 +21,7 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a plane that dies leaves no containers behind
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a plane in the background ignores it, and so would its children
     if plan["root"]:
         enter(plan["root"], plan["binds"])
     os.chdir(plan["cwd"])

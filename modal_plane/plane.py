@@ -167,7 +167,7 @@ class Plane:
     def add_secret(self, name: str, values: Mapping[str, str]) -> None:
         self.thread.run(lambda: self.secrets.add(name, dict(values)))
 
-    def wait_until(self, condition: Callable[[], T | None], seconds: float = 180.0, what: str = "condition") -> T:
+    def wait_until(self, condition: Callable[[], T | None], seconds: float = 1200.0, what: str = "condition") -> T:
         """Poll for a true value; a test's only way to wait."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

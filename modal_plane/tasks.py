@@ -8,7 +8,7 @@ from .scheduler import Scheduler
 from .state import Input, Task, World
 from .wire import Caller
 
-CLUSTER_WAIT_SECONDS = 120.0
+CLUSTER_WAIT_SECONDS = 600.0
 
 
 class Tasks:

@@ -16,7 +16,7 @@ if str(JOBS) not in sys.path:
 jobs: Any = importlib.import_module("plane_jobs")  # by the one name that containers know too
 
 DATA = "/data/checkpoints"
-WAIT = 120.0
+WAIT = 1200.0
 Call = modal.FunctionCall[Any]
 Spawn = Callable[..., Call]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import patience
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 PROMPT = "Rename the Terraform bucket invoices to archive and keep its data."
@@ -22,7 +24,7 @@ def sftrun(home: Path, *words: str) -> str:
         env={**os.environ, "SFTRUN_HOME": str(home)},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=patience.SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

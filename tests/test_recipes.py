@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.cli.examine import examine_file
+from tests import patience
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -49,7 +50,7 @@ def test_a_shipped_system_trains_by_set_alone(name: str, more: tuple[str, ...], 
     for override in overrides:
         command += ["--set", override]
     done = subprocess.run(
-        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=600, check=False
+        command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, timeout=patience.SECONDS, check=False
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]

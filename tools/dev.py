@@ -2,6 +2,7 @@
 
     python3 tools/dev.py quickstart     set up .venv, then run the main job on the embedded model
     python3 tools/dev.py check          set up .venv, then all that CI runs
+    python3 tools/dev.py quick          as `check`, with the tests alone that take less than a second
     python3 tools/dev.py lint | test    parts of `check`
     python3 tools/dev.py setup          only set up
     python3 tools/dev.py docs           build the docs site into build/site, in an environment of its own
@@ -11,9 +12,11 @@ The environments are made from the lock files and made anew when they change.
 
 import argparse
 import hashlib
+import os
 import subprocess
 import sys
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,12 +31,15 @@ LINT = (
     ("mypy",),
     ("lint-imports",),
 )
+# one worker a core; each may have a process of half a gigabyte beside it
+TEST = ("pytest", "-n", str(max(2, min(os.cpu_count() or 2, 8))), "--dist", "worksteal")
 TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "setup": (),
     "quickstart": (("sftrun", "apply", "recipes/quickstart.yaml"),),
     "lint": LINT,
-    "test": (("pytest", "-n", "2"),),
-    "check": (*LINT, ("pytest", "-n", "2")),
+    "test": (TEST,),
+    "quick": (*LINT, (*TEST, "-q", "-m", "not slow")),
+    "check": (*LINT, TEST),
 }
 
 
@@ -67,6 +73,20 @@ def make_environment(folder: Path, locks: tuple[str, ...], print_if_new: str, *p
     stamp.write_text(wanted)
 
 
+def run_together(tools: tuple[tuple[str, ...], ...]) -> None:
+    """Run tools of `.venv` beside each other: the last has the terminal, the others speak if they fail."""
+    *beside, last = ((str(VENV / BIN / tool), *rest) for tool, *rest in tools)
+    with ThreadPoolExecutor() as pool:
+        others = [pool.submit(subprocess.run, each, cwd=ROOT, capture_output=True, text=True) for each in beside]
+        codes = [subprocess.run(last, cwd=ROOT, check=False).returncode]
+    for done in (other.result() for other in others):
+        codes.append(done.returncode)
+        if done.returncode:
+            print(f"\n{Path(done.args[0]).name} {' '.join(done.args[1:])}\n{done.stdout}{done.stderr}", end="")
+    if failed := next(filter(None, codes), 0):
+        sys.exit(failed)
+
+
 def run(*command: str) -> None:
     """Run in the repository's root; end with its exit status if it fails."""
     code = subprocess.run(command, cwd=ROOT, check=False).returncode
@@ -84,8 +104,8 @@ def main() -> None:
         build_docs()
         return
     set_up()
-    for tool, *rest in TASKS[task]:
-        run(str(VENV / BIN / tool), *rest)
+    if TASKS[task]:
+        run_together(TASKS[task])
 
 
 if __name__ == "__main__":

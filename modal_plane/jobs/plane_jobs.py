@@ -148,7 +148,7 @@ def cluster(path: str) -> list[object]:
     me = modal.Cluster.from_context()
     rank, ips = me.container_rank(), me.container_ips()
     Path(path, f"rank-{rank}").write_text(json.dumps(ips))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 600
     while len(list(Path(path).glob("rank-*"))) < len(ips) and time.monotonic() < deadline:
         time.sleep(0.01)
     return [rank, len(ips)]

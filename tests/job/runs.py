@@ -12,6 +12,7 @@ from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.record_files import STOP
 from sftrun.job.supervise.process import EVENTS
+from tests import patience
 from tests.warm.forks import HAS_GPU
 from tests.warm.start import Warm
 
@@ -63,7 +64,7 @@ class Run:
         )
 
     def rest(self) -> tuple[int, AnyEvent]:
-        out, err = self.process.communicate(timeout=600)
+        out, err = self.process.communicate(timeout=patience.SECONDS)
         self.events += [events.parse(line) for line in out.splitlines()]
         assert not err, err
         return self.process.returncode, self.events[-1]

@@ -18,6 +18,7 @@ from sftrun.job.train import worker
 from tests.job import tiny
 from tests.job.runs import Run, at_step, held_at, record
 
+pytestmark = pytest.mark.slow
 CHAT_ROWS = [
     {"messages": [{"role": "user", "content": f"Double {i}."}, {"role": "assistant", "content": str(2 * i)}]}
     for i in range(24)
@@ -90,7 +91,6 @@ def test_a_stop_that_was_asked_for_before_the_supervisor_began_is_obeyed(
     assert (last.reason, last.step) == ("user", 0)
 
 
-@pytest.mark.slow
 def test_a_stop_after_the_last_step_names_that_step_and_its_checkpoint(model: Path, data: Path, tmp_path: Path) -> None:
     samples = SampleSpec(prompts=tuple(f"Add 1 and {i}." for i in range(100)), max_new_tokens=32)
     spec = tiny.make_job(tmp_path, model, data, samples=samples, trainer={"max_steps": 4})
@@ -114,7 +114,6 @@ def test_a_job_that_is_no_job_is_one_line(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_bad_data_and_a_bad_model_fail_at_once_and_say_why(model: Path, data: Path, tmp_path: Path) -> None:
     masked = tiny.make_job(tmp_path / "a", model, data, trainer={"max_length": 8})
     pickled = tiny.make_model(tmp_path / "pickled")
@@ -145,7 +144,6 @@ def _failed(run: Run, kind: str, words: str) -> None:
     assert not Path(run.spec.output_dir).exists()
 
 
-@pytest.mark.slow
 def test_a_disk_that_fills_up_loses_no_checkpoint(model: Path, data: Path, small_disk: Path, tmp_path: Path) -> None:
     trainer = {"save_steps": 1, "save_total_limit": None, "max_steps": 40, "logging_steps": 1}
     spec = tiny.make_job(tmp_path, model, data, checkpoints_dir=str(small_disk / "c"), trainer=trainer)
@@ -159,7 +157,6 @@ def test_a_disk_that_fills_up_loses_no_checkpoint(model: Path, data: Path, small
     assert checkpoints.find(spec.checkpoints_dir, spec.run_id).step == kept[-1].step
 
 
-@pytest.mark.slow
 def test_signals_a_second_supervisor_and_a_loss_that_is_no_number(model: Path, data: Path, tmp_path: Path) -> None:
     trainer = {"max_steps": 4000, "logging_steps": 1, "save_steps": 4000}
     spec = tiny.make_job(tmp_path / "a", model, data, trainer=trainer)
@@ -183,7 +180,6 @@ def test_signals_a_second_supervisor_and_a_loss_that_is_no_number(model: Path, d
     assert checkpoints.find(wild.checkpoints_dir, wild.run_id).newest is None
 
 
-@pytest.mark.slow
 def test_conversations_train_a_whole_model_which_then_answers(model: Path, tmp_path: Path) -> None:
     rows = tiny.write_rows(tmp_path / "chat.jsonl", CHAT_ROWS)
     own = Path(tmp_path / "out" / "adapter")

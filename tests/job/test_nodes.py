@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Stopped
 from sftrun.contract.jobspec import ClusterSpec, JobSpec
+from tests import patience
 from tests.job import tiny
 from tests.job.runs import Run, as_here, at_step, curve, held_at_step, record, worker_below
 from tests.warm.start import Warm
@@ -58,7 +59,7 @@ class Pair:
         self.first = Run(first, folder, of_the_first)
 
     def second_says(self) -> Failed | None:
-        printed, _ = self.second.communicate(timeout=600)
+        printed, _ = self.second.communicate(timeout=patience.SECONDS)
         event = events.parse(printed) if printed else None
         return event if isinstance(event, Failed) else None
 
@@ -116,7 +117,7 @@ def test_a_machine_that_is_taken_away_says_so_again_where_nobody_answered(
         assert second.stdout is not None
         assert second.stdout.readline() == "watching\n"
         second.send_signal(signal.SIGINT)
-        assert second.communicate(timeout=600)[0].splitlines()[-1] == "None 2"
+        assert second.communicate(timeout=patience.SECONDS)[0].splitlines()[-1] == "None 2"
 
 
 def test_what_is_gone_on_from_lies_on_the_first_machine_alone(model: Path, data: Path, tmp_path: Path) -> None:

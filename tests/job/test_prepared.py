@@ -23,7 +23,7 @@ from sftrun.job.prepare.shards import Crew
 from sftrun.job.supervise import preparer
 from sftrun.rows.labels import Labeller
 from sftrun.rows.tokenizer import Tokens
-from tests import steps
+from tests import patience, steps
 from tests.job import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -32,6 +32,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(scope="module")
 def tokens(model: Path) -> Tokens:
     return row_tokenizer.of_model(ModelSpec(name_or_path=str(model)), RowRules())
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the rows, and as many shards."""
+    monkeypatch.setattr(shards, "ROWS", shards.ROWS // 10)
+    monkeypatch.setattr(shards, "PACKED_ROWS", shards.PACKED_ROWS // 10)
 
 
 def job(folder: Path, model: Path, rows: list[dict[str, str]], **trainer: Any) -> JobSpec:
@@ -48,6 +55,7 @@ def columns(found: Dataset) -> dict[str, Any]:
     return found[:]
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_several_processes_write_the_bytes_of_one(model: Path, tokens: Tokens, tmp_path: Path) -> None:
     rows = tiny.make_rows(2 * shards.ROWS + 7)
     files = [make(job(tmp_path / str(count), model, rows), tokens, count).folder / "train.arrow" for count in (1, 3)]
@@ -66,8 +74,9 @@ def test_what_stands_is_what_was_tokenised_in_the_rows_order(model: Path, tokens
     assert (counts.rows, counts.tokens, counts.learnt_tokens) == (len(whole), whole.tokens, whole.learnt_tokens)
 
 
+@pytest.mark.usefixtures("small_shards")
 def test_bins_hold_each_row_once_and_whole_whoever_packs(model: Path, tokens: Tokens, tmp_path: Path) -> None:
-    rows = tiny.make_rows(shards.PACKED_ROWS + 1_500)
+    rows = tiny.make_rows(shards.PACKED_ROWS + 150)
     packed = make(job(tmp_path / "packed", model, rows, packing=True, max_length=1000), tokens, 2)
     alone = make(job(tmp_path / "alone", model, rows, packing=True, max_length=1000), tokens, 1)
     plain = make(job(tmp_path / "plain", model, rows, max_length=1000), tokens, 2)
@@ -175,8 +184,9 @@ def test_other_content_and_another_template_of_the_tokenizers_have_their_own_pla
     assert prepared.folder(spec, tokens) != place
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_is_gone_on_with_and_its_shards_stay(model: Path, tokens: Tokens, tmp_path: Path) -> None:
-    spec = job(tmp_path, model, tiny.make_rows(40 * shards.ROWS))
+    spec = job(tmp_path, model, tiny.make_rows(16 * shards.ROWS))
     place = prepared.folder(spec, tokens)
     partial = place.with_name(f"{place.name}.partial")
     process = preparer.start(spec)
@@ -184,12 +194,12 @@ def test_a_killed_preparation_is_gone_on_with_and_its_shards_stay(model: Path, t
     process.send_signal(signal.SIGKILL)
     process.communicate()
     left = list(partial.glob("train-*.arrow"))
-    assert 3 < len(left) < 40
+    assert 3 < len(left) < 16
     # a shard that can be told from what would be made in its place
     short = make(job(tmp_path / "short", model, tiny.make_rows(5)), tokens)
     _as_shard(short, spec, tokens, left[0])
     made = make(spec, tokens)
-    assert made.marker.train.counts.rows == 39 * shards.ROWS + 5
+    assert made.marker.train.counts.rows == 15 * shards.ROWS + 5
     assert sorted(path.name for path in made.folder.iterdir()) == ["prepared.json", "texts.json", "train.arrow"]
 
 
@@ -212,6 +222,7 @@ def test_an_empty_shard_as_a_lost_power_supply_leaves_it_is_made_again(
     assert make(spec, tokens).marker.train.counts.rows == 20
 
 
+@pytest.mark.slow
 def test_of_two_at_once_one_makes_them_and_both_have_them(model: Path, tokens: Tokens, tmp_path: Path) -> None:
     spec = job(tmp_path, model, tiny.make_rows(5 * shards.ROWS))
     processes = [preparer.start(spec) for _ in range(2)]
@@ -259,7 +270,7 @@ def test_what_nobody_used_for_a_month_goes(model: Path, tokens: Tokens, tmp_path
 
 
 def _wait_for(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + patience.SECONDS
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

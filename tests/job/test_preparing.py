@@ -9,7 +9,6 @@ import pytest
 from sftrun.contract import events
 from sftrun.contract.events import Failed, Stage
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec
-from sftrun.step.place import WORTH_A_PROCESS_BYTES
 from tests.job import tiny
 from tests.job.runs import Run, curve, record
 
@@ -17,10 +16,13 @@ pytestmark = pytest.mark.slow
 ROWS = 40
 
 
-def job(folder: Path, model: Path, row: dict[str, str], cache: Path) -> JobSpec:
-    """Few rows of many bytes."""
+SECONDS_OF_WORK = 8_000_000
+
+
+def job(folder: Path, model: Path, row: dict[str, str], cache: Path, size: int = 20_000) -> JobSpec:
+    """Rows of so many bytes, which a process of their own prepares however few they are."""
     folder.mkdir()
-    text = "the pods restart " * (WORTH_A_PROCESS_BYTES // ROWS // 17 + 1)
+    text = "the pods restart " * (size // ROWS // 17 + 1)
     rows = [{key: value.format(text=f"{index} {text}") for key, value in row.items()} for index in range(ROWS)]
     data = tiny.write_rows(folder.parent / "rows.jsonl", rows)
     dataset = DatasetSpec(train=DataSource(files=(str(data),)), cache_dir=str(cache))
@@ -54,7 +56,7 @@ def test_rows_with_nothing_to_learn_end_the_run_in_the_stage_of_the_data(model: 
 
 
 def test_a_run_that_is_killed_takes_its_preparing_process_with_it(model: Path, tmp_path: Path) -> None:
-    run = Run(job(tmp_path / "run", model, {"text": "{text}"}, tmp_path / "cache"), tmp_path)
+    run = Run(job(tmp_path / "run", model, {"text": "{text}"}, tmp_path / "cache", SECONDS_OF_WORK), tmp_path)
     run.until(lambda event: isinstance(event, Stage) and event.name == "data")
     session = os.getsid(run.worker_pid())
     run.kill()

@@ -9,6 +9,7 @@ import pytest
 from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Finished, Note, Stage, Started, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
+from tests import patience
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, held_at, held_at_step, record
 
@@ -135,7 +136,7 @@ def _same_adapter(one: JobSpec, other: JobSpec) -> None:
 
 
 def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + patience.SECONDS
     while time.monotonic() < deadline:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]

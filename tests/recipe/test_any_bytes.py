@@ -62,6 +62,7 @@ def judged(data: bytes) -> None:
     assert time.process_time() - started < 10  # no blow-up; a bound of a second holds on a quiet machine
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SEEDS), st.lists(mutation, min_size=1, max_size=8))
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 def test_mutated_recipes_get_a_diagnostic_or_a_recipe(
@@ -76,6 +77,7 @@ def test_any_bytes_get_a_diagnostic(data: bytes) -> None:
     judged(data)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_any_override_gets_a_diagnostic_or_a_recipe(option: str) -> None:

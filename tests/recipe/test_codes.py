@@ -98,6 +98,7 @@ def test_a_right_recipe_is_judged_without_the_table_and_the_words(tmp_path: Path
     )
 
 
+@pytest.mark.slow
 def test_the_table_of_sft_config_is_that_of_the_locked_trl() -> None:
     pytest.importorskip("trl")
     text = subprocess.run(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import patience
+
 FAKE_CLI = str(Path(__file__).parent / "fake_cli.py")
 RECIPE = """\
 version: 1
@@ -54,7 +56,7 @@ class Place:
             env=self.environment(**environment),
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=patience.SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -96,7 +98,7 @@ class Place:
         wait_until(lambda: bool(self.runs) and any(e.get("step", 0) >= step for e in self.events()))
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(is_so: Callable[[], bool], seconds: float = patience.SECONDS) -> None:
     """Look again and again; fail loudly after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_so():

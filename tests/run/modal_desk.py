@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from modal_plane import Plane
+from tests import patience
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT = 180.0
+WAIT = patience.SECONDS
 RECIPE = """
 version: 1
 name: remote

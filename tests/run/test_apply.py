@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import patience
 from tests.run.cli_runs import Place, wait_until
 
 HELD = {"FAKE_HOLD_AT": "7"}
@@ -88,7 +89,7 @@ def test_a_failed_run_goes_on_from_its_checkpoint(place: Place) -> None:
 
 def test_two_at_once_are_one_run(place: Place) -> None:
     both = [place.start("apply", "r.yaml", "--format", "json", FAKE_STEP_SECONDS="0.05") for _ in range(3)]
-    said = [process.communicate(timeout=600) for process in both]
+    said = [process.communicate(timeout=patience.SECONDS) for process in both]
     assert [process.returncode for process in both] == [0, 0, 0], said
     assert place.kinds().count("started") == 1
     assert sum("started" in err for _, err in said) == 1
@@ -115,7 +116,7 @@ def test_a_killed_supervisor_is_lost_and_resumed(place: Place) -> None:
     command = place.start("apply", "r.yaml", **HELD)
     place.wait_for_step(7)
     os.kill(holder_pid(place), signal.SIGKILL)
-    _, said = command.communicate(timeout=600)
+    _, said = command.communicate(timeout=patience.SECONDS)
     assert command.returncode == 3
     assert "was lost at step" in said
     assert "its supervisor was killed" in said

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests import patience
 from tests.run.cli_runs import Place
 
 
@@ -118,7 +119,7 @@ def test_a_run_under_way_and_a_lost_one_count_what_they_have_spent(place: Place)
     assert "so far" in place.sftrun("show", "tryout").stdout
     assert spent(place) > 0
     os.kill(json.loads((place.run / "lock").read_text())["pid"], signal.SIGKILL)
-    client.communicate(timeout=600)
+    client.communicate(timeout=patience.SECONDS)
     assert '"status": "lost"' in place.sftrun("runs", "--format", "json").stdout
     assert spent(place) > 0
 

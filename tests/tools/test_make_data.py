@@ -58,6 +58,7 @@ def test_messages_hold_the_same_tasks(tmp_path: Path) -> None:
     assert all(chat[0]["content"].startswith(row["instruction"]) for chat, row in zip(chats, plain, strict=True))
 
 
+@pytest.mark.slow
 def test_full_census_is_made_without_a_question_in_both_files(tmp_path: Path) -> None:
     make_data.main(["census", "--out", str(tmp_path / "train.jsonl"), "--held-out-to", str(tmp_path / "val.jsonl")])
     train, held_out = _questions(tmp_path / "train.jsonl"), _questions(tmp_path / "val.jsonl")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.job.supervise import process
+from tests import warm
 
 # Before any test changed it.
 AT_FIRST = dict(os.environ)
@@ -41,6 +42,7 @@ class _Warm(subprocess.Popen[Any]):
         env: Any,
         *rest: Any,
     ) -> None:
+        assert warm.is_allowed, "a test that starts a job is slow: mark it so"
         *_, c_in, _in, _out, c_out, _err, c_err = rest[:9]
         asked = {"command": args, "env": dict(os.environ if env is None else env), "cwd": str(cwd or os.getcwd())}
         streams = [own if given == -1 else given for own, given in enumerate((c_in, c_out, c_err))]
@@ -97,16 +99,18 @@ def _ask(request: bytes, streams: Sequence[int]) -> socket.socket:
 def _server() -> str:
     """The address of this process's server, which is started once and ends with it."""
     folder = tempfile.mkdtemp(prefix="warm-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     place = f"{folder}/socket"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place)
     listener.listen(64)
     env = AT_FIRST | AS_A_WORKER | {"PYTHONPATH": os.pathsep.join((str(ROOT), AT_FIRST.get("PYTHONPATH", "")))}
     command = [sys.executable, "-P", "-m", "tests.warm.server", str(listener.fileno())]
-    _alive.append(subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, pass_fds=(listener.fileno(),)))
+    server = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, pass_fds=(listener.fileno(),))
+    atexit.register(_end, server, folder)
     listener.close()
     return place
 
 
-_alive: list[subprocess.Popen[bytes]] = []
+def _end(server: "subprocess.Popen[bytes]", folder: str) -> None:
+    server.communicate()
+    shutil.rmtree(folder, ignore_errors=True)
