@@ -60,6 +60,7 @@ def test_a_run_broken_in_five_ways_has_the_curve_of_an_unbroken_one(model: Path,
     ends = [next(event for event in record(spec) if isinstance(event, Finished)) for spec in (whole, broken)]
     assert ends[0].train_loss == ends[1].train_loss
     _same_adapter(whole, broken)
+    assert _questions_to_base(broken) == 1
     _finish_again(whole, tmp_path)
 
 
@@ -128,6 +129,10 @@ def _finish_again(spec: JobSpec, folder: Path) -> None:
 
 def _evaluations(spec: JobSpec) -> dict[int, float]:
     return {event.step: event.loss for event in record(spec) if isinstance(event, events.Evaluated)}
+
+
+def _questions_to_base(spec: JobSpec) -> int:
+    return sum(isinstance(event, events.Sample) and event.when == "before" for event in record(spec))
 
 
 def _same_adapter(one: JobSpec, other: JobSpec) -> None:

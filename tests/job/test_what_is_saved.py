@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from sftrun.contract import output_marker
 from sftrun.contract.jobspec import JobSpec, SampleSpec
@@ -44,3 +46,18 @@ def test_the_trained_end_stands_beside_the_base_s_own(spec: JobSpec) -> None:
 
 def test_the_tokenizer_is_saved_without_what_answers_were_filled_up_with(spec: JobSpec) -> None:
     assert read(spec, "tokenizer.json")["padding"] is None
+
+
+def test_no_file_that_is_read_elsewhere_names_a_place_of_this_machine(spec: JobSpec) -> None:
+    texts = [file for file in Path(spec.output_dir).iterdir() if file.suffix in (".json", ".md", ".jinja")]
+    assert len(texts) >= 5
+    folder = str(Path(spec.output_dir).parents[1])
+    assert [file.name for file in texts if folder in file.read_text()] == []
+    assert read(spec, "adapter_config.json")["base_model_name_or_path"] == "a-base"
+    assert 'from_pretrained(base, "PATH")' in Path(spec.output_dir, "README.md").read_text()
+
+
+def test_plain_peft_loads_the_adapter_onto_a_base_that_it_is_given(spec: JobSpec) -> None:
+    base = AutoModelForCausalLM.from_pretrained(spec.model.name_or_path)
+    tuned = PeftModel.from_pretrained(base, spec.output_dir)
+    assert tuned.peft_config["default"].base_model_name_or_path == "a-base"

@@ -4,6 +4,7 @@ A line counts when its newline is there and it parses.  What a crash left torn a
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent
 from sftrun.contract.jobspec import MoneySpec
+from sftrun.contract.record_files import EVENTS
 
 DURABLE = (events.Started, events.Checkpoint, events.Finished, events.Stopped, events.Failed)
 
@@ -78,6 +80,16 @@ def parse_line(line: bytes) -> AnyEvent | None:
         return events.parse(line)
     except ValidationError:
         return None
+
+
+def has_answered(folder: str, prompts: Sequence[str]) -> bool:
+    """Whether the base model has answered all of these in an attempt before: its answers are no others now."""
+    path = Path(folder, EVENTS)
+    found = map(parse_line, path.read_bytes().splitlines()) if path.exists() else ()
+    asked = {
+        event.index: event.prompt for event in found if isinstance(event, events.Sample) and event.when == "before"
+    }
+    return [asked.get(index) for index in range(len(prompts))] == list(prompts)
 
 
 def _read(path: Path) -> tuple[Past, int]:

@@ -1,5 +1,6 @@
 """The output folder, whole or not at all: written beside, flushed, then swapped in by renaming."""
 
+import json
 import shutil
 from itertools import chain, count
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 
 from sftrun.contract import output_marker
 from sftrun.contract.events import Finished
-from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.jobspec import JobSpec, ModelSpec
 from sftrun.contract.output_marker import MARKER, OutputMarker
 from sftrun.disk import files
 from sftrun.job.train import generation
 from sftrun.job.train.samples import Rows
 
+ADAPTER_CONFIG = "adapter_config.json"
 CARD = """---
 base_model: {base}
 library_name: {library}
@@ -29,6 +31,11 @@ tags: [sftrun, sft{lora}]
 CODE_ADAPTER = """from peft import AutoPeftModelForCausalLM
 
 model = AutoPeftModelForCausalLM.from_pretrained("PATH")"""
+CODE_ADAPTER_OF_FOLDER = """from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("FOLDER OF THE BASE")
+model = PeftModel.from_pretrained(base, "PATH")"""
 CODE_MODEL = """from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("PATH")"""
@@ -46,12 +53,20 @@ def save(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     model.save_pretrained(str(partial), state_dict=weights)
+    _name_base(partial / ADAPTER_CONFIG, marker.base_model)
     _without_padding(tokenizer).save_pretrained(str(partial))
     generation.save(generation.config(model, tokenizer, marker.ends), partial)
     (partial / "README.md").write_text(card(marker))
     (partial / MARKER).write_text(marker.model_dump_json(indent=1) + "\n")
     files.flush_tree(partial)
     return _swap(partial, output, spec.run_id)
+
+
+def _name_base(config: Path, base: str) -> None:
+    """The base as the recipe names it: its place on this machine means nothing on another."""
+    if config.exists():
+        told = json.loads(config.read_bytes()) | {"base_model_name_or_path": base}
+        config.write_text(json.dumps(told, indent=2, sort_keys=True))
 
 
 def _without_padding(tokenizer: Any) -> Any:
@@ -74,8 +89,21 @@ def card(marker: OutputMarker) -> str:
         step=marker.step,
         loss=marker.train_loss,
         run_id=marker.run_id,
-        code=CODE_ADAPTER if marker.adapter else CODE_MODEL,
+        code=_code(marker),
     )
+
+
+def _code(marker: OutputMarker) -> str:
+    """The Hub's models have a slash in their names."""
+    if not marker.adapter:
+        return CODE_MODEL
+    return CODE_ADAPTER if "/" in marker.base_model else CODE_ADAPTER_OF_FOLDER
+
+
+def _base_name(model: ModelSpec) -> str:
+    """As the recipe names it; of a folder its last part."""
+    name = model.name_or_path
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
@@ -83,7 +111,7 @@ def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
     return OutputMarker(
         run_id=spec.run_id,
         name=spec.name,
-        base_model=spec.model.name_or_path,
+        base_model=_base_name(spec.model),
         revision=spec.model.revision,
         adapter=spec.lora is not None,
         format=rows.format,

@@ -29,7 +29,7 @@ from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import DataSource, JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
-from sftrun.job.supervise import checkpoints
+from sftrun.job.supervise import checkpoints, record
 
 if TYPE_CHECKING:
     from sftrun.job.prepare.prepared import Marker
@@ -178,6 +178,8 @@ class Work:
     ) -> None:
         wanted, is_sharded = self.spec.samples, self.spec.step.sharding == "fsdp"
         if not wanted.prompts or (self.channel.rank != 0 and not is_sharded):
+            return
+        if when == "before" and record.has_answered(self.spec.record_dir, wanted.prompts):
             return
         from sftrun.job.train import generation, samples
 
