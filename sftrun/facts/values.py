@@ -112,8 +112,9 @@ class RowFault(Strict):
 class DataFacts(Strict):
     """One data source as read: counted where the files can be read, declared where they can't.
 
-    Token figures are after cutting at `max_length`; `percentiles` (50, 90, 99, 100) and `length_counts` (tokens, rows)
-    before it.  `learnt_tokens` are those that give a loss.  Without a tokenizer in reach they are None and 0, and
+    Token figures are after cutting at `max_length`, of rows in which something is learnt: the job leaves the others
+    out.  `percentiles` (50, 90, 99, 100) and `length_counts` (tokens, rows) are of all rows before they are cut.
+    `learnt_tokens` are those that give a loss.  Without a tokenizer in reach they are None and 0, and
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
@@ -154,6 +155,11 @@ class DataFacts(Strict):
     ends: tuple[str, ...] = ()
     eos_token: str | None = None
     faults: tuple[RowFault, ...] = ()
+
+    @property
+    def rows_learnt(self) -> int:
+        """Rows that the job keeps: those in which something is learnt."""
+        return self.rows - self.rows_nothing_learnt
 
 
 class Gpu(Strict):

@@ -54,6 +54,13 @@ def test_of_a_row_that_keeps_its_end_the_end_is_shown(folder: Path, capsys: pyte
     assert shown.endswith("⟦It is 0.<|endoftext|>⟧\n")
 
 
+def test_lengths_are_shown_where_no_row_has_anything_to_learn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "show", "recipe.yaml", "--set", "trainer.max_length=8"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("dataset.train: 40 rows (instruction), 0 tokens\n")
+    assert "█" in shown
+
+
 def test_without_a_row_all_rows_are_summed_up_with_a_histogram(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

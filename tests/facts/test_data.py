@@ -115,7 +115,7 @@ def test_eval_rows_that_stand_in_train_are_counted(tmp_path: Path, folder: Path)
 
 def test_rows_whose_prompt_fills_max_length_have_nothing_to_learn(tmp_path: Path, folder: Path) -> None:
     found = facts_of(written(tmp_path / "a.jsonl", [row(1)]), folder, longest=20)
-    assert (found.rows_cut, found.rows_nothing_learnt, found.learnt_tokens, found.tokens) == (1, 1, 0, 20)
+    assert (found.rows_cut, found.rows_nothing_learnt, found.learnt_tokens, found.tokens) == (1, 1, 0, 0)
     assert found.faults[0].message.startswith("the prompt alone has ")
 
 

@@ -87,6 +87,15 @@ def test_steps_are_counted_as_the_trainer_counts_them(settings: dict[str, object
     assert found.steps == steps
 
 
+def test_rows_with_nothing_to_learn_take_no_step() -> None:
+    counted = {"mean_tokens": 200.0, "length_counts": ((200, 1000),)}
+    few, none = work(data(**counted, rows_nothing_learnt=500)), work(data(**counted, rows_nothing_learnt=1000))
+    assert few is not None
+    assert (few.rows, few.steps) == (500, 7)
+    assert none is not None
+    assert (none.rows, none.steps) == (0, 1)
+
+
 def test_evaluation_happens_once_at_the_end_unless_asked_for() -> None:
     made = work(data(mean_tokens=200.0), data(rows=50, mean_tokens=200.0))
     assert made is not None

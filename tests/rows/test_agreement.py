@@ -114,10 +114,9 @@ def test_the_check_the_shown_and_the_prepared_rows_are_the_same(
     counts = made.marker.train.counts
     assert facts.format == made.marker.format
     assert facts.rows == counts.given == len(rows)
-    assert facts.rows - facts.rows_nothing_learnt == counts.rows == len(learnt)
+    assert facts.rows_learnt == counts.rows == len(learnt)
     assert facts.rows_cut == counts.cut
-    assert facts.tokens == sum(len(ids) for ids, _ in kept)
-    assert counts.tokens == sum(len(ids) for ids, _ in learnt)
+    assert facts.tokens == counts.tokens == sum(len(ids) for ids, _ in learnt)
     assert facts.learnt_tokens == counts.learnt_tokens == sum(count_learnt(labels) for _, labels in kept)
 
 

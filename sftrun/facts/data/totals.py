@@ -96,11 +96,11 @@ def summed(
 
 def _figures(lengths: array[int], learnt: array[int], longest: int) -> dict[str, object]:
     counts = sorted(Counter(lengths).items())
-    tokens_read = sum(min(length, longest) * rows for length, rows in counts)
+    kept = [min(length, longest) for length, wanted in zip(lengths, learnt, strict=True) if wanted]
     return {
-        "tokens": tokens_read,
+        "tokens": sum(kept),
         "learnt_tokens": sum(learnt),
-        "mean_tokens": tokens_read / len(lengths),
+        "mean_tokens": sum(kept) / max(len(kept), 1),
         "percentiles": {str(share): percentile(counts, share) for share in (50, 90, 99, 100)},
         "length_for_99_percent": percentile(counts, 99),
         "length_counts": tuple(counts),

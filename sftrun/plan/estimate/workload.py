@@ -57,8 +57,8 @@ def workload(
     steps = total_steps(trainer, train, gpus, eval_fraction)
     if found is None or steps is None:
         return None
-    rows = train.rows * (1 - eval_fraction)
-    eval_rows = float(evaluation.rows) if evaluation is not None else train.rows * eval_fraction
+    rows = train.rows_learnt * (1 - eval_fraction)
+    eval_rows = float(evaluation.rows_learnt) if evaluation is not None else train.rows_learnt * eval_fraction
     mean = batch(trainer, step, found, steps * trainer.gradient_accumulation_steps, round(rows))
     evaluated = None if evaluation is None else lengths.of(evaluation, trainer.max_length)
     return Workload(
@@ -103,7 +103,7 @@ def total_steps(
 
 def sequences(trainer: Trainer | TrainerSpec, train: DataFacts, eval_fraction: float = 0.0) -> int | None:
     """Rows of an epoch, or the bins of `max_length` tokens that they are packed into."""
-    rows = train.rows * (1 - eval_fraction)
+    rows = train.rows_learnt * (1 - eval_fraction)
     if not trainer.packing:
         return round(rows)
     found, size = lengths.of(train, trainer.max_length), trainer.max_length

@@ -56,7 +56,7 @@ def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
     yield f"{name}: {facts.rows:,} rows ({facts.format or 'no known format'}){read}"
     if facts.no_lengths is not None:
         yield f"  lengths not known: {facts.no_lengths}"
-    if facts.tokens:
+    if facts.tokens is not None and facts.length_counts:
         learnt = facts.learnt_tokens or 0
         yield f"  learnt from   {learnt:,} tokens, {figures.share(learnt, facts.tokens)}"
         shown = " · ".join(f"{_NAMES.get(share, share)} {length:,}" for share, length in facts.percentiles.items())
