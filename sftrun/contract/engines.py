@@ -16,6 +16,7 @@ class Engine(NamedTuple):
     be imported before them, and libraries are not here what they are there.  `loader`: a module whose `load(spec)`
     gives the model with its adapter on; without one transformers and PEFT make it.  `runs_our_step`: attention,
     products, head and graphs of `sftrun.job.fast` fit it; another brings kernels, layout and compiling of its own.
+    `has_all_of_peft`: its adapters take every option of PEFT's LoraConfig.
     """
 
     name: EngineName
@@ -29,6 +30,7 @@ class Engine(NamedTuple):
     can_train_all_weights: bool = False
     can_train_in_8bit: bool = False
     can_use_dora: bool = False
+    has_all_of_peft: bool = False
     keeps_adapters_in_float32: bool = False
     offloads_checkpoints: bool = False
 
@@ -43,6 +45,7 @@ TRL: Final = Engine(
     can_train_all_weights=True,
     can_train_in_8bit=True,
     can_use_dora=True,
+    has_all_of_peft=True,
 )
 UNSLOTH: Final = Engine(
     name="unsloth",

@@ -49,6 +49,10 @@ class LoraSpec(Strict):
     lora_dropout: float = 0.0
     bias: Literal["none", "all", "lora_only"] = "none"
     target_modules: tuple[str, ...] | str = "all-linear"
+    exclude_modules: tuple[str, ...] | str = ()
+    layers_to_transform: tuple[int, ...] = ()
+    rank_pattern: dict[str, int] = {}
+    alpha_pattern: dict[str, float] = {}
     modules_to_save: tuple[str, ...] = ()
     use_rslora: bool = False
     use_dora: bool = False

@@ -1,20 +1,21 @@
 """Which modules a LoRA section reaches, and how many parameters it trains: PEFT's own rules, without torch.  Pure.
 
-PEFT 0.21 on transformers 5: a name in a list matches a module's whole name or its end; `all-linear` is every nn.Linear
-but the output head; a module that `modules_to_save` names, or that lies inside one, gets no adapter.  Experts are
-parameters, not modules: for some families PEFT translates the old names (`gate_proj`, `w1`) to them, for the rest they
-stay frozen whatever the list says.
+PEFT 0.21 on transformers 5: `all-linear` is every nn.Linear but the output head, else `peft_names` says what a name
+means.  Experts are parameters, not modules: for some families PEFT translates the old names (`gate_proj`, `w1`) to
+them, for the rest they stay frozen whatever the list says.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sftrun.diagnostics import Path
 from sftrun.facts.values import Linear, ModelFacts, OtherModule
+from sftrun.plan import peft_names
+from sftrun.plan.peft_names import ALL_LINEAR, Group, Names, paths
 from sftrun.recipe.models import Lora
 
-ALL_LINEAR = "all-linear"
-Group = Linear | OtherModule
 _MIXTRAL = {"gate": "gate", "w1": "gate_up_proj", "w3": "gate_up_proj", "w2": "down_proj"}
 _QWEN = {"gate": "gate", "gate_proj": "gate_up_proj", "up_proj": "gate_up_proj", "down_proj": "down_proj"}
 # model types whose old expert names PEFT maps to stacked parameters (transformers' conversion_mapping)
@@ -29,7 +30,7 @@ EXPERT_NAMES: dict[str, dict[str, str]] = dict.fromkeys(("mixtral", "minimax", "
 
 
 class Reached(NamedTuple):
-    """One group of layers with adapters: `modules` of them, each with rank `r`."""
+    """Layers of one group with adapters of one rank: `modules` of them, each with rank `r`."""
 
     name: str
     path: str
@@ -76,18 +77,20 @@ def reach(lora: Lora, model: ModelFacts) -> Reach:
     adapters = sum(_size(group, dora=lora.use_dora) * group.modules for group in reached)
     saved = _saved_parameters(lora.modules_to_save, model)
     plain = [linear for linear in model.linears if not linear.expert]
-    hit = {group.path: group.modules for group in reached if not group.expert}
+    hit = Counter[str]()
+    for group in reached:
+        hit[group.path] += 0 if group.expert else group.modules
     return Reach(
         reached=reached,
         unmatched=_unmatched(lora, model),
-        missed=tuple(linear for linear in plain if hit.get(linear.path, 0) < linear.count),
+        missed=tuple(linear for linear in plain if hit[linear.path] < linear.count),
         adapter_parameters=adapters,
         saved_parameters=saved,
         bias_parameters=_biases(lora, model, reached),
         all_parameters=model.parameters + adapters + saved,
-        coverage_by_count=_share([hit.get(x.path, 0) for x in plain], [x.count for x in plain]),
+        coverage_by_count=_share([hit[x.path] for x in plain], [x.count for x in plain]),
         coverage_by_parameters=_share(
-            [hit.get(x.path, 0) * x.in_features * x.out_features for x in plain],
+            [hit[x.path] * x.in_features * x.out_features for x in plain],
             [x.count * x.in_features * x.out_features for x in plain],
         ),
         saved_unmatched=tuple(name for name in lora.modules_to_save if not _saves_any(name, model)),
@@ -101,13 +104,22 @@ def trainable_parameters(lora: Lora | None, model: ModelFacts) -> int:
     return model.parameters if lora is None else reach(lora, model).trainable_parameters
 
 
-def paths(group: Group) -> Iterator[str]:
-    """Full names of a group's modules."""
-    if "*" not in group.path:
-        yield group.path
-        return
-    for layer in group.layers or range(group.count // (getattr(group, "experts", 0) or 1)):
-        yield group.path.replace("*", str(layer), 1)
+def unused_patterns(lora: Lora, model: ModelFacts) -> Iterator[tuple[Path, str]]:
+    """What means no module, or of ranks and scales none that gets an adapter: (place below `lora`, the text there)."""
+    known = [path for group in _groups(model) for path in paths(group)]
+    for at, text in _exclusions(lora):
+        names = text if len(at) == 1 else (text,)
+        if not any(peft_names.matches(path, names) for path in known):
+            yield at, text
+    layers = {peft_names.layer_of(path) for path in known}
+    for index, layer in enumerate(lora.layers_to_transform):
+        if layer not in layers:
+            yield ("layers_to_transform", index), str(layer)
+    found = reach(lora, model)
+    adapted = [path for group in _groups(model) for path in _adapted(group, found, lora)]
+    for at, text in _patterns(lora):
+        if not any(peft_names.pattern({text: None}, path) for path in adapted):
+            yield at, text
 
 
 def reachable_names(model: ModelFacts) -> tuple[str, ...]:
@@ -115,15 +127,14 @@ def reachable_names(model: ModelFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(linear.name for linear in model.linears if not linear.expert))
 
 
-def _translated(lora: Lora, model: ModelFacts) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def _translated(lora: Lora, model: ModelFacts) -> tuple[Names, tuple[str, ...], tuple[str, ...]]:
     """(names of modules, names of stacked parameters, names without their partner), as PEFT rewrites a list."""
-    named = (ALL_LINEAR,) if lora.target_modules == ALL_LINEAR else tuple(lora.target_modules)
-    mapping = EXPERT_NAMES.get(model.model_type)
-    if mapping is None:
-        return named, (), ()
-    if named == (ALL_LINEAR,):
+    named, mapping = lora.target_modules, EXPERT_NAMES.get(model.model_type)
+    if mapping is not None and named == ALL_LINEAR:
         return named, tuple(dict.fromkeys(mapping.values())), ()
-    found = {name: next((old for old in mapping if _ends(name, old)), None) for name in named}
+    if mapping is None or isinstance(named, str):  # a regular expression is refused there
+        return named, (), ()
+    found = {name: next((old for old in mapping if peft_names.ends(name, old)), None) for name in named}
     modules = tuple(name for name, old in found.items() if old is None)
     present = {old for old in found.values() if old is not None}
     pair = {old for old, new in mapping.items() if new == "gate_up_proj"}
@@ -131,36 +142,37 @@ def _translated(lora: Lora, model: ModelFacts) -> tuple[tuple[str, ...], tuple[s
     return modules, tuple(dict.fromkeys(mapping[old] for old in mapping if old in present)), half
 
 
-def _modules(targets: Sequence[str], lora: Lora, model: ModelFacts) -> Iterator[Reached]:
-    every = tuple(targets) == (ALL_LINEAR,)
+def _modules(targets: Names, lora: Lora, model: ModelFacts) -> Iterator[Reached]:
+    every = ".*" if targets == ALL_LINEAR else targets
     for linear in model.linears:
-        if linear.expert:
-            continue
-        free = [path for path in paths(linear) if not _is_saved(path, lora.modules_to_save)]
-        count = sum(every or _is_target(path, targets) for path in free)
-        if count:
-            yield Reached(linear.name, linear.path, linear.in_features, linear.out_features, count, lora.r)
-    for other in model.others if not every else ():
+        if not linear.expert:
+            yield from _of_one_rank(linear, linear.in_features, linear.out_features, every, lora)
+    for other in model.others if targets != ALL_LINEAR else ():
         if other.kind in ("embedding", "head") and other.shape is not None:
-            free = [path for path in paths(other) if not _is_saved(path, lora.modules_to_save)]
-            count = sum(_is_target(path, targets) for path in free)
-            if count:
-                name = other.path.rpartition(".")[2]
-                rows, columns = other.shape
-                yield Reached(name, other.path, columns, rows, count, lora.r)
+            yield from _of_one_rank(other, other.shape[1], other.shape[0], targets, lora)
+
+
+def _of_one_rank(group: Group, inputs: int, outputs: int, targets: Names, lora: Lora) -> Iterator[Reached]:
+    hit = (path for path in paths(group) if peft_names.is_target(lora, path, targets))
+    for rank, count in Counter(peft_names.rank(lora, path) for path in hit).items():
+        yield Reached(group.path.rpartition(".")[2], group.path, inputs, outputs, count, rank)
 
 
 def _stacks(targets: Sequence[str], lora: Lora, model: ModelFacts) -> Iterator[Reached]:
     for linear in model.linears:
         if linear.expert and linear.name in targets:
             # gate and up share one matrix: PEFT doubles the rank, so that each keeps its own
-            rank = lora.r * 2 if linear.name == "gate_up_proj" else lora.r
-            yield Reached(
-                linear.name, linear.path, linear.in_features, linear.out_features, linear.count, rank, expert=True
-            )
+            usual = lora.r * 2 if linear.name == "gate_up_proj" else lora.r
+            for rank, layers in Counter(peft_names.rank(lora, path, usual) for path in paths(linear)).items():
+                yield Reached(
+                    linear.name, linear.path, linear.in_features, linear.out_features, layers * linear.experts, rank,
+                    expert=True,
+                )  # fmt: skip
     for other in model.others:
         if other.kind == "router" and "gate" in targets and other.shape is not None:
-            yield Reached("gate", other.path, other.shape[1], other.shape[0], other.count, lora.r, expert=True)
+            rows, columns = other.shape
+            for rank, layers in Counter(peft_names.rank(lora, f"{path}.weight") for path in paths(other)).items():
+                yield Reached("gate", other.path, columns, rows, layers, rank, expert=True)
 
 
 def _size(group: Reached, *, dora: bool) -> int:
@@ -168,32 +180,42 @@ def _size(group: Reached, *, dora: bool) -> int:
     return group.r * (group.in_features + group.out_features) + (group.out_features if dora else 0)
 
 
-def _is_target(path: str, targets: Sequence[str]) -> bool:
-    return any(_ends(path, target) for target in targets)
-
-
-def _ends(path: str, name: str) -> bool:
-    return path == name or path.endswith(f".{name}")
-
-
-def _is_saved(path: str, names: Sequence[str]) -> bool:
-    return any(re.match(rf"(^|.*\.){name}($|\..*)", path) for name in map(re.escape, names))
-
-
 def _unmatched(lora: Lora, model: ModelFacts) -> tuple[str, ...]:
-    if lora.target_modules == ALL_LINEAR:
+    if isinstance(lora.target_modules, str):
         return ()
     known = [path for group in _groups(model) if _takes_adapter(group) for path in paths(group)]
     old = EXPERT_NAMES.get(model.model_type, {})
     return tuple(
         name
         for name in lora.target_modules
-        if not any(_ends(path, name) for path in known) and not any(_ends(name, other) for other in old)
+        if not any(peft_names.ends(path, name) for path in known)
+        and not any(peft_names.ends(name, other) for other in old)
     )
 
 
 def _takes_adapter(group: Group) -> bool:
     return not group.expert if isinstance(group, Linear) else group.kind in ("embedding", "head")
+
+
+def _exclusions(lora: Lora) -> Iterator[tuple[Path, str]]:
+    if isinstance(lora.exclude_modules, str):
+        yield ("exclude_modules",), lora.exclude_modules
+    else:
+        yield from ((("exclude_modules", index), name) for index, name in enumerate(lora.exclude_modules))
+
+
+def _patterns(lora: Lora) -> Iterator[tuple[Path, str]]:
+    for key in ("rank_pattern", "alpha_pattern"):
+        yield from (((key, text), text) for text in getattr(lora, key))
+
+
+def _adapted(group: Group, found: Reach, lora: Lora) -> Iterator[str]:
+    """Full names, as patterns see them, of a group's modules that get an adapter."""
+    if group.path in {one.path for one in found.reached if one.expert}:
+        yield from (path if isinstance(group, Linear) else f"{path}.weight" for path in paths(group))
+    elif group.path in {one.path for one in found.reached}:
+        targets = ".*" if lora.target_modules == ALL_LINEAR else lora.target_modules
+        yield from (path for path in paths(group) if peft_names.is_target(lora, path, targets))
 
 
 def _groups(model: ModelFacts) -> tuple[Group, ...]:

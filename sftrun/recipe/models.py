@@ -19,6 +19,7 @@ Auto = Literal["auto"]
 Scalar = bool | int | float | str | None
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
@@ -65,10 +66,32 @@ class Lora(Strict):
     lora_alpha: float = Field(16, gt=0, description="Scale: the adapter counts lora_alpha / r.", examples=[16, 32])
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter.")
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained.")
-    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+    target_modules: Text | tuple[str, ...] = Field(
         "all-linear",
-        description="Names of the linear layers that get an adapter, or all-linear.",
-        examples=["all-linear", ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]],
+        description="What gets an adapter: all-linear, a list of names, or a regular expression of whole names.",
+        examples=[
+            "all-linear",
+            ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+            r".*self_attn\.(q|v)_proj",
+        ],
+    )
+    exclude_modules: Text | tuple[str, ...] = Field(
+        (),
+        description="What gets none of it all the same: a list of names, or a regular expression of whole names.",
+        examples=[["down_proj"], r".*layers\.0\..*"],
+    )
+    layers_to_transform: tuple[NonNegativeInt, ...] = Field(
+        (),
+        description="Numbers of the layers that get adapters, if not all do; beside a list of names.",
+        examples=[[0, 1]],
+    )
+    rank_pattern: dict[str, PositiveInt] = Field(
+        {},
+        description="Other ranks than r: by a module's name, or a regular expression of its end.",
+        examples=[{"down_proj": 32}],
+    )
+    alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="Other scales than lora_alpha, likewise.", examples=[{"down_proj": 32}]
     )
     modules_to_save: tuple[str, ...] = Field((), description="Modules trained in full and saved with the adapter.")
     use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(r).")

@@ -56,6 +56,13 @@ CASES: dict[str, tuple[Written, Written]] = {
     "quantization.load_in_4bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "quantization.load_in_8bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "lora.target_modules": ({}, {"lora.target_modules": ["q_proj"]}),
+    "lora.exclude_modules": ({}, {"lora.exclude_modules": ["q_proj"]}),
+    "lora.layers_to_transform": (
+        {"lora.target_modules": ["q_proj", "v_proj"]},
+        {"lora.layers_to_transform": [0, 1]},
+    ),
+    "lora.rank_pattern": ({}, {"lora.rank_pattern": {"q_proj": 8}}),
+    "lora.alpha_pattern": ({}, {"lora.alpha_pattern": {"q_proj": 8}}),
     "lora.modules_to_save": ({}, {"lora.modules_to_save": ["lm_head"]}),
     "dataset.chat_template": (
         HUB | HUB_EVAL | {"dataset.format": "messages"},

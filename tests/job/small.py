@@ -37,12 +37,16 @@ def quantise(model: Any) -> Any:
     return model
 
 
-def adapt(model: Any, targets: str | list[str] = "all-linear", dropout: float = 0.0) -> Any:
-    """PEFT's LoRA around it, with both matrices random: fresh ones would multiply by zero."""
+def adapt(model: Any, targets: str | list[str] = "all-linear", dropout: float = 0.0, **options: Any) -> Any:
+    """PEFT's LoRA around it, with both matrices random: fresh ones would multiply by zero.
+
+    `options`: further ones of its LoraConfig.
+    """
     from peft import LoraConfig, get_peft_model
 
     dtype = model.dtype
-    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=targets, lora_dropout=dropout))
+    config = LoraConfig(r=8, lora_alpha=16, target_modules=targets, lora_dropout=dropout, **options)
+    model = get_peft_model(model, config)
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = torch.randn_like(weight, dtype=torch.float32).mul(0.05).to(dtype)

@@ -13,6 +13,8 @@ from tests.job.small import Grads, adapt, distance, fused, gradients, packed, ro
 
 pytest.importorskip("bitsandbytes")
 
+Ranks = dict[str, dict[str, int]]
+
 CONFIG = LlamaConfig(
     hidden_size=128,
     intermediate_size=256,
@@ -24,9 +26,11 @@ CONFIG = LlamaConfig(
 )
 
 
-def build(quantised: bool, targets: str | list[str] = "all-linear", dropout: float = 0.0) -> Any:
+def build(
+    quantised: bool, targets: str | list[str] = "all-linear", dropout: float = 0.0, patterns: Ranks | None = None
+) -> Any:
     model = small.build(CONFIG, "varlen")
-    return adapt(small.quantise(model) if quantised else model, targets, dropout)
+    return adapt(small.quantise(model) if quantised else model, targets, dropout, **patterns or {})
 
 
 def step(model: Any) -> tuple[Tensor, Grads]:
@@ -46,6 +50,26 @@ def test_fused_products_have_pefts_loss_and_gradients(quantised: bool, dequantiz
     assert found[1].keys() == wanted[1].keys()
     assert distance(found[1], wanted[1]) < 1e-4
     assert len(prepared.groups) == 4 * len(prepared.layers)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "products"),
+    [
+        ({"rank_pattern": {"q_proj": 3, "layers.1.mlp.up_proj": 5}, "alpha_pattern": {"q_proj": 6}}, 4 + 5),
+        ({"rank_pattern": {"q_proj": 4}}, 6 + 6),
+    ],
+    ids=["one scale", "other scales"],
+)
+@pytest.mark.parametrize("quantised", [True, False])
+def test_siblings_of_other_ranks_share_a_product_where_their_scale_is_one(
+    quantised: bool, patterns: Ranks, products: int
+) -> None:
+    plain, fast = build(quantised, patterns=patterns), build(quantised, patterns=patterns)
+    prepared = layers.prepare(fast, fused())
+    wanted, found = step(plain), step(fast)
+    torch.testing.assert_close(found[0], wanted[0])
+    assert distance(found[1], wanted[1]) < 1e-4
+    assert len(prepared.groups) == products
 
 
 def test_a_changed_adapter_is_seen_by_the_next_step() -> None:

@@ -37,7 +37,7 @@ def test_lora_does_four_operations_a_weight_and_token() -> None:
 
 def test_fused_adapters_cost_a_product_64_columns_more() -> None:
     found = compiled()
-    outputs = sum(x.out_features * x.count for x in found.targets)
+    outputs = sum(x.out_features * x.modules for x in found.targets)
     assert roofline.fused_weights(found) == 64 * outputs
     assert roofline.fused_weights(setup()) == 0
     # two of three siblings have a product each

@@ -8,12 +8,15 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 peft = pytest.importorskip("peft")
 
+from sftrun.contract.jobspec import LoraSpec  # noqa: E402
 from sftrun.facts.model import shapes  # noqa: E402
 from sftrun.facts.model.lookup import shipped_facts  # noqa: E402
 from sftrun.facts.model.tensor_names import Tensor  # noqa: E402
 from sftrun.facts.values import ModelFacts  # noqa: E402
+from sftrun.job.train import arguments  # noqa: E402
 from sftrun.plan.targets import EXPERT_NAMES, reach  # noqa: E402
 from sftrun.recipe.models import Lora  # noqa: E402
+from tests.plan.shapes import setup as shapes_of_a_setup  # noqa: E402
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SMALL = {
@@ -51,7 +54,24 @@ SECTIONS = {
     "norms saved": {"target_modules": ("q_proj",), "modules_to_save": ("input_layernorm",)},
     "a whole block saved": {"target_modules": ("q_proj", "o_proj"), "modules_to_save": ("self_attn",)},
     "the embedding": {"target_modules": ("embed_tokens", "lm_head", "q_proj")},
+    "some left out": {"exclude_modules": ("o_proj", "layers.1.mlp.down_proj")},
+    "left out by a pattern": {"target_modules": SEVEN, "exclude_modules": r".*layers\.[02]\..*"},
+    "two layers": {"target_modules": (*SEVEN, "lm_head"), "layers_to_transform": (0, 2)},
+    "two ranks": {"rank_pattern": {"o_proj": 3, "layers.1.self_attn.o_proj": 8, r"layers\.2\..*_proj": 5}},
+    "a rank of the experts": {"rank_pattern": {"down_proj": 3, "gate_up_proj": 6, "gate.weight": 2}},
 }
+PATTERNS = {
+    "a pattern": {"target_modules": r".*self_attn\.(q|v)_proj"},
+    "a pattern of layers": {"target_modules": r".*\.layers\.[12]\..*(o|down)_proj"},
+    "a pattern of one name": {"target_modules": "lm_head"},
+    "a pattern of an end": {"target_modules": "self_attn.q_proj"},
+    "a pattern, but some": {
+        "target_modules": r"model\..*_proj",
+        "exclude_modules": ("q_proj",),
+        "rank_pattern": {"v_proj": 4},
+    },
+}
+DENSE = ("qwen2", "llama", "phi3", "gemma2", "gpt2", "gpt_oss")
 
 
 @pytest.fixture(autouse=True)
@@ -75,25 +95,27 @@ def facts_of(model: "torch.nn.Module") -> ModelFacts:
 
 
 def counted_by_peft(model: "torch.nn.Module", lora: Lora) -> tuple[int, int]:
-    config = peft.LoraConfig(
-        r=lora.r,
-        target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
-        bias=lora.bias,
-        modules_to_save=list(lora.modules_to_save) or None,
-        use_rslora=lora.use_rslora,
-        use_dora=lora.use_dora,
-        task_type="CAUSAL_LM",
-    )
+    config = peft.LoraConfig(**arguments.lora_config(LoraSpec(**lora.model_dump())))
     return peft.get_peft_model(model, config).get_nb_trainable_parameters()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_count_is_peft_s_own(kind: str, section: str) -> None:
-    model, lora = build(kind, **({} if kind == "gpt2" else SMALL) | KINDS[kind]), Lora(**SECTIONS[section])
+    _is_peft_s_own(kind, Lora(**SECTIONS[section]))
+
+
+@pytest.mark.parametrize("kind", DENSE)
+@pytest.mark.parametrize("section", PATTERNS)
+def test_the_count_of_a_regular_expression_is_peft_s_own(kind: str, section: str) -> None:
+    _is_peft_s_own(kind, Lora(**PATTERNS[section]))
+
+
+def _is_peft_s_own(kind: str, lora: Lora) -> None:
+    model = build(kind, **({} if kind == "gpt2" else SMALL) | KINDS[kind])
     found = reach(lora, facts_of(model))
     if not found.reached:
-        with pytest.raises(ValueError, match=r"not found|No modules were targeted"):
+        with pytest.raises(ValueError, match=r"not found|No modules were targeted|were excluded"):
             counted_by_peft(model, lora)
         return
     assert (found.trainable_parameters, found.all_parameters) == counted_by_peft(model, lora)
@@ -139,3 +161,19 @@ def test_experts_that_peft_translates_are_those_listed() -> None:
     for kind, base in translated.items():
         mapping = {old: new.removesuffix(".weight") for old, new in conversion._MOE_TARGET_MODULE_MAPPING[base].items()}
         assert EXPERT_NAMES[kind] == mapping
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"target_modules": SEVEN, "layers_to_transform": (0, 3)},
+        {"target_modules": r".*layers\.[0-4]\..*_proj", "exclude_modules": ("down_proj",)},
+        {"rank_pattern": {"down_proj": 32, r"layers\.1\..*": 4}, "use_dora": True},
+        {"modules_to_save": ("o_proj",)},
+    ],
+)
+def test_memory_and_time_count_the_same_adapters(section: dict[str, object]) -> None:
+    facts, lora = shipped_facts("Qwen/Qwen2.5-0.5B-Instruct"), Lora.model_validate(section)
+    assert facts is not None
+    setup = shapes_of_a_setup(rank=1, nf4=False)._replace(model=facts, lora=LoraSpec(**lora.model_dump()))
+    assert setup.adapter_parameters == reach(lora, facts).adapter_parameters

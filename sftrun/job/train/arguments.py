@@ -84,7 +84,7 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
 
 def lora_config(lora: LoraSpec) -> Arguments:
     """Keyword arguments of PEFT's LoraConfig."""
-    targets = lora.target_modules
+    targets, excluded = lora.target_modules, lora.exclude_modules
     return {
         "task_type": "CAUSAL_LM",
         "r": lora.r,
@@ -92,6 +92,10 @@ def lora_config(lora: LoraSpec) -> Arguments:
         "lora_dropout": lora.lora_dropout,
         "bias": lora.bias,
         "target_modules": targets if isinstance(targets, str) else list(targets),
+        "exclude_modules": (excluded if isinstance(excluded, str) else list(excluded)) or None,
+        "layers_to_transform": list(lora.layers_to_transform) or None,
+        "rank_pattern": dict(lora.rank_pattern),
+        "alpha_pattern": dict(lora.alpha_pattern),
         "modules_to_save": list(lora.modules_to_save) or None,
         "use_rslora": lora.use_rslora,
         "use_dora": lora.use_dora,

@@ -7,7 +7,8 @@ from sftrun.builtin import PREFIX
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import Problem
 from sftrun.facts.values import Linear, ModelFacts
-from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names
+from sftrun.plan.peft_names import ALL_LINEAR, paths
+from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names, unused_patterns
 from sftrun.recipe.models import Lora, Recipe
 
 LITTLE = 0.5
@@ -21,6 +22,7 @@ PARTS = {
     "c_attn": ("q_proj", "k_proj", "v_proj"),
 }
 _TARGETS = ("lora", "target_modules")
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 
 
 def check_model(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
@@ -63,6 +65,9 @@ def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
 
 
 def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:
+    if _is_expression(lora) and model.model_type in EXPERT_NAMES:
+        yield _expression_on_experts(model)
+        return
     found = reach(lora, model)
     if not found.reached:
         yield _nothing(lora, model)
@@ -70,17 +75,58 @@ def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:
         yield _half(found, model)
     else:
         yield from _unmatched(lora, model, found)
-        yield from _little(model, found)
+        yield from _unused(lora, model, found)
+        if not lora.exclude_modules and not lora.layers_to_transform:  # which say that less is meant
+            yield from _little(model, found)
         yield from _experts(lora, model, found)
     yield from _saved(lora, model, found)
 
 
+def _is_expression(lora: Lora) -> bool:
+    return isinstance(lora.target_modules, str) and lora.target_modules != ALL_LINEAR
+
+
+def _expression_on_experts(model: ModelFacts) -> Diagnostic:
+    return Diagnostic(
+        "M115",
+        f"PEFT can't tell layers of {model.name_or_path} apart by a regular expression: its experts are stacked",
+        at=_TARGETS,
+        help="write a list of names, and `layers_to_transform` for some layers alone",
+    )
+
+
 def _nothing(lora: Lora, model: ModelFacts) -> Diagnostic:
+    names = reachable_names(model)
+    if reach(lora.model_copy(update={"exclude_modules": (), "layers_to_transform": ()}), model).reached:
+        key = "exclude_modules" if lora.exclude_modules else "layers_to_transform"
+        message = f"`{key}` leaves out all that `target_modules` names: nothing would be trained"
+        return Diagnostic("M102", message, at=("lora", key), help="leave less out, or take the key out")
+    if isinstance(lora.target_modules, str):
+        whole = next((path for linear in model.linears for path in paths(linear)), "")
+        message = f"`{lora.target_modules}` matches no whole name in {model.name_or_path}: nothing would be trained"
+        return Diagnostic("M102", message, at=_TARGETS, help=f"its layers are {_typed(names)}, each like `{whole}`")
     given = ", ".join(f"`{name}`" for name in lora.target_modules)
     message = (
         f"no name of `target_modules` ({given}) is a linear layer of {model.name_or_path}: nothing would be trained"
     )
-    return Diagnostic("M102", message, at=_TARGETS, help=f"its layers are {_typed(reachable_names(model))}")
+    return Diagnostic("M102", message, at=_TARGETS, help=f"its layers are {_typed(names)}")
+
+
+def _unused(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
+    for at, text in unused_patterns(lora, model):
+        is_layer, is_pattern = at[0] == "layers_to_transform", at[0] in _PATTERNS
+        names = tuple(dict.fromkeys(one.name for one in found.reached)) if is_pattern else reachable_names(model)
+        near = [] if is_layer else _near(text, names)
+        help = f"write 0 to {model.layers - 1}" if is_layer else f"they are {_typed(names)}"
+        yield Diagnostic(
+            "M114",
+            f"`{text}` is no layer of {model.name_or_path}"
+            if is_layer
+            else f"`{text}` means no module of {model.name_or_path}" + (" that gets an adapter" if is_pattern else ""),
+            at=("lora", *at),
+            on_key=is_pattern,
+            help=f"write `{near[0]}`" if near else help,
+        )
 
 
 def _unmatched(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
@@ -96,7 +142,7 @@ def _unmatched(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnost
             "M101",
             f"`{name}` is no linear layer of {model.name_or_path}"
             + (f": it is part of the fused `{whole}` there" if whole else ""),
-            at=(*_TARGETS, lora.target_modules.index(name)),
+            at=(*_TARGETS, tuple(lora.target_modules).index(name)),
             help=f"write `{near[0]}`" if near else f"its layers are {_typed(names)}",
         )
 

@@ -137,7 +137,7 @@ def copies_bytes(setup: Setup, *, packed: bool = True) -> float:
     Without `packed`: of those alone whose shape makes a copy of them in any case.
     """
     copied = (x for x in setup.targets if packed or not fused.stays_packed(x.in_features))
-    return sum(x.in_features * x.out_features * x.count for x in copied) * setup.activation_bytes
+    return sum(x.in_features * x.out_features * x.modules for x in copied) * setup.activation_bytes
 
 
 def quantized_bytes(setup: Setup) -> float:
@@ -211,8 +211,7 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     inputs += inner * (setup.trains(MLP_OUTPUTS) or setup.stack == "eager")
     if setup.lora is None:
         return a * inputs
-    targets = setup.targets
-    per_token = [(x, n) for x, n in per_layer(setup) if x in targets]
+    per_token = list(per_layer(setup))
     if setup.step.fused_lora:
         inputs += _fused(setup, hidden * (attention + mlp), inner)
     elif setup.adapter_bytes == 4 and setup.stack in ("eager", "liger") and setup.step.sharding != "fsdp":
@@ -222,7 +221,7 @@ def _inputs_bytes(setup: Setup, inner: float) -> float:
     elif setup.adapter_bytes == 4 and setup.stack == "compiled":
         inputs += hidden
     dropped = sum(x.in_features * n for x, n in per_token) * (a + 1) if setup.lora.lora_dropout else 0
-    return a * (inputs + setup.lora.r * sum(n for _, n in per_token)) + dropped
+    return a * (inputs + sum(x.rank * n for x, n in per_token)) + dropped
 
 
 def _fused(setup: Setup, inputs: float, inner: float) -> float:

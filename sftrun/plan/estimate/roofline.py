@@ -8,6 +8,7 @@ product is bound by memory (Williams et al., 2009: the roofline).  A small step 
 where CUDA graphs replay them, for kernels that take their time however little they do.
 """
 
+import math
 from typing import Final, NamedTuple
 
 from sftrun.facts.gpus.calibration import Calibration, StackConstants
@@ -95,9 +96,10 @@ def fused_weights(setup: Setup) -> float:
     total, targets = 0.0, {x.name: x for x in setup.targets}
     for target in targets.values():
         siblings = next((names for names in fused.SIBLINGS if target.name in names), (target.name,))
-        together = len(siblings) if targets.keys() >= set(siblings) else 1
-        columns = fused.columns(target.in_features, setup.lora.r * together) - target.in_features
-        total += columns * target.out_features * used(setup.model, target)
+        together = siblings if targets.keys() >= set(siblings) else (target.name,)
+        rank = math.ceil(sum(targets[name].rank for name in together))
+        columns = fused.columns(target.in_features, rank) - target.in_features
+        total += columns * target.out_features * target.modules
     return total
 
 
@@ -139,7 +141,7 @@ def layer_bytes(setup: Setup, batch: Batch) -> float:
 
 def adapter_bytes(setup: Setup, batch: Batch) -> float:
     """Inputs and outputs of the adapters: products of rank r are bound by reading x and writing y."""
-    width = sum((x.in_features + x.out_features) * x.count for x in setup.targets)
+    width = sum((x.in_features + x.out_features) * x.modules for x in setup.targets)
     return width * batch.tokens * setup.activation_bytes * (passes(setup) / 2)
 
 

@@ -1,6 +1,5 @@
 """What memory and time are computed from: the model's shapes and the settings that matter to them, in one value."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
@@ -9,11 +8,27 @@ from sftrun.contract.engines import Engine
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, TrainerSpec
 from sftrun.contract.stepplan import StepPlan
 from sftrun.facts.values import Linear, ModelFacts
+from sftrun.plan import peft_names
 from sftrun.step import compiling, heads, layout
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
 Stack = Literal["eager", "fused", "liger", "compiled"] | EngineName
 BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
+
+
+class Target(NamedTuple):
+    """Linear layers of one group with an adapter: `modules` of them, `ranks` the sum of their ranks."""
+
+    name: str
+    in_features: int
+    out_features: int
+    modules: int
+    ranks: int
+
+    @property
+    def rank(self) -> float:
+        """Of one, on average."""
+        return self.ranks / self.modules
 
 
 class Setup(NamedTuple):
@@ -104,19 +119,20 @@ class Setup(NamedTuple):
         return self.model.vocab_size * self.model.hidden_size
 
     @property
-    def targets(self) -> tuple[Linear, ...]:
+    def targets(self) -> tuple[Target, ...]:
         """Linear layers that get an adapter; none under full fine-tuning."""
-        if self.lora is None:
+        lora = self.lora
+        if lora is None:
             return ()
-        return tuple(x for x in self.model.linears if _is_target(x, self.lora.target_modules) and not x.expert)
+        found = (_target(x, lora) for x in self.model.linears if not x.expert)
+        return tuple(target for target in found if target is not None)
 
     @property
     def adapter_parameters(self) -> int:
         """r × (in + out) each (LoRA, sec. 4.1); DoRA adds a magnitude for each output."""
-        if self.lora is None:
-            return 0
-        extra = sum(x.out_features * x.count for x in self.targets) if self.lora.use_dora else 0
-        return self.lora.r * sum((x.in_features + x.out_features) * x.count for x in self.targets) + extra
+        targets = self.targets
+        extra = sum(x.out_features * x.modules for x in targets) if self.lora is not None and self.lora.use_dora else 0
+        return sum(x.ranks * (x.in_features + x.out_features) for x in targets) + extra
 
     @property
     def saved_modules_parameters(self) -> int:
@@ -179,15 +195,29 @@ def used(model: ModelFacts, linear: Linear) -> float:
     return linear.count * model.experts_per_token / model.experts
 
 
-def per_layer(setup: Setup) -> Iterator[tuple[Linear, float]]:
-    """Each linear layer with how many of it one token passes in one decoder layer."""
-    for linear in setup.model.linears:
-        yield linear, used(setup.model, linear) / max(setup.model.layers, 1)
+def per_layer(setup: Setup) -> Iterator[tuple[Target, float]]:
+    """Each linear layer with an adapter, and how many of it one decoder layer has."""
+    for target in setup.targets:
+        yield target, target.modules / max(setup.model.layers, 1)
 
 
-def _is_target(linear: Linear, targets: tuple[str, ...] | str) -> bool:
-    if targets == "all-linear":
-        return True
-    if isinstance(targets, str):
-        return re.fullmatch(targets, linear.path or linear.name) is not None
-    return any(linear.name == t or linear.path.endswith(f".{t}") for t in targets)
+def _target(linear: Linear, lora: LoraSpec) -> Target | None:
+    count, ranks = _reached(linear, lora)
+    return Target(linear.name, linear.in_features, linear.out_features, count, ranks) if count else None
+
+
+def _reached(linear: Linear, lora: LoraSpec) -> tuple[int, int]:
+    """(layers with an adapter, the sum of their ranks)."""
+    targets = ".*" if lora.target_modules == peft_names.ALL_LINEAR else lora.target_modules
+    if not linear.path or _is_by_name(lora):  # asked for each estimate: a name is quicker than all paths
+        is_target = peft_names.matches(linear.name, targets)
+        return (linear.count, linear.count * peft_names.rank(lora, linear.name)) if is_target else (0, 0)
+    ranks = [peft_names.rank(lora, x) for x in peft_names.paths(linear) if peft_names.is_target(lora, x, targets)]
+    return len(ranks), sum(ranks)
+
+
+def _is_by_name(lora: LoraSpec) -> bool:
+    """Whether the last part of a module's name decides."""
+    narrowed = lora.exclude_modules or lora.layers_to_transform or lora.rank_pattern or lora.modules_to_save
+    targets = lora.target_modules
+    return not narrowed and (targets == peft_names.ALL_LINEAR or not any("." in name for name in targets))

@@ -7,6 +7,7 @@ run, so that one wrong value hides no other problem; what a check says because o
 from collections.abc import Callable, Iterable, Iterator
 
 from sftrun.diagnostics import Diagnostic, Path
+from sftrun.recipe.check.adapters import ADAPTERS
 from sftrun.recipe.check.compute import COMPUTE
 from sftrun.recipe.check.dataset import DATA
 from sftrun.recipe.check.paths import PATHS
@@ -15,7 +16,7 @@ from sftrun.recipe.check.trl_names import NAMES
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
-ALL: tuple[Check, ...] = (*TRAINING, *NAMES, *DATA, *COMPUTE, *PATHS)
+ALL: tuple[Check, ...] = (*TRAINING, *ADAPTERS, *NAMES, *DATA, *COMPUTE, *PATHS)
 
 # keys whose absence a check speaks of
 _RESTS_ON: dict[str, tuple[Path, ...]] = {

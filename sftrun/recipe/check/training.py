@@ -74,7 +74,7 @@ def adapters(recipe: Recipe) -> Iterator[Diagnostic]:
         yield Diagnostic(
             "R123", "`lora.target_modules` is empty", at=("lora", "target_modules"), help="write all-linear"
         )
-    for key in ("target_modules", "modules_to_save"):
+    for key in ("target_modules", "exclude_modules", "layers_to_transform", "modules_to_save"):
         names = getattr(lora, key)
         for index, name in enumerate(names if isinstance(names, tuple) else ()):
             if name in names[:index]:

@@ -54,8 +54,6 @@ def _of_text(path: Path, text: str) -> str | None:
         return f"write `quantization: {{load_in_{bits[0]}bit: true}}`"
     if path == ("dataset", "format") and text.lower() in _FORMATS:
         return f"write `format: {_FORMATS[text.lower()]}`"
-    if path == ("lora", "target_modules") and "," in text:
-        return f"write `[{', '.join(part for part in re.split('[, ]+', text) if part)}]`"
     if path == ("trainer", "report_to") and re.fullmatch(r"\w+", text):
         return f"write `[{text}]`"
     return None
