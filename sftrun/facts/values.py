@@ -76,6 +76,7 @@ class ModelFacts(Strict):
     tie_word_embeddings: bool
     sliding_window: int | None = None
     softcapping: bool = False
+    drops_attention: bool = False
     scaled_logits: bool = False
     experts: int = 0
     experts_per_token: int = 0

@@ -2,9 +2,9 @@
 
 from typing import Final, NamedTuple
 
-from sftrun.contract.choices import Attention, Dtype
-from sftrun.contract.engines import Engine
-from sftrun.step.given import Machine, Model
+from sftrun.contract.choices import Attention
+from sftrun.step.given import Machine, Model, Settings
+from sftrun.step.precision import step_dtype
 
 LARGEST_HEAD: Final = 256  # what FlashAttention 2 holds in registers, which `varlen` runs
 HEAD_STEP: Final = 8
@@ -22,23 +22,27 @@ def holds(head: int) -> bool:
     return head <= LARGEST_HEAD and head % HEAD_STEP == 0
 
 
-def has_varlen_kernel(attention: Attention, machine: Machine) -> bool:
-    """Whether `varlen` runs torch's kernel there: FlashAttention, from Ampere on."""
-    return attention == "varlen" and machine.has_gpu and machine.has_bf16
+def has_varlen_kernel(given: Settings, model: Model, machine: Machine) -> bool:
+    """Whether `varlen` runs torch's kernel there: FlashAttention, from Ampere on, in 16 bits and without dropout."""
+    can = machine.has_gpu and machine.has_bf16 and not model.drops_attention
+    return can and given.attention == "varlen" and step_dtype(given) != "float32"
 
 
-def choose(engine: Engine, packing: bool, step: Dtype, model: Model, machine: Machine) -> Kernel:
+def choose(given: Settings, model: Model, machine: Machine) -> Kernel:
     """The fastest that computes the model in the type of its steps."""
-    if not engine.runs_our_step:
-        return Kernel("sdpa", f"the {engine.name} engine brings its own attention")
+    trainer = given.trainer
+    if not trainer.library.runs_our_step:
+        return Kernel("sdpa", f"the {trainer.engine} engine brings its own attention")
     if model.caps_scores:
         return Kernel("eager", "the model caps attention scores, which the faster kernels here don't")
     if model.head_dim is not None and not holds(model.head_dim):
         return Kernel("sdpa", f"heads of {model.head_dim} are too large or odd for variable-length attention")
-    if has_varlen_kernel("varlen", machine):
-        if step == "float32":
+    if machine.has_gpu and machine.has_bf16:
+        if model.drops_attention:
+            return Kernel("sdpa", "the model's attention has dropout, which variable-length attention has not")
+        if step_dtype(given) == "float32":
             return Kernel("sdpa", "variable-length attention computes in 16 bits, the steps in 32")
         return Kernel("varlen", "padding-free: rows follow one another, and each sees only itself")
-    if packing:
+    if trainer.packing:
         return Kernel("varlen", "packed rows must not see each other; a mask keeps them apart here")
     return Kernel("sdpa", "the fastest for padded batches on this device")

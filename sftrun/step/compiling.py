@@ -4,20 +4,17 @@ from collections.abc import Iterator
 
 from sftrun.contract.engines import Engine
 from sftrun.contract.stepplan import Checkpointing
-from sftrun.step.attention_kernel import has_varlen_kernel
-from sftrun.step.given import Machine, Settings
+from sftrun.step.given import Settings
 
 # below this many steps the 11-60 s that compiling costs are not earned back
 STEPS_WORTH_COMPILING = 200
 
 
-def may_compile(given: Settings, machine: Machine) -> bool:
-    """Whether compiling is a question at all: compiled layers need variable-length attention's own kernel."""
-    return has_varlen_kernel(given.attention, machine)
-
-
 def uncompiled_because(given: Settings, steps: int | None) -> str | None:
-    """Why layers stay plain that could be compiled; None where they are worth it.  `steps`: of the run, if known."""
+    """Why layers stay plain, which compiled need `varlen`'s kernel; None where they are worth it.
+
+    `steps`: of the run, if known.
+    """
     return next(_obstacles(given, steps), None)
 
 

@@ -10,13 +10,15 @@ from sftrun.contract.stepplan import Place
 class Model(NamedTuple):
     """Of a model's facts what decides how it is computed; the usual, where a fact is not known.
 
-    `head_dim`: of attention.  `caps_scores`: attention's are capped.  `scales_logits`: something stands between logits
-    and loss.  `balances_experts`: a router's loss is added.  `has_biases`: some layer has one.
+    `head_dim`: of attention.  `caps_scores`: attention's are capped.  `drops_attention`: it has dropout.
+    `scales_logits`: something stands between logits and loss.  `balances_experts`: a router's loss is added.
+    `has_biases`: some layer has one.
     """
 
     head_dim: int | None = None
     vocab_size: int | None = None
     caps_scores: bool = False
+    drops_attention: bool = False
     scales_logits: bool = False
     balances_experts: bool = False
     head_has_bias: bool = False

@@ -5,19 +5,18 @@ from typing import Final
 from sftrun.contract.jobspec import TrainerSpec
 from sftrun.contract.stepplan import Layout, Packer
 from sftrun.step import cuda_graphs
-from sftrun.step.attention_kernel import has_varlen_kernel
-from sftrun.step.given import Machine, Settings
+from sftrun.step.given import Settings
 
 # of `trainer.extra`: whoever sets one of these wants another packing than ours, and TRL does it then
 PACKING: Final = ("packing_strategy", "eval_packing", "shuffle_dataset", "dataset_kwargs", "packing", "max_length")
 MULTIPLE: Final = "pad_to_multiple_of"
 
 
-def layout(given: Settings, machine: Machine) -> Layout:
+def layout(given: Settings, has_kernel: bool) -> Layout:
     """Padding-free where a kernel knows where each row begins."""
     if given.trainer.packing:
         return "packed"
-    is_free = has_varlen_kernel(given.attention, machine) and given.trainer.library.runs_our_step
+    is_free = has_kernel and given.trainer.library.runs_our_step
     return "padding_free" if is_free else "padded"
 
 

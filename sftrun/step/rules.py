@@ -13,10 +13,11 @@ from sftrun.step.sharding import keeps_fetched, sharding
 
 def step_plan(given: Settings, model: Model, machine: Machine) -> StepPlan:
     """How each step of such a job is computed."""
-    rows, obstacle = layout(given, machine), unfused_because(given, machine)
+    has_kernel = has_varlen_kernel(given, model, machine)
+    rows, obstacle = layout(given, has_kernel), unfused_because(given, machine)
     return StepPlan(
         attention=given.attention,
-        has_varlen_kernel=has_varlen_kernel(given.attention, machine),
+        has_varlen_kernel=has_kernel,
         layout=rows,
         packed_by=packed_by(given.trainer),
         pad_to_multiple_of=multiple(given.trainer, rows, compiled=given.compiled, has_gpu=machine.has_gpu),

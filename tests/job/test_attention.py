@@ -6,6 +6,7 @@ from torch import Tensor
 from transformers import Gemma2Config, LlamaConfig, MistralConfig, PretrainedConfig, Qwen2Config
 
 from sftrun.job.fast import attention
+from sftrun.job.obey import devices
 from tests.job import small
 from tests.job.small import gradients, packed
 
@@ -132,4 +133,4 @@ def test_full_precision_is_refused_by_the_kernel_path() -> None:
 
 
 def test_there_is_no_kernel_on_a_cpu() -> None:
-    assert not attention.available("cpu")
+    assert not devices.has_varlen("cpu")

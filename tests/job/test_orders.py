@@ -11,7 +11,7 @@ from sftrun.contract import events
 from sftrun.contract.events import Disobeyed, StepsReady
 from sftrun.contract.stepplan import Precision, StepPlan
 from sftrun.job.fast import head, layers
-from sftrun.job.fast.orders import Here, Orders
+from sftrun.job.obey.orders import Here, Orders
 from tests.job import small, tiny
 from tests.job.runs import Run, record
 

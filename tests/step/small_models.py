@@ -34,6 +34,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
     "a head with a bias": PhiConfig(**SIZES | {"num_key_value_heads": 4}),
     "a router's loss": Qwen3MoeConfig(**SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32),
     "capped scores": Gemma2Config(**SIZES),
+    "attention with dropout": LlamaConfig(**SIZES, attention_dropout=0.1),
     "large heads": LlamaConfig(**SIZES | {"head_dim": 264}),
     "weights of odd width": LlamaConfig(**SIZES | {"hidden_size": 96}),
 }

@@ -17,12 +17,13 @@ from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.contract.stepplan import StepPlan
 from sftrun.facts.model.lookup import model_facts
 from sftrun.facts.values import DataFacts, ModelFacts
-from sftrun.job.fast import fast_path, seen
-from sftrun.job.fast.orders import Here, Orders
-from sftrun.job.prepare import prepared
+from sftrun.job.fast import fast_path
+from sftrun.job.obey import seen
+from sftrun.job.obey.orders import Here, Orders
+from sftrun.job.prepare import prepared, row_tokenizer
 from sftrun.job.prepare.prepared import Prepared
 from sftrun.job.prepare.shards import Crew
-from sftrun.job.train import loading, make_trainer
+from sftrun.job.train import make_trainer, saved_tokenizer
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.build import build
 from sftrun.rows.find import Files
@@ -59,6 +60,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "smoothed": {"trainer": SHORT | {"extra": {"label_smoothing_factor": 0.1}}},
     "filled": {"trainer": SHORT | {"extra": {"pad_to_multiple_of": 64}}},
     "in float32": {"trainer": LONG | {"bf16": False, "fp16": False}, "model": {"dtype": "float32"}},
+    "varlen in float32": {
+        "trainer": LONG | {"bf16": False, "fp16": False},
+        "model": {"dtype": "float32", "attn_implementation": "varlen"},
+    },
     "over float32": {"trainer": LONG, "model": {"dtype": "float32"}},
     "in float16": {"trainer": LONG | {"fp16": True, "bf16": False}},
     "weights' own type": {"trainer": LONG | {"bf16": False, "fp16": False}},
@@ -116,16 +121,24 @@ def done(spec: JobSpec, here: Here) -> tuple[StepPlan, list[events.Disobeyed]]:
     orders = Orders(spec.step, ear)  # type: ignore[arg-type]
     spec = spec.model_copy(update={"step": orders.fit(here)})
     trainer, _ = make_trainer.trainer(spec, ear, orders, *rows_of(spec))  # type: ignore[arg-type]
-    fast_path.require_rows_apart(spec, trainer)
+    if computes_on_a_cpu(spec):
+        fast_path.require_rows_apart(spec, trainer)
     fast = fast_path.prepare(spec, trainer, ear, orders)  # type: ignore[arg-type]
     orders.report(seen.step_of(trainer, fast, orders.step, here))
     (ready,) = (event for event in ear.heard if isinstance(event, events.StepsReady))
     return ready.step, [event for event in ear.heard if isinstance(event, events.Disobeyed)]
 
 
+def computes_on_a_cpu(spec: JobSpec) -> bool:
+    """What accelerate (fp16's autocast) and bitsandbytes (8 bits) do for a GPU alone has no forward pass here."""
+    in_8bit = spec.quantization is not None and spec.quantization.load_in_8bit
+    return not in_8bit and not spec.trainer.fp16
+
+
 def rows_of(spec: JobSpec) -> tuple[Any, Prepared]:
-    tokenizer = loading.load_tokenizer(spec.model)
-    return tokenizer, prepared.make(spec, tokenizer, prepared.folder(spec, tokenizer), Crew())
+    tokens = row_tokenizer.of_job(spec)
+    data = prepared.make(spec, tokens, prepared.folder(spec, tokens), Crew())
+    return saved_tokenizer.load(spec.model, tokens), data
 
 
 HOPPER = Here(has_gpu=True, has_varlen_kernel=True, processes=1)

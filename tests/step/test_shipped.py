@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sftrun.cli.examine import examine_file
-from sftrun.job.fast.orders import Here, on_machine
+from sftrun.job.obey.orders import Here, on_machine
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 

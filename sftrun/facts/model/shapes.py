@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from sftrun.facts.model.tensor_names import Tensor, expert_stacks, gaps, is_expert, renamed, starred
 from sftrun.facts.values import Linear, ModelFacts, OtherModule
-from sftrun.step.logits import is_scaled
+from sftrun.step.configurations import drops_attention, is_scaled
 
 Source = Literal["folder", "cache", "hub", "shipped"]
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
@@ -107,6 +107,7 @@ def facts(
         tie_word_embeddings=tied,
         sliding_window=_window(text),
         softcapping=bool(text.get("attn_logit_softcapping")),
+        drops_attention=drops_attention(text.get),
         scaled_logits=is_scaled(text.get),
         experts=_experts(text),
         experts_per_token=_integer(text, "num_experts_per_tok", "moe_topk", "top_k") if _experts(text) else 0,

@@ -10,8 +10,6 @@ that transformers builds, which is block-diagonal for packed rows.  So a row is 
 """
 
 import functools
-import importlib.util
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,8 +21,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from sftrun.job.fast.row_attention import row_attention
+from sftrun.job.obey.devices import has_row_kernels, has_varlen, takes, varlen_attn
 from sftrun.step import attention_kernel
-from sftrun.step.cuda_graphs import BOUNDS_STEPS, ROW_CAPABILITY, ROW_HEADS, longest_step
+from sftrun.step.cuda_graphs import BOUNDS_STEPS, ROW_HEADS, longest_step
 
 NAME = "varlen"
 Kernel = Callable[[Sequence[Tensor], Tensor, int, float | None, int | None], Tensor]
@@ -33,11 +32,6 @@ KERNEL_DTYPES = (torch.bfloat16, torch.float16)
 # the kernel starts a block for each row times each 128 tokens of the longest, and empty ones cost a microsecond each
 ROW_STEP = 16
 LENGTH_STEP = 128
-
-try:  # torch 2.10 and newer
-    from torch.nn.attention.varlen import varlen_attn
-except ImportError:
-    varlen_attn = None
 
 
 class UnsupportedAttention(ValueError):
@@ -48,21 +42,6 @@ def register() -> None:
     """Make `varlen` known to transformers.  Calling it twice does no harm."""
     AttentionInterface.register(NAME, functools.partial(attend, kernel=by_rows if has_row_kernels() else by_torch))
     AttentionMaskInterface.register(NAME, sdpa_mask)
-
-
-def available(device: torch.device | str) -> bool:
-    """Whether torch's kernel runs there: CUDA from Ampere on, and a torch that has `window_size`."""
-    device = torch.device(device)
-    if device.type != "cuda" or varlen_attn is None or not _takes("window_size"):
-        return False
-    return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
-def has_row_kernels() -> bool:
-    """Whether our own kernels run here: Hopper and later, where they were measured, and Triton."""
-    if importlib.util.find_spec("triton") is None or not torch.cuda.is_available():
-        return False
-    return torch.cuda.get_device_capability() >= ROW_CAPABILITY
 
 
 def captured_steps(config: PretrainedConfig, max_length: int) -> tuple[int, int]:
@@ -183,7 +162,7 @@ def _begin_step(
     ids, positions = kwargs.get("input_ids"), kwargs.get("position_ids")
     embeds = ids if ids is not None else kwargs.get("inputs_embeds")
     other = kwargs.get("attention_mask") is not None or kwargs.get("past_key_values") is not None
-    if embeds is None or positions is None or other or not has_kernel or not available(embeds.device):
+    if embeds is None or positions is None or other or not has_kernel or not has_varlen(embeds.device):
         return args, _without_bounds(kwargs)
     if kwargs.get("cu_seq_lens_q") is None:
         bounds, longest = batch_bounds(positions.expand(embeds.shape[0], -1))
@@ -239,8 +218,8 @@ def by_torch(
     """torch's kernel, FlashAttention 2."""
     query, key, value = states
     window = (-1, 0) if sliding_window is None else (sliding_window - 1, 0)
-    options: dict[str, Any] = {"scale": scaling} if _takes("scale") else {}
-    if query.shape[1] != key.shape[1] and _takes("enable_gqa"):
+    options: dict[str, Any] = {"scale": scaling} if takes("scale") else {}
+    if query.shape[1] != key.shape[1] and takes("enable_gqa"):
         options["enable_gqa"] = True  # torch 2.11 has no such argument and takes fewer key heads as they come
     return varlen_attn(query, key, value, bounds, bounds, longest, longest, window_size=window, **options)
 
@@ -268,10 +247,3 @@ def _refusal(what: str, instead: str) -> str:
     return (
         f"`attn_implementation: varlen` can't train this model, because {what}; write `attn_implementation: {instead}`"
     )
-
-
-_PARAMETERS = frozenset(inspect.signature(varlen_attn).parameters) if varlen_attn is not None else frozenset()
-
-
-def _takes(name: str) -> bool:
-    return name in _PARAMETERS

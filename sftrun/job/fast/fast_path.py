@@ -3,27 +3,23 @@
 It is the same on a CPU and on a GPU, but for what a CPU has no use for (`sftrun.step` decides that).
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from accelerate.utils import DistributedType
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.stepplan import StepPlan
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
-from sftrun.job.fast import apart, attention, head, layers
-from sftrun.job.fast.orders import Here, Orders
-from sftrun.job.train.loading import has_gpu
+from sftrun.job.fast import attention, head, layers
+from sftrun.job.obey import apart
+from sftrun.job.obey.orders import Orders
 from sftrun.job.train.trainer import JobTrainer
+from sftrun.step.configurations import drops_attention
 
 Rows = Sequence[Mapping[str, Any]]
 Collate = Callable[[Rows], dict[str, Any]]
-
-
-def here() -> Here:
-    """This process' machine."""
-    return Here(has_gpu(), attention.available("cuda"), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def require_attention(spec: JobSpec, model: Any) -> None:
@@ -51,7 +47,7 @@ def require_rows_apart(spec: JobSpec, trainer: JobTrainer) -> None:
 
 def prepare(spec: JobSpec, trainer: JobTrainer, channel: Channel, orders: Orders) -> layers.Prepared | None:
     """Make the trainer's model fast; after TRL cast the adapter, before it trains.  None: nothing was asked for."""
-    step = spec.step
+    step = _for_its_attention(spec.step, trainer, orders)
     if not spec.trainer.library.runs_our_step or not (
         step.compiled or step.dequantized or step.attention == attention.NAME
     ):
@@ -67,6 +63,16 @@ def prepare(spec: JobSpec, trainer: JobTrainer, channel: Channel, orders: Orders
         trainer.model.train()
         layers.quicken(trainer)
     return prepared
+
+
+def _for_its_attention(step: StepPlan, trainer: JobTrainer, orders: Orders) -> StepPlan:
+    """The orders as the model's attention allows them."""
+    config = trainer.model.config.get_text_config()
+    if step.has_varlen_kernel and drops_attention(lambda name: getattr(config, name, None)):
+        orders.refuse("has_varlen_kernel", False, "the model's attention has dropout")
+        orders.refuse("cuda_graphs", False, "they need variable-length attention's kernel")
+        return orders.step
+    return step
 
 
 def undo(prepared: layers.Prepared | None) -> None:

@@ -20,7 +20,7 @@ from trl.trainer import utils
 from sftrun.contract.stepplan import Head
 from sftrun.rows.labels import IGNORED
 from sftrun.step import heads
-from sftrun.step.logits import is_scaled
+from sftrun.step.configurations import is_scaled
 
 LEARNT, TARGETS, TOKENS = "learnt_positions", "learnt_labels", "row_tokens"
 

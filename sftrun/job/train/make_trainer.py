@@ -13,7 +13,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import fast_path, plain_head
-from sftrun.job.fast.orders import Orders
+from sftrun.job.obey.orders import Orders
 from sftrun.job.prepare.prepared import Prepared
 from sftrun.job.train import arguments, loading
 from sftrun.job.train.callbacks import Watcher

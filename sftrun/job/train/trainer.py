@@ -25,7 +25,7 @@ from sftrun.disk import outside
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import head, sharded
-from sftrun.job.fast.orders import Orders
+from sftrun.job.obey.orders import Orders
 from sftrun.job.supervise import checkpoints
 from sftrun.job.train.loading import widen_trained
 from sftrun.rows.labels import IGNORED

@@ -52,9 +52,9 @@ class Work:
         self._find_checkpoint()
         self._import_libraries()
         self._start()
-        from sftrun.job.fast import fast_path, orders
+        from sftrun.job.obey import devices, orders
 
-        order, here = orders.Orders(self.spec.step, self.channel), fast_path.here()
+        order, here = orders.Orders(self.spec.step, self.channel), devices.here()
         spec = self.spec = self.spec.model_copy(update={"step": order.fit(here)})
 
         self._enter("data", _named(spec.dataset.train))
@@ -79,7 +79,8 @@ class Work:
         tokenizer = saved_tokenizer.load(spec.model, tokens, texts)
 
         self._enter("model", spec.model.name_or_path)
-        from sftrun.job.fast import seen
+        from sftrun.job.fast import fast_path
+        from sftrun.job.obey import seen
         from sftrun.job.train import callbacks, make_trainer
 
         trainer, watcher = make_trainer.trainer(spec, self.channel, order, tokenizer, data, weights)

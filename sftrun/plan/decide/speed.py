@@ -11,7 +11,7 @@ from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.estimate import lengths
 from sftrun.plan.estimate.total import data_facts
 from sftrun.recipe.models import Recipe, Source
-from sftrun.step import attention_kernel, compiling, logits, place, precision, rules
+from sftrun.step import attention_kernel, compiling, configurations, place, rules
 from sftrun.step.given import Machine, Model, Settings
 
 
@@ -25,7 +25,8 @@ def step_plan(
     given = given._replace(
         attention=_attention(recipe, given, model, machine, said), liger=recipe.trainer.use_liger_kernel is True
     )
-    given = given._replace(compiled=_compiled(given, machine, steps, said))
+    if attention_kernel.has_varlen_kernel(given, model, machine):
+        given = given._replace(compiled=_compiled(given, steps, said))
     given = given._replace(
         checkpointed=_checkpointed(recipe, device, given.compiled, room, said),
         dequantized=_dequantized(room, said),
@@ -46,8 +47,9 @@ def model_of(facts: ModelFacts | None) -> Model:
         head_dim=facts.head_dim,
         vocab_size=facts.vocab_size,
         caps_scores=facts.softcapping,
+        drops_attention=facts.drops_attention,
         scales_logits=facts.scaled_logits,
-        balances_experts=logits.balances_experts(facts.model_type),
+        balances_experts=configurations.balances_experts(facts.model_type),
         head_has_bias=any(other.kind == "head" and other.bias_parameters for other in facts.others),
         has_biases=any(x.bias for x in facts.linears) or any(other.bias_parameters for other in facts.others),
     )
@@ -101,19 +103,16 @@ def optim(recipe: Recipe, device: Device, said: Decisions) -> str:
 
 def _attention(recipe: Recipe, given: Settings, model: Model, machine: Machine, said: Decisions) -> Attention:
     """The attention kernel: rows that share a sequence never see each other, whatever is chosen."""
-    wanted, trainer = recipe.model.attn_implementation, given.trainer
+    wanted = recipe.model.attn_implementation
     if wanted != "auto":
         return wanted
-    dtype = precision.step_dtype(given)
-    kernel = attention_kernel.choose(trainer.library, trainer.packing, dtype, model, machine)
+    kernel = attention_kernel.choose(given, model, machine)
     said.say("model.attn_implementation", kernel.name, kernel.reason)
     return kernel.name
 
 
-def _compiled(given: Settings, machine: Machine, steps: int | None, said: Decisions) -> bool:
-    """Whether each decoder layer is compiled; said where variable-length attention makes it possible."""
-    if not compiling.may_compile(given, machine):
-        return False
+def _compiled(given: Settings, steps: int | None, said: Decisions) -> bool:
+    """Whether each decoder layer is compiled, where variable-length attention makes it possible."""
     obstacle = compiling.uncompiled_because(given, steps)
     said.say("step.compiled", obstacle is None, obstacle or "worth its 11 to 60 s at the start")
     return obstacle is None

@@ -1,4 +1,4 @@
-"""What of a model's configuration decides about its logits: facts ask it of config.json, the job of the model."""
+"""What of a model's configuration decides how it is computed: facts ask it of config.json, the job of the model."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,6 +18,8 @@ def is_scaled(setting: Callable[[str], object]) -> bool:
     return any(setting(name) is not None for name in SCALES)
 
 
+# how they name the share of attention's weights that is dropped while training
+DROPOUTS: Final = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 # model types whose configuration has `output_router_logits` and a `router_aux_loss_coef` above 0 (transformers 5.17)
 _BALANCING: Final = frozenset(
     (
@@ -29,6 +31,11 @@ _BALANCING: Final = frozenset(
         "qwen3_omni_moe_text", "qwen3_omni_moe_thinker", "qwen4_exp", "qwen4_exp_text",
     )
 )  # fmt: skip
+
+
+def drops_attention(setting: Callable[[str], object]) -> bool:
+    """Whether attention has dropout, which variable-length attention's kernel has not."""
+    return any(isinstance(share := setting(name), float) and share > 0 for name in DROPOUTS)
 
 
 def balances_experts(model_type: str) -> bool:

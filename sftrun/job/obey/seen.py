@@ -6,7 +6,7 @@ from sftrun.contract.choices import Dtype
 from sftrun.contract.stepplan import Checkpointing, Layout, Packer, Precision, Sharding, StepPlan
 from sftrun.job.fast import attention
 from sftrun.job.fast.layers import Prepared
-from sftrun.job.fast.orders import Here
+from sftrun.job.obey.orders import Here
 from sftrun.job.train.trainer import JobTrainer
 
 MAGNITUDE = "lora_magnitude_vector"  # DoRA's: fp32, whatever the adapter is

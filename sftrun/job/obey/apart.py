@@ -35,7 +35,7 @@ def leak(trainer: Any, rows: Sequence[Sequence[int]], has_kernel: bool) -> float
     begin = len(first)
     model.eval()
     try:
-        with torch.no_grad(), trainer.compute_loss_context_manager():
+        with torch.no_grad(), trainer.accelerator.autocast():
             alone = _predicted(model, [second], has_kernel)
             behind = _predicted(model, [first, second], has_kernel)[begin:]
             continued = _predicted(model, [torch.cat((first, second))], has_kernel)[begin:]

@@ -58,10 +58,11 @@ def on_machine(step: StepPlan, here: Here) -> Iterator[Refusal]:
     """Orders that a machine does not allow, whatever the model."""
     if step.has_varlen_kernel and not here.has_varlen_kernel:
         yield Refusal("has_varlen_kernel", False, "this GPU, or this torch, has no variable-length attention")
-    if not here.has_gpu:
         if step.cuda_graphs:
-            yield Refusal("cuda_graphs", False, "there is no GPU")
-        if step.head == "frozen":
-            yield Refusal("head", "learnt", "there is no GPU")
+            yield Refusal("cuda_graphs", False, "they need variable-length attention's kernel")
+    if not here.has_gpu and step.cuda_graphs:
+        yield Refusal("cuda_graphs", False, "there is no GPU")
+    if not here.has_gpu and step.head == "frozen":
+        yield Refusal("head", "learnt", "there is no GPU")
     if step.sharding != "one" and here.processes == 1:
         yield Refusal("sharding", "one", "there is one process alone")
