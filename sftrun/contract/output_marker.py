@@ -15,7 +15,7 @@ MARKER = "sftrun.json"
 class OutputMarker(Strict):
     """What stands in it; what a later release adds is passed over.
 
-    `ends`: the tokens that turns were trained to end with.
+    `ends`: the tokens that turns were trained to end with; `system`: the system turn that all rows began with.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -29,6 +29,7 @@ class OutputMarker(Strict):
     format: DataFormat
     are_conversations: bool = False  # older ones do not say it
     ends: tuple[str, ...] = ()
+    system: str | None = None
     step: int
     train_loss: float
     memory_gb: float

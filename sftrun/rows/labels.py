@@ -9,7 +9,7 @@ A label is the token's id, or -100 where nothing is learnt.  A row's first label
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
@@ -180,8 +180,20 @@ def _masked(ids: Sequence[int], inside: Sequence[bool]) -> Labelled:
     return Labelled(tuple(ids), tuple(i if learnt else IGNORED for i, learnt in zip(ids, inside, strict=True)))
 
 
-def question(prompt: str, rules: RowRules, form: DataFormat, tokens: Tokens, *, is_conversation: bool) -> str:
-    """A prompt as a training row would have had it, up to where the answer begins.  Raises Unrenderable."""
+def question(
+    prompt: str,
+    rules: RowRules,
+    form: DataFormat,
+    tokens: Tokens,
+    *,
+    is_conversation: bool,
+    system: str | None = None,
+    before: Sequence[Pair] = (),
+) -> str:
+    """A prompt as a training row would have had it, up to where the answer begins.  Raises Unrenderable.
+
+    Conversations have a place for a `system` turn and for what was said `before` (prompt and answer, in turn).
+    """
     if form == "instruction":
         return forms.split_instruction({"instruction": prompt}, rules.instruction_template)[0]
     if not is_conversation:
@@ -189,5 +201,24 @@ def question(prompt: str, rules: RowRules, form: DataFormat, tokens: Tokens, *, 
     template = tokens.template_for(None)
     if template is None:
         raise Unrenderable("the tokenizer has no chat template")
-    messages: list[dict[str, Any]] = [{"role": "user", "content": prompt}]
-    return template.render(messages, ask=True)
+    said = [("system", system)] if system is not None else []
+    said += [turn for asked, answer in before for turn in (("user", asked), ("assistant", answer))]
+    said.append(("user", prompt))
+    return _asking(template, turns.conversation([{"role": role, "content": content} for role, content in said]))
+
+
+def _asking(template: Template, talk: Conversation) -> str:
+    """In the first form that the template takes, as rows are laid out; nothing of it may be gone."""
+    refused: Unrenderable | None = None
+    for form in (talk, *turns.other_forms(talk)):
+        try:
+            text = template.render(form.messages, ask=True)
+        except Unrenderable as error:
+            refused = refused or error
+            continue
+        missing = whole.fault(talk, text, (), only_assistant=False)
+        if missing is None:
+            return text
+        refused = refused or Unrenderable(missing)
+    assert refused is not None
+    raise refused

@@ -76,6 +76,12 @@ def thought(turn: Mapping[str, Any]) -> str:
     return next((value for key in THINKING if isinstance(value := turn.get(key), str) and value), "")
 
 
+def system(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the system turn says that turns without faults begin with; None where there is none."""
+    first = _plain(messages[0]) if messages else {}
+    return str(first["content"]) if first.get("role") == "system" else None
+
+
 def says(turn: Mapping[str, Any]) -> bool:
     """Whether a turn made plain has anything in it."""
     return bool(text_of(turn["content"]).strip() or turn.get("tool_calls") or thought(turn).strip())

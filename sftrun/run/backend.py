@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sftrun.contract.executors import executor
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.disk.flock import Holder
 from sftrun.plan.types import Plan
 from sftrun.run.billing import Billed
@@ -66,9 +67,9 @@ class Backend(Protocol):
         """Copy the output folder's files into `into`."""
 
     def answer(
-        self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+        self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
     ) -> Iterator[Sequence[str]]:
-        """(base's answer, tuned model's answer) to each prompt, as they come."""
+        """(base's answer, tuned model's answer) to each question, as they come."""
 
 
 def choose(name: str, ledger: Ledger) -> Backend:

@@ -18,6 +18,7 @@ from typing import ClassVar
 
 from sftrun.contract import output_marker, stopping
 from sftrun.contract.jobspec import JobSpec, MoneySpec
+from sftrun.contract.question import Question
 from sftrun.disk.commands import make_folder, translated
 from sftrun.disk.flock import Holder, holder
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
@@ -123,13 +124,13 @@ class Local:
             raise LedgerError(f"can't copy `{output}`: {error.args[0][0][2]}", help="check the disk") from error
 
     def answer(
-        self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+        self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
     ) -> Iterator[Sequence[str]]:
         missing = missing_packages(needs_bitsandbytes=False)
         if missing:
             raise MissingPackages(f"answering here needs {', '.join(missing)}", help=INSTALL)
         require_room(folder.plan(), machine())
-        return ask(folder.job(), prompts, max_new_tokens=max_new_tokens, temperature=temperature)
+        return ask(folder.job(), questions, max_new_tokens=max_new_tokens, temperature=temperature)
 
     def _spawn(self, folder: RunFolder) -> subprocess.Popen[bytes]:
         log = folder.path / "supervisor.log"

@@ -9,6 +9,7 @@ import torch
 
 from sftrun.contract.events import Finished, Note, Sample
 from sftrun.contract.jobspec import JobSpec, ModelSpec, QuantizationSpec, SampleSpec
+from sftrun.contract.question import Question
 from sftrun.job.train import loading, samples
 from sftrun.job.train.answer import Answerer
 from sftrun.step.given import Machine, Model
@@ -78,7 +79,7 @@ def test_a_sharded_run_answers_over_the_gpus_that_hold_its_weights_together(kind
     )
     assert found == expected
     answerer = Answerer(spec)
-    assert all(isinstance(answer, str) for answer in answerer.ask("Hello", 4, 0.0))
+    assert all(isinstance(answer, str) for answer in answerer.ask(Question(prompt="Hello"), 4, 0.0))
 
 
 @pytest.mark.parametrize("kind", KINDS)

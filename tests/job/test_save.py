@@ -13,7 +13,7 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.job.train import save
 from tests.job import tiny
 
-ROWS: Any = SimpleNamespace(format="text", are_conversations=False, ends=("<|im_end|>",))
+ROWS: Any = SimpleNamespace(format="text", are_conversations=False, ends=("<|im_end|>",), system=None)
 END = Finished(step=3, train_loss=0.5, output_dir="", memory_gb=1.0)
 
 

@@ -1,7 +1,9 @@
 """What a whole run leaves in its output folder: the ends of turns, the base's name, the tokenizer as it was."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peft import PeftModel
@@ -9,9 +11,14 @@ from transformers import AutoModelForCausalLM
 
 from sftrun.contract import output_marker
 from sftrun.contract.jobspec import JobSpec, SampleSpec
+from sftrun.contract.question import Exchange, Question
+from sftrun.job.failures import JobFailure
+from sftrun.job.train import samples
+from sftrun.job.train.answer import Answerer
 from tests.job import tiny
 from tests.job.runs import Run
 
+pytestmark = pytest.mark.slow
 END = "<|im_end|>"
 
 
@@ -23,7 +30,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> JobSpec:
     for name, key, value in (("config", "eos_token_id", 0), ("tokenizer_config", "eos_token", "<|endoftext|>")):
         file = base / f"{name}.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
-    talk = [{"role": "user", "content": "Add 1 and 3."}, {"role": "assistant", "content": "4"}]
+    said = {"system": "Add.", "user": "Add 1 and 3.", "assistant": "4"}
+    talk = [{"role": role, "content": content} for role, content in said.items()]
     data = tiny.write_rows(folder / "rows.jsonl", [{"messages": talk}] * 8)
     trainer = {"max_steps": 30, "per_device_train_batch_size": 4}
     samples = SampleSpec(prompts=("Add 1 and 3.", "Hi"), max_new_tokens=8)
@@ -61,3 +69,33 @@ def test_plain_peft_loads_the_adapter_onto_a_base_that_it_is_given(spec: JobSpec
     base = AutoModelForCausalLM.from_pretrained(spec.model.name_or_path)
     tuned = PeftModel.from_pretrained(base, spec.output_dir)
     assert tuned.peft_config["default"].base_model_name_or_path == "a-base"
+
+
+def test_the_system_turn_that_all_rows_have_stands_in_the_marker(spec: JobSpec) -> None:
+    marker = output_marker.read(spec.output_dir)
+    assert marker is not None
+    assert marker.system == "Add."
+
+
+def test_each_model_is_asked_below_its_own_answers(spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = samples.generate
+
+    def heard(model: Any, tokenizer: Any, prompts: list[str], ends: list[int], **how: Any) -> Iterator[str]:
+        asked.extend(prompts)
+        return real(model, tokenizer, prompts, ends, **how)
+
+    monkeypatch.setattr(samples, "generate", heard)
+    before = (Exchange(prompt="Hi", base="BASE", tuned="TUNED"),)
+    Answerer(spec).ask(Question(prompt="Add 1 and 3.", system="Be brief.", before=before), 4, 0.0)
+    base, tuned = asked
+    assert "Be brief." in base
+    assert "Add.<" not in base
+    assert base.replace("BASE", "TUNED") == tuned
+
+
+def test_a_system_turn_that_the_rows_have_no_place_for_is_refused(spec: JobSpec) -> None:
+    answerer = Answerer(spec)
+    answerer.rows = answerer.rows._replace(format="instruction", are_conversations=False)
+    with pytest.raises(JobFailure, match="rows of instruction have no place for a system turn"):
+        answerer.ask(Question(prompt="Hi", system="Be brief."), 4, 0.0)

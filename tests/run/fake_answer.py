@@ -9,7 +9,8 @@ request = json.loads(Path(sys.argv[1]).read_text())
 if os.environ.get("FAKE_DIE"):
     sys.exit("the weights are gone")
 for line in sys.stdin:
-    prompt = json.loads(line)["prompt"]
+    asked = json.loads(line)
+    prompt, told = asked["prompt"], [*filter(None, [asked["system"]]), *(said["tuned"] for said in asked["before"])]
     tuned = prompt.upper()[: request["max_new_tokens"]]
-    sys.stdout.write(json.dumps({"prompt": prompt, "base": "hm", "tuned": tuned}) + "\n")
+    sys.stdout.write(json.dumps({"prompt": prompt, "base": " ".join(["hm", *told]), "tuned": tuned}) + "\n")
     sys.stdout.flush()

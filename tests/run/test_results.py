@@ -30,17 +30,23 @@ def test_generate_answers_in_json(finished: Place) -> None:
     assert json.loads(said.stdout) == {"prompt": "hi there", "base": "hm", "tuned": "HI"}
 
 
-def test_generate_reads_prompts_from_a_pipe(finished: Place) -> None:
+def test_generate_asks_each_prompt_below_the_system_turn_alone(finished: Place) -> None:
+    said = finished.sftrun("generate", "tryout", "one", "two", "--system", "brief", "--format", "json").stdout
+    assert [json.loads(line)["base"] for line in said.splitlines()] == ["hm brief", "hm brief"]
+
+
+def test_a_chat_s_prompts_come_by_a_pipe_too_and_keep_what_was_said(finished: Place) -> None:
     said = subprocess.run(
         finished.command("generate", "tryout", "--format", "json"),
         cwd=finished.path,
         env=finished.environment(),
-        input="one\n\ntwo\n",
+        input="one\n\ntwo\nthree\n",
         capture_output=True,
         text=True,
         check=True,
     )
-    assert [json.loads(line)["tuned"] for line in said.stdout.splitlines()] == ["ONE", "TWO"]
+    assert [json.loads(line)["tuned"] for line in said.stdout.splitlines()] == ["ONE", "TWO", "THREE"]
+    assert [json.loads(line)["base"] for line in said.stdout.splitlines()] == ["hm", "hm ONE", "hm ONE TWO"]
 
 
 def test_generate_says_why_the_model_is_silent(finished: Place) -> None:

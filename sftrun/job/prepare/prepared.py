@@ -32,7 +32,7 @@ from sftrun.rows.labels import Labeller
 from sftrun.rows.tokenizer import Tokens
 from sftrun.strict import Strict
 
-VERSION = 4  # to be raised with whatever changes a token, its label or its place, or what the marker says
+VERSION = 5  # to be raised with whatever changes a token, its label or its place, or what the marker says
 MARKER = "prepared.json"
 TEXTS = "texts.json"
 FOLDER = "prepared"
@@ -50,12 +50,16 @@ class Split(Strict):
 
 
 class Marker(Strict):
-    """prepared.json; `files` maps each name to its bytes, `ends` are the tokens that turns are trained to end with."""
+    """prepared.json; `files` maps each name to its bytes, `ends` are the tokens that turns are trained to end with.
+
+    `system` is the system turn that all rows begin with, None where they differ.
+    """
 
     version: int = VERSION
     format: DataFormat
     are_conversations: bool
     ends: tuple[str, ...]
+    system: str | None
     train: Split
     eval: Split | None
     is_packed: bool
@@ -186,6 +190,7 @@ def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
         format=rows.form,
         are_conversations=rows.are_conversations,
         ends=ends.usual(Counter(told["train"].counts.ends)),
+        system=rows.system,
         train=told["train"],
         eval=told.get("eval"),
         is_packed=packs(spec),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.disk import outside
 from sftrun.disk.commands import translated
 from sftrun.errors import RunFailed
@@ -19,8 +20,10 @@ from sftrun.errors import RunFailed
 ANSWERER = (sys.executable, "-m", "sftrun.job.train.answer")
 
 
-def ask(job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float) -> Iterator[Sequence[str]]:
-    """(base's answer, tuned model's answer) to each prompt, as they come; the model is loaded once."""
+def ask(
+    job: JobSpec, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
+) -> Iterator[Sequence[str]]:
+    """(base's answer, tuned model's answer) to each question, as they come; the model is loaded once."""
     with tempfile.TemporaryDirectory(prefix="sftrun-ask-") as folder:
         request, said = Path(folder, "request.json"), Path(folder, "stderr")
         body = {"job": job.model_dump(mode="json"), "max_new_tokens": max_new_tokens, "temperature": temperature}
@@ -30,18 +33,18 @@ def ask(job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperatur
                 [*ANSWERER, str(request)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
         try:
-            for prompt in prompts:
-                yield _exchange(process, prompt, said)
+            for question in questions:
+                yield _exchange(process, question, said)
         finally:
             process.kill()
             process.communicate()
 
 
-def _exchange(process: "subprocess.Popen[str]", prompt: str, said: Path) -> Sequence[str]:
+def _exchange(process: "subprocess.Popen[str]", question: Question, said: Path) -> Sequence[str]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps({"prompt": prompt}) + "\n")
+        process.stdin.write(question.model_dump_json() + "\n")
         process.stdin.flush()
         answer = outside.parse_object(process.stdout.readline())
         return (str(answer["base"]), str(answer["tuned"]))

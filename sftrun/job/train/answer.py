@@ -2,8 +2,8 @@
 
     python -m sftrun.job.train.answer REQUEST.json
 
-The request: {"job": a JobSpec, "prompts": [..], "max_new_tokens": 128, "temperature": 0.0}.  Without `prompts` they are
-read from stdin, one {"prompt": ..} a line, until it ends: a chat keeps the model loaded.  Each answer is a line on
+The request: {"job": a JobSpec, "prompts": [..], "max_new_tokens": 128, "temperature": 0.0}.  Without `prompts` they
+are read from stdin, one `Question` a line, until it ends: a chat keeps the model loaded.  Each answer is a line on
 stdout: {"prompt", "base", "tuned"}.  What went wrong is the last line of stderr; exit code 1.
 """
 
@@ -11,7 +11,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 from sftrun.contract import output_marker
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.job.failures import JobFailure, translate
 from sftrun.job.supervise.process import DEFAULTS, guard, needs_hub
 from sftrun.strict import Strict
 
 
 class Request(Strict):
-    """What is asked.  `prompts` of None: they come by stdin."""
+    """What is asked.  `prompts` of None: questions come by stdin."""
 
     job: JobSpec
     prompts: list[str] | None = None
@@ -39,6 +40,7 @@ class Asked(NamedTuple):
     format: DataFormat
     are_conversations: bool
     ends: tuple[str, ...]
+    system: str | None
 
 
 class Answerer:
@@ -57,7 +59,7 @@ class Answerer:
             )
         self.job = job
         form = marker.format
-        self.rows = Asked(form, marker.are_conversations or form == "messages", marker.ends)
+        self.rows = Asked(form, marker.are_conversations or form == "messages", marker.ends, marker.system)
         saved = job.model.model_copy(update={"name_or_path": job.output_dir, "revision": None})
         self.tokens = row_tokenizer.of_model(saved, job.rows)
         self.tokenizer = saved_tokenizer.load(saved, self.tokens)
@@ -65,17 +67,26 @@ class Answerer:
         self.tuned = loading.load_tuned(job, self.base)
         self.ends = generation.saved(job.output_dir, self.base, self.tokenizer, marker.ends).eos_token_id
 
-    def ask(self, prompt: str, max_new_tokens: int, temperature: float) -> tuple[str, str]:
-        """(base's answer, tuned model's answer) to a prompt, put as a training row would have it."""
+    def ask(self, question: Question, max_new_tokens: int, temperature: float) -> tuple[str, str]:
+        """(base's answer, tuned model's answer), asked as a training row would have it.  Each knows its own answers."""
         from sftrun.job.train import samples
 
-        text = samples.wrap(prompt, self.job.rows, self.rows, self.tokens)
+        if question.system is not None and not self.rows.are_conversations:
+            form = self.rows.format
+            raise JobFailure("data", f"rows of {form} have no place for a system turn", "leave `--system` out")
         options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "temperature": temperature}
         options["has_special_tokens"] = self.rows.are_conversations
+
+        def answer(model: Any, before: list[tuple[str, str]]) -> str:
+            text = samples.wrap(
+                question.prompt, self.job.rows, self.rows, self.tokens, system=question.system, before=before
+            )
+            return next(samples.generate(model, self.tokenizer, [text], self.ends, **options))
+
         with samples.without_adapter(self.tuned):
-            loading = self.base if self.job.lora is None else self.tuned
-            base = next(samples.generate(loading, self.tokenizer, [text], self.ends, **options))
-        return base, next(samples.generate(self.tuned, self.tokenizer, [text], self.ends, **options))
+            untuned = self.base if self.job.lora is None else self.tuned
+            base = answer(untuned, [(said.prompt, said.base) for said in question.before])
+        return base, answer(self.tuned, [(said.prompt, said.tuned) for said in question.before])
 
 
 def main(request_file: str) -> int:
@@ -84,17 +95,21 @@ def main(request_file: str) -> int:
     _set_environment(request.job)
     with redirect_stdout(sys.stderr):  # libraries print what they like
         answerer = Answerer(request.job)
-    for prompt in request.prompts if request.prompts is not None else _typed():
+    for question in _given(request.prompts) if request.prompts is not None else _typed():
         with redirect_stdout(sys.stderr):
-            base, tuned = answerer.ask(prompt, request.max_new_tokens, request.temperature)
-        print(json.dumps({"prompt": prompt, "base": base, "tuned": tuned}), flush=True)  # noqa: T201
+            base, tuned = answerer.ask(question, request.max_new_tokens, request.temperature)
+        print(json.dumps({"prompt": question.prompt, "base": base, "tuned": tuned}), flush=True)  # noqa: T201
     return 0
 
 
-def _typed() -> Iterator[str]:
+def _given(prompts: Sequence[str]) -> Iterator[Question]:
+    return (Question(prompt=prompt) for prompt in prompts)
+
+
+def _typed() -> Iterator[Question]:
     for line in sys.stdin:
         if line.strip():
-            yield str(json.loads(line)["prompt"])
+            yield Question.model_validate_json(line)
 
 
 def _set_environment(job: JobSpec) -> None:

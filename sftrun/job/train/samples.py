@@ -28,11 +28,24 @@ class Rows(Protocol):
     @property
     def ends(self) -> tuple[str, ...]: ...
 
+    @property
+    def system(self) -> str | None: ...
 
-def wrap(prompt: str, rules: RowRules, rows: Rows, tokens: Tokens) -> str:
-    """The prompt as the training rows had theirs.  Raises JobFailure."""
+
+def wrap(
+    prompt: str,
+    rules: RowRules,
+    rows: Rows,
+    tokens: Tokens,
+    *,
+    system: str | None = None,
+    before: Sequence[tuple[str, str]] = (),
+) -> str:
+    """The prompt as the training rows had theirs; `system` of None is the turn that they had.  Raises JobFailure."""
+    said = rows.system if system is None else system
+    told: dict[str, Any] = {"is_conversation": rows.are_conversations, "system": said, "before": before}
     try:
-        return question(prompt, rules, rows.format, tokens, is_conversation=rows.are_conversations)
+        return question(prompt, rules, rows.format, tokens, **told)
     except Unrenderable as error:
         raise JobFailure(
             "data", f"the chat template refuses a question: {error}", "set `dataset.chat_template`"

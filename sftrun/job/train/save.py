@@ -117,6 +117,7 @@ def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
         format=rows.format,
         are_conversations=rows.are_conversations,
         ends=rows.ends,
+        system=rows.system,
         step=end.step,
         train_loss=end.train_loss,
         memory_gb=end.memory_gb,

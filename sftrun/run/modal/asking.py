@@ -9,6 +9,7 @@ from typing import Any
 import modal
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.errors import RunFailed
 from sftrun.facts.gpus import catalog
 from sftrun.plan.estimate import memory
@@ -24,9 +25,9 @@ IDLE_SECONDS, LIMIT_SECONDS = 60, 3600
 
 
 def ask(
-    plan: Plan, job: JobSpec, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+    plan: Plan, job: JobSpec, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
 ) -> Iterator[Sequence[str]]:
-    """(base's answer, tuned model's answer) to each prompt."""
+    """(base's answer, tuned model's answer) to each question."""
     gpu = gpu_for(plan)
     app = modal.App(f"sftrun-ask-{plan.recipe.name}"[:63], tags={"run": job.run_id}, include_source=False)
     options: dict[str, Any] = {
@@ -40,9 +41,9 @@ def ask(
     limits: dict[str, Any] = {"timeout": LIMIT_SECONDS, "scaledown_window": IDLE_SECONDS, "max_containers": 1}
     function = app.function(name="answer", **limits, **options)(answering.answer)
     with translated(), app.run():
-        for prompt in prompts:
+        for question in questions:
             try:
-                yield function.remote(job.model_dump_json(), prompt, max_new_tokens, temperature)
+                yield function.remote(job.model_dump_json(), question.model_dump_json(), max_new_tokens, temperature)
             except JobCrashed as error:
                 raise RunFailed(redacted(str(error)), help="see the run with `sftrun show`") from error
 

@@ -16,6 +16,7 @@ import modal
 
 from sftrun.contract import output_marker
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.disk import files
 from sftrun.disk.commands import make_folder
 from sftrun.disk.flock import Holder
@@ -157,18 +158,18 @@ class Modal:
         shutil.copytree(kept, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f".*{files.UNFINISHED}"))
 
     def answer(
-        self, folder: RunFolder, prompts: Iterator[str], *, max_new_tokens: int, temperature: float
+        self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
     ) -> Iterator[Sequence[str]]:
         """Here, with the adapter pulled, for what was trained without a GPU; else on Modal."""
         plan = folder.plan()
         if plan.compute.gpus or missing_packages(needs_bitsandbytes=plan.quantization is not None):
-            return asking.ask(plan, folder.job(), prompts, max_new_tokens=max_new_tokens, temperature=temperature)
+            return asking.ask(plan, folder.job(), questions, max_new_tokens=max_new_tokens, temperature=temperature)
         adapter = folder.path / "adapter"
         volume, path = self._output(folder)
         with translated():
             volume_files.download(volume, path, make_folder(adapter), say)
         job = folder.job().model_copy(update={"output_dir": str(adapter), "record_dir": str(folder.path)})
-        return answerer.ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
+        return answerer.ask(job, questions, max_new_tokens=max_new_tokens, temperature=temperature)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -7,21 +7,22 @@ from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.question import Question
 from sftrun.errors import SftrunError
 from sftrun.job.supervise.answerer import ask
 from sftrun.run.modal.handover import JobCrashed
 
-_asked: "SimpleQueue[str]" = SimpleQueue()
+_asked: "SimpleQueue[Question]" = SimpleQueue()
 _answers: dict[str, Iterator[Sequence[str]]] = {}  # by run: the process that answers, kept for the next question
 
 
-def answer(job_text: str, prompt: str, max_new_tokens: int, temperature: float) -> list[str]:
+def answer(job_text: str, question_text: str, max_new_tokens: int, temperature: float) -> list[str]:
     """[base's answer, tuned model's answer]."""
     job = JobSpec.read(job_text)
     if job.run_id not in _answers:
-        prompts = iter(_asked.get, None)
-        _answers[job.run_id] = ask(job, prompts, max_new_tokens=max_new_tokens, temperature=temperature)
-    _asked.put(prompt)
+        questions = iter(_asked.get, None)
+        _answers[job.run_id] = ask(job, questions, max_new_tokens=max_new_tokens, temperature=temperature)
+    _asked.put(Question.model_validate_json(question_text))
     try:
         return list(next(_answers[job.run_id]))
     except SftrunError as error:

@@ -1,0 +1,57 @@
+"""A question is a training row's own text, up to where the answer begins."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sftrun.contract.row_rules import RowRules
+from sftrun.rows.labels import IGNORED, Labelled, Labeller, question
+from sftrun.rows.template import Unrenderable
+from sftrun.rows.tokenizer import Tokens, load
+from tests.rows.tokenizers_for_tests import UNMARKED, byte_level, save
+
+PARTS = UNMARKED.replace("message['content']", "message['content'][0]['text']")
+DEAF = UNMARKED.replace("for message in messages", "for message in messages if message['role'] != 'system'")
+BEFORE = (("First?", "One."), ("Second?", "Two."))
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tokens]:
+    folder: Path = save(byte_level(), tmp_path_factory.mktemp("model"))
+
+    def of(template: str) -> Tokens:
+        found = load(folder, RowRules(chat_template=template))
+        assert isinstance(found, Tokens)
+        return found
+
+    return of
+
+
+def asked(tokens: Tokens, **more: Any) -> str:
+    return question("Third?", RowRules(), "messages", tokens, is_conversation=True, **more)
+
+
+@pytest.mark.parametrize("template", [UNMARKED, PARTS])
+def test_system_turn_and_history_stand_where_a_row_has_them(tokens: Callable[[str], Tokens], template: str) -> None:
+    known = tokens(template)
+    said = [("system", "Be brief."), *(turn for q, a in BEFORE for turn in (("user", q), ("assistant", a)))]
+    said += [("user", "Third?"), ("assistant", "Three.")]
+    row = {"messages": [{"role": role, "content": text} for role, text in said]}
+    (made,) = Labeller(RowRules(), "messages", 999, known).labels([row])
+    assert isinstance(made, Labelled)
+    last = max(at for at, label in enumerate(made.labels) if label == IGNORED) + 1
+    text = asked(known, system="Be brief.", before=BEFORE)
+    assert tuple(known.encode_rendered(text).ids) == made.ids[:last]
+
+
+def test_a_template_that_leaves_the_system_turn_out_is_refused(tokens: Callable[[str], Tokens]) -> None:
+    with pytest.raises(Unrenderable, match="does not print what `system` says"):
+        asked(tokens(DEAF), system="Be brief.")
+    assert "Third?" in asked(tokens(DEAF))
+
+
+def test_rows_without_turns_are_asked_alone(tokens: Callable[[str], Tokens]) -> None:
+    text = question("Hi", RowRules(), "text", tokens(UNMARKED), is_conversation=False, before=BEFORE)
+    assert text == "Hi"
