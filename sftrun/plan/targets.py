@@ -143,13 +143,19 @@ def _translated(lora: Lora, model: ModelFacts) -> tuple[Names, tuple[str, ...], 
 
 
 def _modules(targets: Names, lora: Lora, model: ModelFacts) -> Iterator[Reached]:
-    every = ".*" if targets == ALL_LINEAR else targets
+    every = _all_linear(model) if targets == ALL_LINEAR else targets
     for linear in model.linears:
         if not linear.expert:
             yield from _of_one_rank(linear, linear.in_features, linear.out_features, every, lora)
     for other in model.others if targets != ALL_LINEAR else ():
         if other.kind in ("embedding", "head") and other.shape is not None:
             yield from _of_one_rank(other, other.shape[1], other.shape[0], targets, lora)
+
+
+def _all_linear(model: ModelFacts) -> str:
+    """PEFT takes the experts' old names for theirs wherever they stand: dense layers and shared experts get none."""
+    old = "|".join(EXPERT_NAMES.get(model.model_type, ()))
+    return rf"(?!(?:.*\.)?(?:{old})$).*" if old else ".*"
 
 
 def _of_one_rank(group: Group, inputs: int, outputs: int, targets: Names, lora: Lora) -> Iterator[Reached]:

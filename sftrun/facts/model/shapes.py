@@ -39,7 +39,9 @@ _EMBEDDINGS = frozenset(
 _POSITIONS = frozenset({"wpe", "embed_positions", "position_embedding"})
 _HEADS = frozenset({"lm_head", "embed_out"})
 _ROUTERS = frozenset({"gate", "router"})
-_BUFFERS = re.compile(r"(inv_freq|masked_bias|\.attn\.bias|_scale_inv|_scale|absmax|quant_map|quant_state.*)$")
+_BUFFERS = re.compile(
+    r"(inv_freq|masked_bias|(?<!moe_statics)\.e_score_correction_bias|\.act_fn\.(beta|eps)|\.attn\.bias|_scale_inv|_scale|absmax|quant_map|quant_state.*)$"
+)
 
 
 class _Module(NamedTuple):

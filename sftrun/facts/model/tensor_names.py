@@ -14,6 +14,7 @@ _RENAMES = (
     (re.compile(r"^language_model\.lm_head\."), "lm_head."),
     (re.compile(r"^language_model\.model\."), "model.language_model."),
     (re.compile(r"^(vision_tower|multi_modal_projector)\."), r"model.\1."),
+    (re.compile(r"\.block_sparse_moe\.router\.layer\."), ".mlp.router."),
     (re.compile(r"\.block_sparse_moe\."), ".mlp."),
 )
 
