@@ -23,8 +23,11 @@ def holds(head: int) -> bool:
 
 
 def has_varlen_kernel(given: Settings, model: Model, machine: Machine) -> bool:
-    """Whether `varlen` runs torch's kernel there: FlashAttention, from Ampere on, in 16 bits and without dropout."""
-    can = machine.has_gpu and machine.has_bf16 and not model.drops_attention
+    """Whether `varlen` runs torch's kernel there: FlashAttention, from Ampere on, in 16 bits and without dropout.
+
+    Not for a model that would mix rows all the same: `varlen` is SDPA with a mask there.
+    """
+    can = machine.has_gpu and machine.has_bf16 and not model.drops_attention and "varlen" in model.keeps_rows_apart
     return can and given.attention == "varlen" and step_dtype(given) != "float32"
 
 
@@ -36,13 +39,26 @@ def choose(given: Settings, model: Model, machine: Machine) -> Kernel:
     if model.caps_scores:
         return Kernel("eager", "the model caps attention scores, which the faster kernels here don't")
     if model.head_dim is not None and not holds(model.head_dim):
-        return Kernel("sdpa", f"heads of {model.head_dim} are too large or odd for variable-length attention")
+        return _padded(model, f"heads of {model.head_dim} are too large or odd for variable-length attention")
     if machine.has_gpu and machine.has_bf16:
         if model.drops_attention:
-            return Kernel("sdpa", "the model's attention has dropout, which variable-length attention has not")
+            return _padded(model, "the model's attention has dropout, which variable-length attention has not")
         if step_dtype(given) == "float32":
-            return Kernel("sdpa", "variable-length attention computes in 16 bits, the steps in 32")
-        return Kernel("varlen", "padding-free: rows follow one another, and each sees only itself")
-    if trainer.packing:
-        return Kernel("varlen", "packed rows must not see each other; a mask keeps them apart here")
-    return Kernel("sdpa", "the fastest for padded batches on this device")
+            return _padded(model, "variable-length attention computes in 16 bits, the steps in 32")
+        if "varlen" in model.keeps_rows_apart:
+            return Kernel("varlen", "padding-free: rows follow one another, and each sees only itself")
+    if trainer.packing and model.keeps_rows_apart & {"eager", "sdpa"}:
+        return Kernel(_masked(model), "packed rows must not see each other; a mask keeps them apart here")
+    if machine.has_gpu and machine.has_bf16:
+        return _padded(model, "rows are padded: end to end they would see each other in this model, or have no kernel")
+    return _padded(model, "the fastest for padded batches on this device")
+
+
+def _masked(model: Model) -> Attention:
+    if "sdpa" not in model.keeps_rows_apart:
+        return "eager"
+    return "varlen" if "varlen" in model.keeps_rows_apart else "sdpa"
+
+
+def _padded(model: Model, reason: str) -> Kernel:
+    return Kernel("sdpa" if model.has_sdpa else "eager", reason)

@@ -12,7 +12,8 @@ class Model(NamedTuple):
 
     `head_dim`: of attention.  `caps_scores`: attention's are capped.  `drops_attention`: it has dropout.
     `scales_logits`: something stands between logits and loss.  `balances_experts`: a router's loss is added.
-    `has_biases`: some layer has one.
+    `has_biases`: some layer has one.  `keeps_rows_apart`: kernels under which rows of one sequence do not see each
+    other.  `has_sdpa`: torch's attention computes it.
     """
 
     head_dim: int | None = None
@@ -23,6 +24,8 @@ class Model(NamedTuple):
     balances_experts: bool = False
     head_has_bias: bool = False
     has_biases: bool = True
+    keeps_rows_apart: frozenset[Attention] = frozenset(("eager", "sdpa", "varlen"))
+    has_sdpa: bool = True
 
 
 class Machine(NamedTuple):

@@ -7,6 +7,7 @@ from tests.guards.source import nodes
 # file -> why it reads JSON by itself
 READS_JSON = {
     "sftrun/facts/gpus/calibration.py": "a table of the package",
+    "sftrun/facts/model/capabilities.py": "a table of the package",
     "sftrun/facts/model/lookup.py": "tables of the package",
     "sftrun/plan/identity.py": "a table of the package",
     "sftrun/recipe/known.py": "a table of the package",

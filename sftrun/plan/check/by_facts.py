@@ -11,6 +11,7 @@ from sftrun.errors import Problem
 from sftrun.facts.values import Facts, Machine
 from sftrun.plan.check.data_facts import check_data
 from sftrun.plan.check.model_facts import check_model, lacks_template, model_problem, no_template
+from sftrun.plan.check.model_kind import check_kind
 from sftrun.recipe.check.compute import without_bf16
 from sftrun.recipe.check.dataset import by_form
 from sftrun.recipe.models import Recipe
@@ -24,6 +25,7 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
     yield from _missing(recipe, problems)
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
+    yield from check_kind(recipe, facts.model)
     yield from _own_gpu(recipe, facts.machine)
     yield from _own_memory(recipe, facts)
     yield from _data(recipe, facts)

@@ -6,6 +6,7 @@ brought to it, and reasons are said.
 
 from sftrun.contract.choices import Attention
 from sftrun.contract.stepplan import Place, StepPlan
+from sftrun.facts.model import capabilities
 from sftrun.facts.values import DataFacts, Facts, ModelFacts
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.estimate import lengths
@@ -43,7 +44,10 @@ def model_of(facts: ModelFacts | None) -> Model:
     """Of a model's facts those that decide how it is computed; the usual where none could be had."""
     if facts is None:
         return Model()
+    found = capabilities.find(facts.model_type) or capabilities.Capabilities({})
     return Model(
+        keeps_rows_apart=found.keeps_rows_apart,
+        has_sdpa=found.has_sdpa,
         head_dim=facts.head_dim,
         vocab_size=facts.vocab_size,
         caps_scores=facts.softcapping,

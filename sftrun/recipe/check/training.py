@@ -176,19 +176,6 @@ def trained_in_float16(recipe: Recipe, also: tuple[tuple[Path, str], ...]) -> It
         yield Diagnostic("R220", message, at=("model", "dtype"), also=also, help="write `dtype: float32`")
 
 
-def packing(recipe: Recipe) -> Iterator[Diagnostic]:
-    kernel = recipe.model.attn_implementation
-    if recipe.trainer.packing and kernel in ("sdpa", "eager") and recipe.trainer.library.runs_our_step:
-        yield Diagnostic(
-            "R230",
-            f"packed rows see each other under `{kernel}`",
-            at=("model", "attn_implementation"),
-            severity="warning",
-            also=((("trainer", "packing"), "packed here"),),
-            help="write `attn_implementation: auto`",
-        )
-
-
 def rate(recipe: Recipe) -> Iterator[Diagnostic]:
     value = recipe.trainer.learning_rate
     if recipe.model.name_or_path.startswith(builtin.PREFIX):
@@ -248,4 +235,4 @@ def best_model(recipe: Recipe) -> Iterator[Diagnostic]:
         )
 
 
-TRAINING = (bits, adapters, duration, precision, packing, rate, remote_code, builtin_model, best_model)
+TRAINING = (bits, adapters, duration, precision, rate, remote_code, builtin_model, best_model)
