@@ -42,7 +42,10 @@ class QuantizationSpec(Strict):
 
 
 class LoraSpec(Strict):
-    """Keyword arguments of PEFT's LoraConfig."""
+    """Keyword arguments of PEFT's LoraConfig.
+
+    `ensure_weight_tying`: an embedding in `modules_to_save` and the head that is tied to it stay one weight.
+    """
 
     r: int
     lora_alpha: float
@@ -54,6 +57,7 @@ class LoraSpec(Strict):
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
     modules_to_save: tuple[str, ...] = ()
+    ensure_weight_tying: bool = False
     use_rslora: bool = False
     use_dora: bool = False
 

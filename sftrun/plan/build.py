@@ -41,7 +41,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     held_out = recipe.dataset.eval_fraction or 0.0
     steps = workload.total_steps(recipe.trainer, train, compute.gpu_count * compute.nodes, held_out)
     model = _model_at(resolve.model(recipe, dtype, said), facts, folders)
-    quantization, lora = resolve.quantization(recipe, dtype, said), resolve.lora(recipe)
+    quantization, lora = resolve.quantization(recipe, dtype, said), resolve.lora(recipe, facts.model)
     resolve.ends(facts.train, said)
     is_sharded = speed.sharded(recipe, device, room, said)
     trainer = resolve.trainer(recipe, train, device, dtype, steps, is_sharded, room, said)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from sftrun.facts.values import Linear, OtherModule
 
 ALL_LINEAR: Final = "all-linear"
+_EMBEDDINGS: Final = ("embed_tokens", "lm_head")  # that PEFT ties, by the last part of a name in `modules_to_save`
 Names = str | Sequence[str]
 Group = Linear | OtherModule
 _LAYER: Final = re.compile(r".*?\.[^.]*\.(\d+)\.")
@@ -63,6 +64,19 @@ def is_target(lora: Section, path: str, targets: Names) -> bool:
         return False
     layers = lora.layers_to_transform
     return not layers or layer_of(path) in layers or (not isinstance(targets, str) and path in targets)
+
+
+def saves_embedding(lora: Section) -> bool:
+    """Whether `modules_to_save` has an embedding or a head that PEFT can keep tied to the other."""
+    return any(name.rpartition(".")[2] in _EMBEDDINGS for name in lora.modules_to_save)
+
+
+def tied_saved(names: Sequence[str], others: Sequence[OtherModule]) -> tuple[str, ...]:
+    """`modules_to_save` of a model with tied weights: the embedding stands for the head too."""
+    heads = [other for other in others if other.kind == "head"]
+    shapes = {head.shape for head in heads}
+    embeddings = (other.path for other in others if other.kind == "embedding" and other.shape in shapes)
+    return (*(name for name in names if not any(ends(head.path, name) for head in heads)), *embeddings)
 
 
 def layer_of(path: str) -> int | None:

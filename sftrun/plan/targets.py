@@ -75,7 +75,7 @@ def reach(lora: Lora, model: ModelFacts) -> Reach:
     targets, expert_targets, half = _translated(lora, model)
     reached = (*_modules(targets, lora, model), *_stacks(expert_targets, lora, model))
     adapters = sum(_size(group, dora=lora.use_dora) * group.modules for group in reached)
-    saved = _saved_parameters(lora.modules_to_save, model)
+    saved = _saved_parameters(_saved_names(lora, model), model)
     plain = [linear for linear in model.linears if not linear.expert]
     hit = Counter[str]()
     for group in reached:
@@ -239,6 +239,11 @@ def _saved_paths(names: Sequence[str], model: ModelFacts) -> Iterator[tuple[str,
         for path in paths(group):
             if any(pattern.match(path) for pattern in patterns):
                 yield path, group
+
+
+def _saved_names(lora: Lora, model: ModelFacts) -> tuple[str, ...]:
+    is_tied = model.tie_word_embeddings and peft_names.saves_embedding(lora)
+    return peft_names.tied_saved(lora.modules_to_save, model.others) if is_tied else lora.modules_to_save
 
 
 def _saved_parameters(names: Sequence[str], model: ModelFacts) -> int:

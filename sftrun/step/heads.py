@@ -16,8 +16,12 @@ def is_aligned(vocabulary: int) -> bool:
 
 
 def trains_head(lora: LoraSpec | None) -> bool:
-    """Whether the output head's weights are trained: with all others, or as one of `modules_to_save`."""
-    return lora is None or any(name.rpartition(".")[2] == NAME for name in lora.modules_to_save)
+    """Whether the output head's weights are trained: with all others, by `modules_to_save`, or as the embedding."""
+    return (
+        lora is None
+        or lora.ensure_weight_tying
+        or any(name.rpartition(".")[2] == NAME for name in lora.modules_to_save)
+    )
 
 
 def head(given: Settings, model: Model, machine: Machine) -> Head:

@@ -14,8 +14,10 @@ from sftrun.facts.model.lookup import shipped_facts  # noqa: E402
 from sftrun.facts.model.tensor_names import Tensor  # noqa: E402
 from sftrun.facts.values import ModelFacts  # noqa: E402
 from sftrun.job.train import arguments  # noqa: E402
+from sftrun.plan.decide import resolve  # noqa: E402
 from sftrun.plan.targets import EXPERT_NAMES, reach  # noqa: E402
 from sftrun.recipe.models import Lora  # noqa: E402
+from tests.plan.samples import recipe  # noqa: E402
 from tests.plan.shapes import setup as shapes_of_a_setup  # noqa: E402
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -51,6 +53,8 @@ SECTIONS = {
     "biases beside adapters": {"bias": "lora_only", "target_modules": ("q_proj", "o_proj")},
     "rank-stabilised": {"use_rslora": True},
     "the head saved": {"target_modules": ("q_proj",), "modules_to_save": ("lm_head",)},
+    "the embedding saved": {"target_modules": ("q_proj",), "modules_to_save": ("embed_tokens",)},
+    "both saved": {"target_modules": ("q_proj",), "modules_to_save": ("embed_tokens", "lm_head")},
     "norms saved": {"target_modules": ("q_proj",), "modules_to_save": ("input_layernorm",)},
     "a whole block saved": {"target_modules": ("q_proj", "o_proj"), "modules_to_save": ("self_attn",)},
     "the embedding": {"target_modules": ("embed_tokens", "lm_head", "q_proj")},
@@ -95,8 +99,15 @@ def facts_of(model: "torch.nn.Module") -> ModelFacts:
 
 
 def counted_by_peft(model: "torch.nn.Module", lora: Lora) -> tuple[int, int]:
-    config = peft.LoraConfig(**arguments.lora_config(LoraSpec(**lora.model_dump())))
+    config = peft.LoraConfig(**arguments.lora_config(resolved(lora, model)))
     return peft.get_peft_model(model, config).get_nb_trainable_parameters()
+
+
+def resolved(lora: Lora, model: "torch.nn.Module") -> LoraSpec:
+    """As a job is told."""
+    spec = resolve.lora(recipe(lora=lora.model_dump()), facts_of(model))
+    assert spec is not None
+    return spec
 
 
 @pytest.mark.parametrize("kind", KINDS)

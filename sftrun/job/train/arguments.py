@@ -97,6 +97,7 @@ def lora_config(lora: LoraSpec) -> Arguments:
         "rank_pattern": dict(lora.rank_pattern),
         "alpha_pattern": dict(lora.alpha_pattern),
         "modules_to_save": list(lora.modules_to_save) or None,
+        "ensure_weight_tying": lora.ensure_weight_tying,
         "use_rslora": lora.use_rslora,
         "use_dora": lora.use_dora,
     }

@@ -11,7 +11,8 @@ from sftrun.contract.choices import DataFormat, Dtype
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.contract.row_rules import RowRules
 from sftrun.facts.gpus import catalog
-from sftrun.facts.values import DataFacts, Facts
+from sftrun.facts.values import DataFacts, Facts, ModelFacts
+from sftrun.plan import peft_names
 from sftrun.plan.decide import speed
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.types import ComputePlan
@@ -135,9 +136,13 @@ def quantization(recipe: Recipe, step: Dtype | None, said: Decisions) -> Quantiz
     return spec.model_copy(update={at: step})
 
 
-def lora(recipe: Recipe) -> LoraSpec | None:
-    """As written."""
-    return None if recipe.lora is None else LoraSpec(**recipe.lora.model_dump())
+def lora(recipe: Recipe, model: ModelFacts | None) -> LoraSpec | None:
+    """As written; embedding and head stay one weight where they are one, or where that isn't known."""
+    if recipe.lora is None:
+        return None
+    is_tied = (model is None or model.tie_word_embeddings) and recipe.trainer.library.has_all_of_peft
+    ensured = is_tied and peft_names.saves_embedding(recipe.lora)
+    return LoraSpec(**recipe.lora.model_dump(), ensure_weight_tying=ensured)
 
 
 def samples(recipe: Recipe) -> SampleSpec:

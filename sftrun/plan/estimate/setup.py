@@ -137,7 +137,10 @@ class Setup(NamedTuple):
     @property
     def saved_modules_parameters(self) -> int:
         """Modules trained in full beside the adapter (`modules_to_save`)."""
-        wanted = set(self.lora.modules_to_save) if self.lora is not None else set()
+        names = self.lora.modules_to_save if self.lora is not None else ()
+        if self.lora is not None and self.lora.ensure_weight_tying and self.model.tie_word_embeddings:
+            names = peft_names.tied_saved(names, self.model.others)
+        wanted = {name.rpartition(".")[2] for name in names}
         linears = sum(x.in_features * x.out_features * x.count for x in self.model.linears if x.name in wanted)
         others = (o for o in self.model.others if o.path.rpartition(".")[2] in wanted)
         return linears + sum((o.parameters or (o.shape[0] * o.shape[1] if o.shape else 0)) * o.count for o in others)
