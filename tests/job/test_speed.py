@@ -113,6 +113,37 @@ def test_some_targets_alone_are_fused_too() -> None:
     assert distance(step(fast)[1], step(plain)[1]) < 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.parametrize("dequantize", [True, False])
+def test_an_evaluation_costs_later_steps_no_compilation(dequantize: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer that the compiler gives up in an evaluation is slower, and larger, in every step that follows."""
+    from torch._dynamo.utils import counters
+
+    compile_layer = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_layer(self, backend="aot_eager"))
+    torch._dynamo.reset()
+    counters.clear()
+    model = build(True)
+    prepared = layers.prepare(model, fused(dequantized=dequantize, compiled=True))
+    assert prepared.compiled
+    told = []
+    for _ in range(3):
+        step(model)
+        model.eval()
+        step_logits_of_rows(model)
+        model.train()
+        told.append(counters["stats"]["unique_graphs"])
+    step(model)
+    assert not counters["graph_break"]
+    assert told[0] == told[1] == told[2] == counters["stats"]["unique_graphs"]
+
+
+def step_logits_of_rows(model: Any) -> Tensor:
+    with torch.no_grad():
+        return model(**packed(rows_of((5, 9, 4, 1), CONFIG.vocab_size)), use_cache=False).logits
+
+
 def test_unpacked_weights_are_bitsandbytes_own() -> None:
     model = build(True)
     layer = model.get_base_model().model.layers[0].self_attn

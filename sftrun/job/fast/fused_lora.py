@@ -68,7 +68,11 @@ class LoraGroup:
         else:
             assert self.frozen is not None
             weights = (*self.frozen.parts(), self._tail().detach().to(self.dtype))
-        outs = _GroupProduct.apply(flat, down, self, flat.requires_grad, *self.b, *weights)
+        # the compiler gives a layer up for good where an autograd.Function has nothing to record
+        if torch.is_grad_enabled():
+            outs = _GroupProduct.apply(flat, down, self, flat.requires_grad, *self.b, *weights)
+        else:
+            outs = _outputs(_widened(flat, down, self), self, weights)
         return tuple(out.view(*x.shape[:-1], out.shape[-1]) for out in outs)
 
     def _tail(self) -> Tensor:
@@ -86,6 +90,20 @@ class LoraGroup:
             row, column = row + size, column + rank
 
 
+def _widened(x: Tensor, a: Tensor, group: LoraGroup) -> Tensor:
+    """x̂ = [x | s x Aᵀ], (tokens, columns)."""
+    wide_x = F.pad(x, (0, group.columns - group.inputs))
+    project_into(wide_x, a, group.scale)
+    return wide_x
+
+
+def _outputs(wide_x: Tensor, group: LoraGroup, weights: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """x̂ Ŵᵢᵀ (+ bias) for each sibling."""
+    linear: Any = F.linear if len(weights) == 1 else nf4.linear
+    outs: tuple[Tensor, ...] = linear(wide_x, *weights, group.bias).split(group.sizes, dim=-1)
+    return outs
+
+
 class _GroupProduct(torch.autograd.Function):
     """yᵢ = x̂ Ŵᵢᵀ (+ bias) for all siblings, with gradients for x, for the A (one below the other) and for each B.
 
@@ -95,15 +113,12 @@ class _GroupProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, a: Tensor, group: LoraGroup, is_inner: bool, *rest: Tensor) -> Any:
-        count = len(group.ranks)
-        weights = rest[count:]
-        wide_x = F.pad(x, (0, group.columns - group.inputs))
-        project_into(wide_x, a, group.scale)
-        linear: Any = F.linear if len(weights) == 1 else nf4.linear
+        weights = rest[len(group.ranks) :]
+        wide_x = _widened(x, a, group)
         ctx.save_for_backward(wide_x, a, *weights)
         ctx.inputs, ctx.ranks, ctx.scale, ctx.whole = group.inputs, group.ranks, group.scale, group.whole
         ctx.b_dtype, ctx.is_inner, ctx.frozen = rest[0].dtype, is_inner, len(weights)
-        return linear(wide_x, *weights, group.bias).split(group.sizes, dim=-1)
+        return _outputs(wide_x, group, weights)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
