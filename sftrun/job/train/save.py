@@ -10,7 +10,7 @@ from sftrun.contract import output_marker
 from sftrun.contract.events import Finished
 from sftrun.contract.jobspec import JobSpec, ModelSpec
 from sftrun.contract.output_marker import MARKER, OutputMarker
-from sftrun.disk import files
+from sftrun.disk import files, outside
 from sftrun.job.train import generation
 from sftrun.job.train.samples import Rows
 
@@ -65,7 +65,7 @@ def save(
 def _name_base(config: Path, base: str) -> None:
     """The base as the recipe names it: its place on this machine means nothing on another."""
     if config.exists():
-        told = json.loads(config.read_bytes()) | {"base_model_name_or_path": base}
+        told = outside.read_object(config) | {"base_model_name_or_path": base}
         config.write_text(json.dumps(told, indent=2, sort_keys=True))
 
 

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.question import Question
+from sftrun.disk import outside
 from sftrun.errors import SftrunError
 from sftrun.job.supervise.answerer import ask
 from sftrun.run.modal.handover import JobCrashed
@@ -22,7 +23,7 @@ def answer(job_text: str, question_text: str, max_new_tokens: int, temperature: 
     if job.run_id not in _answers:
         questions = iter(_asked.get, None)
         _answers[job.run_id] = ask(job, questions, max_new_tokens=max_new_tokens, temperature=temperature)
-    _asked.put(Question.model_validate_json(question_text))
+    _asked.put(outside.parse_model(Question, question_text))
     try:
         return list(next(_answers[job.run_id]))
     except SftrunError as error:
