@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "sftrun" / "facts" / "model" / "capabilities.json"
 PAGE = ROOT / "docs" / "models.md"
 LIBRARIES = ("transformers", "peft")
+REFUSED = {"loads", "causal", "padded", "full"}  # trials without which a type is refused, whatever the recipe says
 Entry = dict[str, Any]
 
 
@@ -109,12 +110,31 @@ def _head(table: dict[str, Any]) -> Iterator[str]:
     yield f"Every causal language model of {libraries}, tried as a tiny model in float32 on a CPU."
     yield "`python tools/breadth.py` tries them again.\n"
     yield f"{len(models)} model types; {clean} pass every trial.\n"
+    yield "| of them | |\n| --- | --- |"
+    for words, count in _outcomes([set(entry["faults"]) for entry in models.values()]):
+        yield f"| {words} | {count} |"
+    yield ""
     yield "| trial | passed | failed |\n| --- | --- | --- |"
     for name in dict.fromkeys(["builds", *(fault for entry in models.values() for fault in entry["faults"])]):
         built = [entry for entry in models.values() if name == "builds" or "builds" not in entry["faults"]]
         failed = sum(name in entry["faults"] for entry in built)
         yield f"| `{name}` | {len(built) - failed} | {failed} |"
     yield ""
+
+
+def _outcomes(found: list[set[str]]) -> Iterator[tuple[str, int]]:
+    """What `validate` makes of them, in words, and of how many."""
+    built = [faults for faults in found if "builds" not in faults]
+    kept = [faults for faults in built if not faults & REFUSED]
+    by_adapters = [faults for faults in kept if not faults & {"all-linear", "lora", "comes-back"}]
+    apart = [faults for faults in kept if not {f"apart-{name}" for name in ("eager", "sdpa", "varlen")} <= faults]
+    counted = [faults for faults in kept if not faults & {"counts", "counts-lora"}]
+    yield "no tiny model could be built: `validate` warns", len(found) - len(built)
+    yield "refused: no causal model, or padding changes it", len(built) - len(kept)
+    yield "not refused", len(kept)
+    yield "… of which train with adapters on all linear layers, saved and put on again alike", len(by_adapters)
+    yield "… whose parameters and adapters are counted as PEFT counts them", len(counted)
+    yield "… that keep rows apart under some attention", len(apart)
 
 
 def _rows(models: dict[str, Entry]) -> Iterator[str]:

@@ -75,3 +75,14 @@ def test_most_types_that_people_fine_tune_pass_every_trial() -> None:
     kinds = ("llama", "mistral", "qwen2", "qwen3", "qwen3_moe", "mixtral", "gemma", "gemma3_text", "phi3", "olmo2")
     found = {kind: capabilities.find(kind) for kind in kinds}
     assert {kind: dict(one.faults) for kind, one in found.items() if one is not None and one.faults} == {}
+
+
+def test_a_router_that_takes_no_adapter_is_told_of_with_the_attention_layers_to_write() -> None:
+    (found,) = [one for one in checked("phimoe", lora={"target_modules": "all-linear"}) if one.code == "M118"]
+    assert "q_proj" in str(found.help)
+
+
+def test_a_router_without_a_loss_wants_trls_coefficient_at_zero() -> None:
+    (found,) = checked("granitemoe")
+    assert (found.code, found.severity) == ("M117", "error")
+    assert checked("granitemoe", trainer={"extra": {"router_aux_loss_coef": 0}}) == []

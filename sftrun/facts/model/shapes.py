@@ -30,17 +30,23 @@ _EMBEDDINGS = frozenset(
         "word_embeddings",
         "embed_in",
         "tok_embeddings",
+        "tokens_embed",
+        "positions_embed",
+        "embeddings",
         "embed_positions",
         "token_embedding",
         "position_embedding",
         "shared",
     )
 )
-_POSITIONS = frozenset({"wpe", "embed_positions", "position_embedding"})
+_POSITIONS = frozenset({"wpe", "embed_positions", "position_embedding", "positions_embed"})
 _HEADS = frozenset({"lm_head", "embed_out"})
 _ROUTERS = frozenset({"gate", "router"})
+_LINEAR_ROUTERS = frozenset({"aria_text", "jamba", "llama4_text", "phimoe"})  # types whose routers are nn.Linear
 _BUFFERS = re.compile(
-    r"(inv_freq|masked_bias|(?<!moe_statics)\.e_score_correction_bias|\.act_fn\.(beta|eps)|\.attn\.bias|_scale_inv|_scale|absmax|quant_map|quant_state.*)$"
+    r"(inv_freq|masked_bias|(?<!moe_statics)\.e_score_correction_bias|feed_forward\.expert_bias|\.act_fn\.(beta|eps)"
+    r"|\.attn\.bias|layer_scalar|slope_rate|(query|key|diagonal)_decay"
+    r"|_scale_inv|_scale|absmax|quant_map|quant_state.*)$"
 )
 
 
@@ -205,6 +211,7 @@ def _kind(module: _Module, config: Mapping[str, object]) -> str:
         if module.name in _HEADS:
             return "head"
         routes = module.name in _ROUTERS and module.weight[0] == _experts(config)
+        routes = routes and config.get("model_type") not in _LINEAR_ROUTERS
         return "router" if routes else "linear"
     return "norm" if "norm" in module.name or "ln_" in module.name else "other"
 

@@ -55,6 +55,8 @@ def _refused(recipe: Recipe, model: ModelFacts, found: Capabilities) -> Iterator
     reason = next((words for trial, words in _NEVER.items() if trial in found.faults), None)
     if recipe.lora is None:
         reason = reason or found.faults.get("full")
+    elif "lora" not in found.faults:
+        reason = reason or found.faults.get("comes-back")
     in_4bit = recipe.quantization is not None and recipe.quantization.load_in_4bit
     if reason is not None:
         yield Diagnostic("M117", f"{kind}: {reason}", at=_MODEL, help=_OTHER)
