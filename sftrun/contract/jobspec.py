@@ -56,6 +56,7 @@ class LoraSpec(Strict):
     layers_to_transform: tuple[int, ...] = ()
     rank_pattern: dict[str, int] = {}
     alpha_pattern: dict[str, float] = {}
+    init_lora_weights: bool | Literal["gaussian"] = True
     modules_to_save: tuple[str, ...] = ()
     ensure_weight_tying: bool = False
     use_rslora: bool = False

@@ -93,6 +93,9 @@ class Lora(Strict):
     alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {}, description="Other scales than lora_alpha, likewise.", examples=[{"down_proj": 32}]
     )
+    init_lora_weights: bool | Literal["gaussian"] = Field(
+        True, description="First values: true for PEFT's, gaussian, or false for values that change the model at once."
+    )
     modules_to_save: tuple[str, ...] = Field((), description="Modules trained in full and saved with the adapter.")
     use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(r).")
     use_dora: bool = Field(False, description="Weight-decomposed adapters (DoRA).")

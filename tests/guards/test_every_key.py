@@ -63,6 +63,7 @@ CASES: dict[str, tuple[Written, Written]] = {
     ),
     "lora.rank_pattern": ({}, {"lora.rank_pattern": {"q_proj": 8}}),
     "lora.alpha_pattern": ({}, {"lora.alpha_pattern": {"q_proj": 8}}),
+    "lora.init_lora_weights": ({}, {"lora.init_lora_weights": "gaussian"}),
     "lora.modules_to_save": ({}, {"lora.modules_to_save": ["lm_head"]}),
     "dataset.chat_template": (
         HUB | HUB_EVAL | {"dataset.format": "messages"},

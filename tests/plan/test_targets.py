@@ -58,6 +58,7 @@ SECTIONS = {
     "norms saved": {"target_modules": ("q_proj",), "modules_to_save": ("input_layernorm",)},
     "a whole block saved": {"target_modules": ("q_proj", "o_proj"), "modules_to_save": ("self_attn",)},
     "the embedding": {"target_modules": ("embed_tokens", "lm_head", "q_proj")},
+    "other first values": {"init_lora_weights": "gaussian"},
     "some left out": {"exclude_modules": ("o_proj", "layers.1.mlp.down_proj")},
     "left out by a pattern": {"target_modules": SEVEN, "exclude_modules": r".*layers\.[02]\..*"},
     "two layers": {"target_modules": (*SEVEN, "lm_head"), "layers_to_transform": (0, 2)},

@@ -96,6 +96,7 @@ def lora_config(lora: LoraSpec) -> Arguments:
         "layers_to_transform": list(lora.layers_to_transform) or None,
         "rank_pattern": dict(lora.rank_pattern),
         "alpha_pattern": dict(lora.alpha_pattern),
+        "init_lora_weights": lora.init_lora_weights,
         "modules_to_save": list(lora.modules_to_save) or None,
         "ensure_weight_tying": lora.ensure_weight_tying,
         "use_rslora": lora.use_rslora,

@@ -1,6 +1,7 @@
 """Checks of several GPUs, over a plan: a first kind of the list decides for all, and few rows are handed out again.
 
-G103 another kind of the list can't hold what is planned, D116 an epoch that is no whole number of rounds.
+G103 another kind of the list can't hold what is planned, D116 an epoch that is no whole number of rounds,
+M120 sharded weights of which a tied one is trained in full.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ def check(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     if plan.memory is not None and plan.memory.fits:
         yield from _others(plan, plan.memory.peak_gb, facts)
     yield from _rounds(plan, facts)
+    yield from _tied(plan, facts)
 
 
 def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:
@@ -29,6 +31,19 @@ def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "G103", message, at=at, help="take it out, or write it first: the plan is made for that one"
             )
+
+
+def _tied(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
+    """accelerate ties weights anew while it shards them, and PEFT's copies can't be tied so."""
+    lora, model = plan.lora, facts.model
+    if lora is None or model is None or not lora.ensure_weight_tying or plan.step.sharding != "fsdp":
+        return
+    yield Diagnostic(
+        "M120",
+        f"the embedding of {model.name_or_path} is its head too, and can't be in `modules_to_save` of sharded weights",
+        at=("lora", "modules_to_save"),
+        help="take it out, or take one GPU, or several that hold all weights each",
+    )
 
 
 def _rounds(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:

@@ -8,7 +8,7 @@ from sftrun.recipe.models import Lora, Recipe
 
 ALL_LINEAR = "all-linear"
 # what PEFT alone has: key -> what it is without it
-_OPTIONS = ("exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern")
+_OPTIONS = ("exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern", "init_lora_weights")
 
 
 def patterns(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -52,7 +52,7 @@ def options(recipe: Recipe) -> Iterator[Diagnostic]:
     if lora is None or engine.has_all_of_peft:
         return
     for key in _OPTIONS:
-        if getattr(lora, key):
+        if getattr(lora, key) != Lora.model_fields[key].default:
             yield _not_there(("lora", key), f"`{key}`", recipe)
     if isinstance(lora.target_modules, str) and lora.target_modules != ALL_LINEAR:
         yield _not_there(("lora", "target_modules"), "a regular expression in `target_modules`", recipe)

@@ -54,6 +54,9 @@ def _of_text(path: Path, text: str) -> str | None:
         return f"write `quantization: {{load_in_{bits[0]}bit: true}}`"
     if path == ("dataset", "format") and text.lower() in _FORMATS:
         return f"write `format: {_FORMATS[text.lower()]}`"
+    if path == ("lora", "init_lora_weights"):
+        changes = text.lower().startswith(("pissa", "olora", "corda", "loftq"))
+        return f"write `true`: `{text}` would change the base's weights beside the adapter" if changes else None
     if path == ("trainer", "report_to") and re.fullmatch(r"\w+", text):
         return f"write `[{text}]`"
     return None
