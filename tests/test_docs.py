@@ -66,5 +66,11 @@ def test_the_recipe_that_a_page_shows_is_valid(page: str, tmp_path: Path, monkey
     assert [one["message"] for one in found if one["code"] != "C104"] == []  # prices grow old with the calendar
 
 
+def test_every_task_that_a_page_names_is_one_of_the_make_file() -> None:
+    tasks = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[0].split()
+    named = re.compile(r"(?:make|tools/dev\.py) ([a-z]+)\b(?=`|\s{2,}#|$)", re.MULTILINE)
+    assert {task for page in PAGES for task in named.findall(page.read_text("utf-8"))} <= set(tasks)
+
+
 def test_the_readme_names_the_version() -> None:
     assert (ROOT / "README.md").read_text("utf-8").splitlines()[2].startswith(__version__)

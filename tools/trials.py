@@ -173,7 +173,7 @@ def _adds_balance(tried: Tried) -> None:
 
 
 def _apart(name: str) -> Callable[[Tried], None]:
-    """Rows that lie end to end are answered as they are alone."""
+    """Padding-free rows are answered as they are alone."""
 
     def trial(tried: Tried) -> None:
         model = tried.load(attn_implementation=name)

@@ -50,7 +50,9 @@ def choose(given: Settings, model: Model, machine: Machine) -> Kernel:
     if trainer.packing and model.keeps_rows_apart & {"eager", "sdpa"}:
         return Kernel(_masked(model), "packed rows must not see each other; a mask keeps them apart here")
     if machine.has_gpu and machine.has_bf16:
-        return _padded(model, "rows are padded: end to end they would see each other in this model, or have no kernel")
+        return _padded(
+            model, "rows are padded: padding-free they would see each other in this model, or have no kernel"
+        )
     return _padded(model, "the fastest for padded batches on this device")
 
 

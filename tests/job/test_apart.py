@@ -1,4 +1,4 @@
-"""Rows that lie end to end see each other in some models, which is found out before the first step."""
+"""Padding-free rows see each other in some models, which is found out before the first step."""
 
 from contextlib import nullcontext
 from typing import Any

@@ -49,7 +49,7 @@ TRAINED: dict[str, dict[str, Any] | None] = {
 }
 LONG, SHORT = {"max_steps": 1000}, {"max_steps": 20}
 WAYS: dict[str, dict[str, Any]] = {
-    "end to end": {"trainer": LONG},
+    "padding-free": {"trainer": LONG},
     "packed": {"trainer": LONG | {"packing": True}},
     "short": {"trainer": SHORT},
     "short and packed": {"trainer": SHORT | {"packing": True}},
@@ -166,7 +166,7 @@ def settings(quantised: str, way: str) -> Iterator[tuple[str, dict[str, Any]]]:
     ("quantised", "way"),
     [
         *itertools.product(("16 bits", "4 bits"), WAYS),
-        *itertools.product(("8 bits",), ("end to end", "short and packed", "in float16")),
+        *itertools.product(("8 bits",), ("padding-free", "short and packed", "in float16")),
     ],
 )
 def test_the_job_does_what_the_plan_says(quantised: str, way: str, folders: dict[str, Path], tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_the_job_does_what_the_plan_says(quantised: str, way: str, folders: dict
     assert not {trained: differing for trained, differing in found.items() if differing}
 
 
-@pytest.mark.parametrize("way", ["end to end", "short and packed"])
+@pytest.mark.parametrize("way", ["padding-free", "short and packed"])
 @pytest.mark.parametrize("name", OTHER_MODELS)
 def test_the_job_does_it_with_other_models(name: str, way: str, folders: dict[str, Path], tmp_path: Path) -> None:
     found = {
@@ -190,7 +190,7 @@ def test_the_job_does_it_with_other_models(name: str, way: str, folders: dict[st
 
 
 @pytest.mark.parametrize("gpu", ["T4", None])
-@pytest.mark.parametrize("way", ["end to end", "packed"])
+@pytest.mark.parametrize("way", ["padding-free", "packed"])
 def test_the_job_does_it_on_other_machines(gpu: str | None, way: str, folders: dict[str, Path], tmp_path: Path) -> None:
     found = {
         (quantised, trained): wrong(planned(folders["llama"], tmp_path, gpu, **sections), MACHINES[gpu])

@@ -40,7 +40,7 @@ def collator(spec: JobSpec, inner: Collate, config: Any) -> Collate:
 
 
 def require_rows_apart(spec: JobSpec, trainer: JobTrainer) -> None:
-    """Say before the first step that a model mixes rows which lie end to end, where they are to."""
+    """Say before the first step that a model mixes the rows of one sequence, where several are to share one."""
     if spec.trainer.library.runs_our_step and trainer.padding_free:
         apart.require(trainer, spec.step.has_varlen_kernel)
 

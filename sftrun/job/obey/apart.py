@@ -19,7 +19,7 @@ LEAKS = 0.1  # share of the way; rounding to 16 bits makes a few hundredths of i
 
 
 def require(trainer: Any, has_kernel: bool) -> None:
-    """Raise JobFailure where rows that lie end to end are not learnt from as they stand."""
+    """Raise JobFailure where padding-free or packed rows are not learnt from as they stand."""
     if leak(trainer, _rows(trainer.train_dataset), has_kernel) > LEAKS:
         raise JobFailure(
             "model",
@@ -56,7 +56,7 @@ def _rows(dataset: Any) -> list[list[int]]:
 
 
 def _predicted(model: Any, rows: Sequence[Tensor], has_kernel: bool) -> Tensor:
-    """Logits (tokens, words) of rows that lie end to end."""
+    """Logits (tokens, words) of padding-free rows."""
     positions = torch.cat([torch.arange(len(row), device=row.device) for row in rows])[None]
     inputs: dict[str, Any] = {"input_ids": torch.cat(list(rows))[None], "position_ids": positions}
     if has_kernel:
