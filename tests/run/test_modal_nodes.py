@@ -3,19 +3,29 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from modal_plane.state import Task
 from tests.job.runs import worker_below
 from tests.run.modal_desk import WAIT, Desk, losses, opened, recorded, started
+from tests.warm.start import FORKING_AGENT
 
 pytestmark = pytest.mark.slow
 # few enough that nothing is compiled
 STEPS = ("trainer.max_steps=24", "trainer.save_steps=2")
 ONE = (*STEPS, "compute.gpu=A10", "trainer.per_device_train_batch_size=8")
-TWO = (*STEPS, "compute.gpu=A10:2", "compute.nodes=2", "trainer.per_device_train_batch_size=2")
+TWO = (*STEPS, "compute.gpu=A10:4", "compute.nodes=2", "trainer.per_device_train_batch_size=1")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """Eight processes, which two agents fork."""
+    with opened(tmp_path, preemption_grace_seconds=60.0, container_env=FORKING_AGENT) as desk:
+        yield desk
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +91,9 @@ def test_a_cluster_is_asked_for_and_paid_for_by_all_its_gpus(desk: Desk) -> None
     desk.run("apply", "recipe.yaml", *sets(TWO), "--detach")
     request = next(rpc for rpc in desk.plane.calls if rpc.name == "FunctionCreate").request
     created = request.function_data.ranked_functions[0].function
-    assert (created._experimental_group_size, created.resources.gpu_config.count) == (2, 2)
+    assert (created._experimental_group_size, created.resources.gpu_config.count) == (2, 4)
     desk.run("cancel", "remote")
-    desk.run("apply", "recipe.yaml", *sets((*STEPS, "compute.gpu=A10:2", "trainer.seed=5")), "--detach")
+    desk.run("apply", "recipe.yaml", *sets((*STEPS, "compute.gpu=A10:4", "trainer.seed=5")), "--detach")
     desk.run("cancel", "remote")
     jobs = [json.loads(path.read_text()) for path in desk.folder.glob("ledger/runs/*/job.json")]
     rates = {job["nodes"]: Decimal(job["money"]["usd_per_second"]) for job in jobs}

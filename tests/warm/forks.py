@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 OURS = ("sftrun.job.", "tests.job.")
 NEED_NO_LIBRARY = ("sftrun.job.supervise.entry", "tests.job.")
 # Variables that the libraries read while they are loaded.  The CUDA runtime can't be forked once it has looked around.
-READ_BY_IMPORTS = ("HF_", "TRANSFORMERS_", "TRL_", "TORCHDYNAMO_", "TORCHINDUCTOR_")
+READ_BY_IMPORTS = ("HF_", "TRANSFORMERS_", "TRL_", "TORCHDYNAMO_")
 HAS_GPU = Path("/dev/nvidiactl").exists()
 READ_WITH_A_GPU = ("CUDA_VISIBLE_DEVICES",) if HAS_GPU else ()
 LOADED_WITH = dict(os.environ)

@@ -27,6 +27,9 @@ AS_A_WORKER = process.DEFAULTS | {
     "HF_HUB_OFFLINE": "1",
 }
 
+# What makes torchrun's agent one that forks.
+FORKING_AGENT = {"PYTHONPATH": str(ROOT / "tests" / "warm" / "agent"), "TORCHDYNAMO_DISABLE": "1"}
+
 
 class _Warm(subprocess.Popen[Any]):
     """A process of `python -m MODULE`, which the server forks and waits for."""
