@@ -37,7 +37,7 @@ def test_a_worker_that_hangs_is_ended_and_the_next_one_goes_on(
     assert (last.failure, last.stage) == ("stalled", "data")
     assert re.search(r"no sign of life for \d{3,} min", last.message), last.message
     assert last.tail[0].startswith("where the worker stood")
-    assert "data.py" in "".join(last.tail[-3:]), last.tail
+    assert "source_rows.py" in "".join(last.tail[-3:]), last.tail
     assert verdict(seen) == "again"
 
     data.unlink()
