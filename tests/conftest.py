@@ -3,7 +3,8 @@
 One thread for each library's arithmetic: tests run beside each other, and threads that wait for a core spin.
 
 A test is slow (more than a second) if it is marked so or has a fixture that starts processes; what starts a job's
-processes asks for the mark (`tests.warm.start`).  Slow ones come first, so that quick ones fill the end of a run.
+processes asks for the mark (`tests.warm.start`).  Slow ones come first, those of the last files, which are whole runs,
+before others: what fills the end of a run of all tests is short.
 """
 
 import os
@@ -25,7 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-    items.sort(key=lambda item: not is_slow(item))
+    files = {file: -number for number, file in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (not is_slow(item), files[item.path]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -100,6 +100,7 @@ def main() -> None:
     task = parser.parse_args().task
     if sys.version_info < (3, 11):  # noqa: UP036 - this runs before anything checked the version
         sys.exit("sftrun needs Python 3.11 or newer")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the tests start hundreds of processes, and each would compile
     if task == "docs":
         build_docs()
         return

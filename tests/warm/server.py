@@ -81,13 +81,14 @@ def load() -> None:
     """What a job loads, and no thread left over that a fork would miss."""
     import importlib
 
+    gc.disable()  # as the worker does
     for name in MODULES:
         importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":
