@@ -34,7 +34,7 @@ def serve(name: str, folder: Path) -> Iterator[Hub]:
     hub = Hub(name, folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)  # how soon it hears of its end
     thread.start()
     try:
         yield hub

@@ -87,6 +87,7 @@ def test_a_ledger_that_cannot_be_written_is_still_listed(tmp_path: Path) -> None
     assert rows(tmp_path)[0].status == "finished"
 
 
+@pytest.mark.slow
 def test_ten_thousand_runs_are_listed_from_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(10_000):
         make(tmp_path, f"{number:010x}", name=f"recipe-{number % 50}", created=number)
