@@ -101,7 +101,7 @@ def test_the_run_outlives_its_command(place: Place, number: int) -> None:
     command = place.start("apply", "r.yaml", **HELD)
     place.wait_for_step(7)
     command.send_signal(number)
-    command.communicate()
+    command.communicate(timeout=patience.SECONDS)
     attached = place.start("apply", "r.yaml")
     with attached:
         assert attached.stdout is not None
