@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests import patience
 from tests.run.cli_runs import Place
 
 CTRL_C = b"\x03"
@@ -37,7 +38,7 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def read_until(self, is_so: Callable[[str], bool], seconds: float = 60) -> None:
+    def read_until(self, is_so: Callable[[str], bool], seconds: float = patience.SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not is_so(self.seen):
             assert time.monotonic() < deadline, self.seen
@@ -48,7 +49,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self.master)
-        return self.process.wait(60)
+        return self.process.wait(patience.SECONDS)
 
     def _read(self) -> bool:
         ready, _, _ = select.select([self.master], [], [], 0.2)

@@ -98,6 +98,7 @@ def become(
         os.chdir(cwd or ".")
         Path("/proc/self/comm").write_text(str(module_of(command)).rpartition(".")[2])
         _take_environment(env, command)
+        _take_threads()
         code = _run(command)
     except BaseException:
         traceback.print_exc()
@@ -166,3 +167,9 @@ def _take_environment(env: Mapping[str, str] | None, command: list[str]) -> None
     sys.modules.pop("sitecustomize", None)
     with suppress(ModuleNotFoundError):
         importlib.import_module("sitecustomize")
+
+
+def _take_threads() -> None:
+    """torch makes its pool of threads anew after a fork; two threads that ask for it first, at once, find none."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
