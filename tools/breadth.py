@@ -70,29 +70,36 @@ def without_language_model() -> list[str]:
 
 
 def tried(model_type: str, limit: float) -> Entry:
-    """What was found of one, in a process of its own."""
-    from transformers.utils import logging
+    """What was found of one, in a process of its own: the fork of one that has loaded the libraries and run nothing.
 
-    from tools import trials  # before the fork: the child has it then
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    context = multiprocessing.get_context("fork")
+    A fork of a process that has computed would find torch's threads gone ("Invalid thread pool").
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tools.trials"])
     here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_try, args=(trials, model_type, there))
+    child = context.Process(target=_try, args=(model_type, there))
     child.start()
     there.close()
+    name, faults = "", {"builds": f"not done after {limit:g} s"}
     try:
-        name, faults = here.recv() if here.poll(limit) else ("", {"builds": f"not done after {limit:g} s"})
+        if here.poll(limit):
+            name, faults = here.recv()
     except EOFError:
-        name, faults = "", {"builds": "the process died"}
+        child.join(limit)
+        faults = {"builds": f"the process ended with {child.exitcode}"}
     child.kill()
     child.join()
     return {"class": name, "faults": faults}
 
 
-def _try(trials: Any, model_type: str, there: Connection) -> None:
+def _try(model_type: str, there: Connection) -> None:
+    from transformers.utils import logging
+
+    from tools import trials
+
     warnings.simplefilter("ignore")
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     there.send(trials.faults(model_type))
 
 
