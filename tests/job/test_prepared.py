@@ -75,6 +75,7 @@ def test_what_stands_is_what_was_tokenised_in_the_rows_order(model: Path, tokens
 
 
 @pytest.mark.usefixtures("small_shards")
+@pytest.mark.slow
 def test_bins_hold_each_row_once_and_whole_whoever_packs(model: Path, tokens: Tokens, tmp_path: Path) -> None:
     rows = tiny.make_rows(shards.PACKED_ROWS + 150)
     packed = make(job(tmp_path / "packed", model, rows, packing=True, max_length=1000), tokens, 2)
@@ -94,6 +95,7 @@ def test_bins_hold_each_row_once_and_whole_whoever_packs(model: Path, tokens: To
     assert packed.marker.train.counts == plain.marker.train.counts
 
 
+@pytest.mark.slow
 def test_bins_are_as_mixed_as_the_rows_and_all_but_full() -> None:
     draw = random.Random(0)
     lengths = sorted(min(int(draw.lognormvariate(4.8, 0.8)) + 8, 1900) for _ in range(20_000))

@@ -240,6 +240,7 @@ def test_what_fits_no_gpu_as_it_is_gets_one_with_its_weights_in_4_bits(alone: di
     assert not way.same_result
 
 
+@pytest.mark.slow
 def test_what_no_change_makes_fit_gets_none() -> None:
     assert ways_of("L4", 500) == ()
 

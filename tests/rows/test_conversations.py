@@ -103,6 +103,7 @@ def learnt_of(tokens: Tokens, made: Labelled) -> tuple[str, str]:
     return said, heard
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_of_any_template_the_right_part_is_learnt_or_the_row_is_refused(name: str, tokens: Tokens) -> None:
     for row in CONVERSATIONS.values():

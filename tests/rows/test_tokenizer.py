@@ -73,6 +73,7 @@ def test_a_missing_tokenizer_is_a_problem_that_names_the_file(tmp_path: Path) ->
     assert "tokenizer.json does not exist" in found.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("letters", ["ab1 \n\t.'#sA-\r", "a1 \n.市é\u0301\u3000\xa0\x85\u2028▁¨１🗾"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_generated_text_counts_the_same_either_way(kind: str, letters: str, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from sftrun.contract import events
 from sftrun.run.modal.board import PAGE, close, page_key, read, stop_key
 from sftrun.run.modal.container.poster import Poster
@@ -89,6 +91,7 @@ def test_a_wiped_board_says_nothing() -> None:
     assert page_key("r", 0) == "r/0"
 
 
+@pytest.mark.slow
 def test_a_stop_asked_for_is_heard_once() -> None:
     store = Memory({stop_key("r"): "user"})
     heard, calls = threading.Event(), []
@@ -103,6 +106,7 @@ def test_a_stop_asked_for_is_heard_once() -> None:
     assert calls == [1]
 
 
+@pytest.mark.slow
 def test_a_stop_that_could_not_be_noted_is_heard_again() -> None:
     store = Memory({stop_key("r"): "user"})
     heard, calls = threading.Event(), []

@@ -14,6 +14,7 @@ KINDS = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_table_says_what_is_found_of_a_kind(kind: str) -> None:
     found = breadth.tried(kind, limit=600)
