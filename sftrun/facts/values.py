@@ -164,7 +164,7 @@ class DataFacts(Strict):
 
 
 class Gpu(Strict):
-    """One kind of GPU that Modal rents.  Rates are the vendor's dense figures unless `measured`.
+    """One kind of GPU, that Modal rents or that people own.  Rates are the vendor's dense figures unless `measured`.
 
     `memory_gb`: 1e9 bytes that a job can take, with CUDA's context: not the vendor's GB, which are mostly GiB.
     """
@@ -195,8 +195,9 @@ class Prices(Strict):
 class Catalog(Strict):
     """The dated data files of this program."""
 
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[Gpu, ...]  # that Modal rents
     prices: Prices
+    cards: tuple[Gpu, ...] = ()  # that people own, or rent elsewhere; 0 USD unless a file of one's own says more
 
 
 class Machine(Strict):

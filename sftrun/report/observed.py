@@ -5,9 +5,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sftrun.contract import gpu_names
 from sftrun.disk import outside
 from sftrun.errors import LedgerError
+from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Catalog
 from sftrun.plan.estimate.learning import Observation
 from sftrun.plan.estimate.total import features_of
@@ -65,5 +65,5 @@ def _observation(plan: Plan, report: Report, known: Catalog) -> Observation:
 
 def received(device: str, known: Catalog) -> str | None:
     """The catalog's name of the GPU that the job says it got (`H100` may be served by an H200)."""
-    by_name = {name: gpu.name for gpu in known.gpus for name in (gpu.name, *gpu.aliases)}
-    return by_name.get(gpu_names.named(device, by_name) or "")
+    gpu = catalog.of_device(known, device)
+    return gpu.name if gpu is not None else None

@@ -326,3 +326,39 @@ def test_what_apply_would_do_about_the_budget_is_said(usd: str, verdict: str, sa
     budget = (str(file), "--set", f"budget.max_usd={usd}")
     assert document(*budget)["recipes"][0]["budget_verdict"] == verdict
     assert said in run(*budget).output
+
+
+def test_a_card_of_one_s_own_is_estimated_and_has_no_price_until_one_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    found = document("r.yaml", "--gpu", "L4,rtx 4090,5090:2")["recipes"][0]
+    rented, one, two = found["offers"]
+    assert [one["gpu"], two["gpu"], two["gpu_count"]] == ["RTX-4090", "RTX-5090", 2]
+    assert one["usable"]
+    assert one["usd"] is None
+    assert one["seconds"] < rented["seconds"]
+    assert found["cheapest"] is None
+    assert found["fastest"] == "RTX-5090:2"
+    (tmp_path / "rates.json").write_text('{"date": "2026-11-01", "gpu_usd_per_hour": {"RTX-4090": "0.36"}}')
+    monkeypatch.setenv("SFTRUN_PRICES", "rates.json")
+    (priced,) = document("r.yaml", "--gpu", "RTX-4090")["recipes"][0]["offers"]
+    assert Decimal(priced["usd"]) == pytest.approx(Decimal(str(priced["seconds"])) / 10_000, rel=Decimal("0.01"))
+    assert "no price" in run("r.yaml", "--gpu", "RTX-3090").output
+
+
+def test_what_fits_no_card_gets_changes_for_that_card(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        RECIPE.replace("packing: true", "packing: true, max_length: 8192, per_device_train_batch_size: 16")
+    )
+    found = document("r.yaml", "--gpu", "RTX-3060")["recipes"][0]
+    assert found["offers"][0]["why_not"] == "does not fit"
+    assert found["to_fit"]
+    assert all(way["peak_gb"] < 12.5 for way in found["to_fit"])
+
+
+@pytest.mark.parametrize(("name", "maker"), [("MI300X", "AMD"), ("Radeon RX 7900", "AMD"), ("M3-Max", "Apple")])
+def test_a_gpu_that_nothing_runs_on_is_said_to_be_one(tmp_path: Path, name: str, maker: str) -> None:
+    (tmp_path / "r.yaml").write_text(RECIPE)
+    with pytest.raises(UsageError, match=maker):
+        run("r.yaml", "--gpu", name)

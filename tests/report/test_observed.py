@@ -85,6 +85,11 @@ def test_without_a_ledger_nothing_is_known(tmp_path: Path) -> None:
         ("NVIDIA A100-SXM4-80GB", "A100-80GB"),
         ("NVIDIA A10G", "A10"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "RTX-PRO-6000"),
+        ("NVIDIA GeForce RTX 4090", "RTX-4090"),
+        ("NVIDIA RTX A6000", "RTX-A6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX-6000-ADA"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
         ("cpu", None),
     ],
 )

@@ -11,10 +11,10 @@ from sftrun.contract.executors import executor
 from sftrun.errors import UsageError
 from sftrun.facts.values import Facts
 from sftrun.plan.build import build
-from sftrun.plan.types import Plan
-from sftrun.recipe.models import Recipe
-from sftrun.report.estimates import Document, RecipeEstimate, asked_gpus, dearest, document, of_recipe
+from sftrun.plan.check.advice import PlanOf
+from sftrun.report.estimates import Document, RecipeEstimate, dearest, document, of_recipe
 from sftrun.report.observed import observations
+from sftrun.report.offers import asked_gpus
 from sftrun.run.folders import ledger_folder
 
 # what these say is the very answer of this command, not a reason to refuse one
@@ -24,7 +24,7 @@ _OURS = {"G103", "C102"}
 @click.command()
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...", shell_complete=complete_recipes)
 @set_option
-@click.option("--gpu", metavar="all|LIST", help="GPUs to compare: all, or for example H100,H200:2.")
+@click.option("--gpu", metavar="all|LIST", help="GPUs to compare: all of Modal's, or for example H100,H200:2,RTX-4090.")
 @click.option("--offline", is_flag=True, help="Ask no network; a model that only the Hub knows is not estimated.")
 @format_option()
 def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | None, offline: bool, form: str) -> int:
@@ -35,6 +35,7 @@ def command(recipes: tuple[str, ...], overrides: tuple[str, ...], gpu: str | Non
       sftrun estimate-cost recipe.yaml
       sftrun estimate-cost recipe.yaml --gpu all
       sftrun estimate-cost recipe.yaml --set trainer.packing=true --gpu L4,A10,H100
+      sftrun estimate-cost recipe.yaml --gpu RTX-4090,RTX-5090
       sftrun estimate-cost recipes/*.yaml --format json
     """
     stdin = piped(recipes)
@@ -53,14 +54,14 @@ def _estimate(examined: Examined, gpu: str | None) -> RecipeEstimate:
     try:
         wanted = asked_gpus(gpu, recipe, facts)
     except ValueError as error:
-        known = ", ".join(one.name for one in facts.catalog.gpus)
+        known = ", ".join(one.name for one in (*facts.catalog.gpus, *facts.catalog.cards))
         raise UsageError(f"--gpu: {error}", help=f"write `all`, or choose from {known}; `H100:8` is eight") from None
 
-    def plan_of(changed: Recipe) -> Plan:
-        return build(changed, facts, folders=examined.loaded.folders)
+    def plan_with(known: Facts) -> PlanOf:
+        return lambda changed: build(changed, known, folders=examined.loaded.folders)
 
     seen = observations(ledger_folder(), facts.catalog)
-    return of_recipe(str(examined.loaded.file), recipe, facts, plan_of, wanted, seen)
+    return of_recipe(str(examined.loaded.file), recipe, facts, plan_with, wanted, seen)
 
 
 def _facts(examined: Examined) -> Facts:

@@ -1,4 +1,4 @@
-"""GPUs and prices: the dated file of this program, the account's own rates, a file of one's own; the later one wins.
+"""GPUs and prices: the dated files of this program, the account's own rates, a file of one's own; the later one wins.
 
 Prices are Decimal from the file to the report.  Nothing here asks the network: `sftrun prices --refresh` fetches the
 account's rates and hands them to `from_rates`.
@@ -12,11 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from sftrun.contract import gpu_names
 from sftrun.errors import SftrunError
 from sftrun.facts.values import Catalog, Gpu, Prices
 
 STALE_DAYS: Final = 30
 SHIPPED: Final = Path(__file__).parent / "tables" / "modal-2026-10-06.json"
+CARDS: Final = Path(__file__).parent / "tables" / "cards.json"
 ACCOUNT_FILE: Final = "rates.json"
 CPU_KEY: Final = "cpu_core"
 MEMORY_KEY: Final = "memory_gib"
@@ -54,16 +56,34 @@ def load(account: Path | None = None, own: Path | None = None) -> Catalog:
 
 @lru_cache
 def shipped() -> Catalog:
-    """The data file of this program."""
-    text = SHIPPED.read_text("utf-8")
-    return _catalog(json.loads(text, parse_float=Decimal))
+    """The data files of this program."""
+    rented, owned = (json.loads(file.read_text("utf-8"), parse_float=Decimal) for file in (SHIPPED, CARDS))
+    return _catalog(rented, owned["cards"])
 
 
 def find(catalog: Catalog, name: str) -> Gpu | None:
-    """The GPU of that name; pins (`H100!`), aliases (`A10G`, `B200+`) and case are understood."""
+    """The GPU of that name among Modal's; pins (`H100!`), aliases (`A10G`, `B200+`) and case are understood."""
     wanted = name.upper().rstrip("!")
-    names = {alias.upper(): gpu for gpu in catalog.gpus for alias in (gpu.name, *gpu.aliases)}
+    names = _by_name(catalog.gpus)
     return names.get(wanted) or names.get(wanted.rstrip("+"))
+
+
+def find_card(catalog: Catalog, name: str) -> Gpu | None:
+    """The card of that name among those that Modal doesn't rent: `RTX-4090`, `rtx 4090`, `4090`."""
+    words = "-".join(name.upper().replace("_", " ").replace("-", " ").split())
+    names = _by_name(catalog.cards)
+    return names.get(words) or names.get(f"RTX-{words.removeprefix('RTX')}")
+
+
+def of_device(catalog: Catalog, device: str) -> Gpu | None:
+    """What the driver calls so (`NVIDIA GeForce RTX 4090`, `NVIDIA A100-SXM4-80GB`); a laptop's is a smaller one."""
+    names = _by_name((*catalog.gpus, *catalog.cards))
+    known = None if "LAPTOP" in device.upper() else gpu_names.named(device, names)
+    return names.get(known or "")
+
+
+def _by_name(gpus: Sequence[Gpu]) -> dict[str, Gpu]:
+    return {alias.upper(): gpu for gpu in gpus for alias in (gpu.name, *gpu.aliases)}
 
 
 def age_days(prices: Prices, today: str) -> int:
@@ -134,14 +154,17 @@ def overlay(catalog: Catalog, rates: Mapping[str, Any]) -> Catalog:
     if not isinstance(by_gpu, Mapping):
         raise SftrunError(f"`gpu_usd_per_hour` is `{by_gpu}`, no table of GPUs", help=_EXAMPLE)
     for name, value in by_gpu.items():
-        gpu = find(catalog, name)
+        gpu = find(catalog, name) or find_card(catalog, name)
         if gpu is None:
             raise SftrunError(f"no GPU `{name}`, in `gpu_usd_per_hour`", help=f"use one of {_names(catalog)}")
         per_hour[gpu.name] = _decimal(name, value) / 3600
-    gpus = tuple(g.model_copy(update={"usd_per_second": per_hour.get(g.name, g.usd_per_second)}) for g in catalog.gpus)
+    gpus, cards = (
+        tuple(g.model_copy(update={"usd_per_second": per_hour.get(g.name, g.usd_per_second)}) for g in known)
+        for known in (catalog.gpus, catalog.cards)
+    )
     older = [gpu.name for gpu in catalog.gpus if gpu.name not in per_hour]
     older += [name for key, name in _BESIDE_GPUS.items() if key not in rates]
-    return Catalog(gpus=gpus, prices=_prices_over(catalog.prices, rates, older))
+    return Catalog(gpus=gpus, cards=cards, prices=_prices_over(catalog.prices, rates, older))
 
 
 _EXAMPLE: Final = 'write for example {"date": "2026-11-01", "gpu_usd_per_hour": {"H100": "3.20"}}'
@@ -195,10 +218,10 @@ def _decimal(name: str, value: object) -> Decimal:
 
 
 def _names(catalog: Catalog) -> str:
-    return ", ".join(gpu.name for gpu in catalog.gpus)
+    return ", ".join(gpu.name for gpu in (*catalog.gpus, *catalog.cards))
 
 
-def _catalog(raw: dict[str, Any]) -> Catalog:
+def _catalog(raw: dict[str, Any], cards: list[dict[str, Any]]) -> Catalog:
     prices = Prices(
         date=raw["date"],
         source=raw["source"],
@@ -208,7 +231,8 @@ def _catalog(raw: dict[str, Any]) -> Catalog:
         volume_free_gib=float(raw["volume_free_gib"]),
         region_multipliers={name: Decimal(value) for name, value in raw["region_multipliers"].items()},
     )
-    return Catalog(gpus=tuple(_gpu(entry) for entry in raw["gpus"]), prices=prices)
+    gpus, owned = (tuple(_gpu(entry) for entry in entries) for entries in (raw["gpus"], cards))
+    return Catalog(gpus=gpus, cards=owned, prices=prices)
 
 
 def _gpu(entry: dict[str, Any]) -> Gpu:
@@ -222,5 +246,5 @@ def _gpu(entry: dict[str, Any]) -> Gpu:
         compute_capability=(major, minor),
         max_per_container=entry.get("max_per_container", 8),
         has_bf16=entry.get("has_bf16", True),
-        usd_per_second=Decimal(entry["usd_per_second"]),
+        usd_per_second=Decimal(entry.get("usd_per_second", 0)),
     )

@@ -48,7 +48,8 @@ class Bill(NamedTuple):
 def rates(gpu: Gpu | None, gpu_count: int, compute: ComputePlan, prices: Prices) -> Rates:
     """What a second costs.  Where nothing is rented, this machine has the rate that its owner gives it."""
     if not compute.place.rents:
-        return Rates(gpu=Decimal(0), cpu=compute.machine_usd_per_second, memory=Decimal(0))
+        own, none = compute.machine_usd_per_second, Decimal(0)
+        return Rates(gpu=none, cpu=own, memory=none) if gpu is None else Rates(gpu=own, cpu=none, memory=none)
     times = catalog.region_multiplier(prices, compute.region) * compute.nodes
     cores = max(Decimal(str(compute.cpu or 0)), USED_CORES_PER_GPU * max(gpu_count, 1))
     gib = max(Decimal(compute.memory_mib or 0) / 1024, USED_GIB)

@@ -100,7 +100,7 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
             f"the shapes of `{plan.model.name_or_path}`: `sftrun validate` of the recipe asks the Hub for them"
         )
     if gpu is None and plan.compute.place.is_here:
-        missing.append("a GPU: this machine has none that estimates know, and none is rented; `--gpu` shows Modal's")
+        missing.append("a GPU: this machine has none that estimates know, and none is rented; `--gpu` shows others")
     elif gpu is None:
         missing.append("a GPU: time and memory are estimated for GPUs, name one with `--gpu`")
     if facts.model is None or gpu is None:
@@ -129,9 +129,9 @@ def peak(known: Inputs) -> MemoryEstimate:
 
 
 def gpu_of(plan: Plan, facts: Facts) -> Gpu | None:
-    """The catalog's GPU that the plan asks for first, or this machine's if the catalog knows it."""
+    """The GPU that the plan asks for first, or this machine's; None where the catalog doesn't know it."""
     if plan.compute.place.is_here:
-        found = next((g for g in facts.catalog.gpus if g.name in (facts.machine.gpu_name or "").split()), None)
+        found = catalog.of_device(facts.catalog, facts.machine.gpu_name or "")
         return found.model_copy(update={"memory_gb": facts.machine.gpu_memory_gb}) if found else None
     return catalog.find(facts.catalog, plan.compute.gpus[0]) if plan.compute.gpus else None
 

@@ -15,7 +15,8 @@ from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Catalog
 from sftrun.plan.check.budget import Verdict
 from sftrun.report.cost_sums import Costs
-from sftrun.report.estimates import TOO_SMALL, Advice, Document, Offer, RecipeEstimate, chosen, label, summed
+from sftrun.report.estimates import Advice, Document, RecipeEstimate, chosen, summed
+from sftrun.report.offers import TOO_SMALL, Offer, label
 from sftrun.report.show import figures
 
 _WORD: Final = len("extrapolated")
@@ -136,7 +137,9 @@ def _cells(offer: Offer) -> tuple[str, ...]:
     if offer.cost is None:
         return label(offer), memory, "", "", "", "", ""
     cost = offer.cost
-    money = f"{figures.dollars(cost.usd_low)} – {figures.dollars(cost.usd_high)}"
+    money = (
+        f"{figures.dollars(cost.usd_low)} – {figures.dollars(cost.usd_high)}" if offer.usd is not None else "no price"
+    )
     pace = f"{cost.seconds_per_step:.3g} s"
     speed = f"{cost.tokens_per_second:,.0f}"
     return label(offer), memory, pace, speed, figures.duration(offer.seconds or 0), str(cost.attempts), money
@@ -190,6 +193,8 @@ def _money(offer: Offer) -> str:
     cost = offer.cost
     kinds = {"GPU": cost.usd_gpu, "CPU": cost.usd_cpu, "memory": cost.usd_memory, "storage": cost.usd_storage}
     parts = " + ".join(f"{name} {figures.dollars(usd)}" for name, usd in kinds.items() if usd)
+    if offer.usd is None:
+        return "none known; `sftrun prices --help` says how to give one"
     if not parts:
         return "nothing is rented"
     likely = figures.dollars(offer.usd or Decimal(0))
@@ -238,7 +243,7 @@ def prices(known: Catalog, age_days: int) -> RenderableType:
     table.add_column("what")
     for name in ("USD/s", "USD/h", "GB", "bf16 TFLOP/s", "GB/s"):
         table.add_column(name, justify="right", overflow="fold")
-    for gpu in known.gpus:
+    for gpu in (*known.gpus, *(card for card in known.cards if card.usd_per_second)):
         names = ", ".join((gpu.name, *gpu.aliases))
         sizes = (f"{gpu.memory_gb:g}", f"{gpu.bf16_tflops:g}" if gpu.has_bf16 else "fp16 only")
         table.add_row(names, *_both(gpu.usd_per_second), *sizes, f"{gpu.memory_gb_per_second:g}")
@@ -251,7 +256,14 @@ def prices(known: Catalog, age_days: int) -> RenderableType:
     )
     style = "yellow" if _is_odd(age_days) else "dim"
     dated = Text(f"prices of {rates.date} ({rates.source}), {figures.days_old(age_days)}", style=style)
-    return Group(table, Text(volume, style="dim"), Text(f"a region asked for: {regions}", style="dim"), dated)
+    notes = (Text(line, style="dim") for line in (volume, f"a region asked for: {regions}", _unpriced(known)) if line)
+    return Group(table, *notes, dated)
+
+
+def _unpriced(known: Catalog) -> str:
+    """The cards that `--gpu` knows, and nobody has given a price."""
+    names = ", ".join(card.name for card in known.cards if not card.usd_per_second)
+    return f"known without a price, until a file of your own gives one: {names}" if names else ""
 
 
 def _both(per_second: Decimal) -> tuple[str, str]:
