@@ -41,7 +41,7 @@ def said(*words: str) -> Result:
 
 
 def test_the_page_has_examples_of_all_forms_and_rows_that_are_refused() -> None:
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     assert len(REFUSED) == 7
 
 

@@ -129,7 +129,8 @@ class Dataset(Strict):
     )
     format: Auto | DataFormat = Field("auto", description="Form of the rows; auto looks at the columns.")
     instruction_template: str = Field(
-        "alpaca", description="alpaca, plain, or a text with {instruction}, {input} and {output}."
+        "alpaca",
+        description="alpaca, plain, chat (by the chat template), or a text with {instruction}, {input}, {output}.",
     )
     chat_template: str | None = Field(
         None,

@@ -2,14 +2,15 @@
 
 `instruction` rows become prompt and completion here, so that what `data show` displays and what the trainer learns
 from is the same text.  The template is Stanford Alpaca's; an empty `input` leaves its block out, and every completion
-ends with the end-of-sequence token.
+ends with the end-of-sequence token.  Under the template `chat` they become turns, which the chat template lays out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
+from sftrun.rows.plain import is_absent, listed
 
 ALPACA_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -23,6 +24,7 @@ ALPACA = (
 PLAIN_INPUT = "{instruction}\n{input}\n\n{output}"
 PLAIN = "{instruction}\n\n{output}"
 NAMED_TEMPLATES = {"alpaca": (ALPACA, ALPACA_INPUT), "plain": (PLAIN, PLAIN_INPUT)}
+CHAT: Final = "chat"
 
 COLUMNS: dict[DataFormat, tuple[str, ...]] = {
     "messages": ("messages",),
@@ -31,6 +33,7 @@ COLUMNS: dict[DataFormat, tuple[str, ...]] = {
     "text": ("text",),
 }
 INSTRUCTION: Final = ("instruction", "input", "output")
+TURNS: Final = (*INSTRUCTION, "system", "history", "tools")  # columns that are read under `chat`
 Pair = tuple[str, str]
 
 
@@ -69,6 +72,21 @@ def contradictions(form: DataFormat, rules: RowRules) -> Iterator[Contradiction]
     if rules.completion_only is False and form == "messages":
         instead = "write `assistant_only_loss: false` to learn from every turn"
         yield Contradiction("completion_only_loss", "prompt_completion", instead)
+
+
+def is_chat(form: DataFormat, rules: RowRules) -> bool:
+    """Whether instruction rows are turns, which the chat template lays out."""
+    return form == "instruction" and rules.instruction_template == CHAT
+
+
+def turns_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The turns of an instruction row: system, history, and the instruction with its input on a line of its own."""
+    said = [("system", row["system"])] if row.get("system") and not is_absent(row["system"]) else []
+    for asked, answer in listed(row.get("history")) or ():
+        said += [("user", asked), ("assistant", answer)]
+    asked = (text for key in ("instruction", "input") if isinstance(text := row.get(key), str) and text)
+    said += [("user", "\n".join(asked)), ("assistant", row["output"])]
+    return [{"role": role, "content": content} for role, content in said]
 
 
 def split_instruction(row: Mapping[str, object], template: str) -> Pair:

@@ -67,7 +67,7 @@ class Labeller:
         pair = shape.pair(row, self.form, self.rules)
         if pair is not None:
             return "".join(pair)
-        return "\n".join(turn["content"] for turn in self.conversation(row)[0].messages)
+        return "\n".join(turn["content"] for turn in shape.conversation(row, self.form)[0].messages)
 
     def cut(self, row: Labelled) -> Labelled:
         """At `max_length`, by `truncation_mode`."""
@@ -86,7 +86,7 @@ class Labeller:
         if self._typed is None or (pair is not None and self.form != "instruction"):
             return None
         if pair is None:
-            texts = [turn["content"] for turn in self.conversation(row)[0].messages]
+            texts = [turn["content"] for turn in shape.conversation(row, self.form)[0].messages]
         else:
             texts = [text for column in forms.INSTRUCTION if isinstance(text := row.get(column), str)]
         found = next(
@@ -111,7 +111,7 @@ class Labeller:
             yield Labelled(tuple(ids), (IGNORED,) * border + tuple(ids[border:]))
 
     def _tried(self, row: Row) -> Labelled | Refused:
-        talk, first = self.conversation(row)
+        talk, first = shape.conversation(row, self.form)
         template = self.tokens.template_for(talk.tools)
         if template is None:
             return Refused("template", "the tokenizer has no chat template")
@@ -121,12 +121,6 @@ class Labeller:
             again = self._laid_out(template, other, first)
             made = made if isinstance(again, Refused) else again
         return made
-
-    def conversation(self, row: Row) -> tuple[Conversation, int]:
-        """All turns of a row that is a conversation, and the number of the first that is not its prompt."""
-        if self.form == "messages":
-            return turns.conversation(row["messages"], row.get("tools")), 0
-        return turns.conversation([*row["prompt"], *row["completion"]], row.get("tools")), len(row["prompt"])
 
     def _laid_out(self, template: Template, talk: Conversation, first: int) -> Labelled | Refused:
         only = self.rules.assistant_only if self.form == "messages" else self.rules.completion_only
@@ -194,7 +188,7 @@ def question(
 
     Conversations have a place for a `system` turn and for what was said `before` (prompt and answer, in turn).
     """
-    if form == "instruction":
+    if form == "instruction" and not forms.is_chat(form, rules):
         return forms.split_instruction({"instruction": prompt}, rules.instruction_template)[0]
     if not is_conversation:
         return prompt

@@ -12,6 +12,16 @@ def is_absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def listed(value: object) -> Any:
+    """A list as it stands, or as JSON text has it, which is all that a cell of a CSV file can hold."""
+    if is_absent(value) or value == "":
+        return None
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 def shown(value: object) -> str:
     """A value in few words, as JSON has it."""
     text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()

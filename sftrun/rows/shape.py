@@ -1,12 +1,13 @@
 """One row against its form: what is wrong with it, what of it nobody reads, and its texts."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
 from sftrun.rows import turns
-from sftrun.rows.forms import COLUMNS, Pair, columns_of, layout, split_instruction
-from sftrun.rows.plain import Row, is_absent, shown
+from sftrun.rows.forms import COLUMNS, TURNS, Pair, columns_of, is_chat, layout, split_instruction, turns_of
+from sftrun.rows.plain import Row, is_absent, listed, shown
 
 _OPTIONAL: dict[DataFormat, tuple[str, ...]] = {
     "messages": ("tools",),
@@ -24,15 +25,41 @@ SAYING: Final = frozenset(
 )
 
 
-def unread(row: Row, form: DataFormat, text_column: str = "text") -> tuple[str, ...]:
+def read_columns(form: DataFormat, rules: RowRules) -> tuple[str, ...]:
+    """All columns that this form reads, needed or not."""
+    return TURNS if is_chat(form, rules) else (*columns_of(form, rules.text_column), *_OPTIONAL[form])
+
+
+def unread(row: Row, form: DataFormat, rules: RowRules) -> tuple[str, ...]:
     """Columns that hold something for a model, and that this form doesn't read."""
-    read = {*columns_of(form, text_column), *_OPTIONAL[form]}
+    read = read_columns(form, rules)
     return tuple(name for name, value in row.items() if name in SAYING and name not in read and not _is_empty(value))
 
 
-def is_conversation(row: Row, form: DataFormat) -> bool:
+def is_conversation(row: Row, form: DataFormat, rules: RowRules) -> bool:
     """True for rows that a chat template lays out."""
-    return form == "messages" or (form == "prompt_completion" and not isinstance(row["prompt"], str))
+    if form == "prompt_completion":
+        return not isinstance(row["prompt"], str)
+    return form == "messages" or is_chat(form, rules)
+
+
+def conversation(row: Row, form: DataFormat) -> tuple[turns.Conversation, int]:
+    """All turns of a row that is a conversation, and the number of the first that is not its prompt."""
+    prompt, completion = _said(row, form)
+    first = len(prompt) if form == "prompt_completion" else 0
+    return turns.conversation([*prompt, *completion], row.get("tools")), first
+
+
+def system(row: Row, form: DataFormat) -> str | None:
+    """The system turn that a row which is a conversation begins with, or None."""
+    return turns.system(_said(row, form)[0])
+
+
+def _said(row: Row, form: DataFormat) -> tuple[Sequence[Row], Sequence[Row]]:
+    """The turns as they stand in the row: those of its prompt, or all, and those of its completion."""
+    if form == "prompt_completion":
+        return row["prompt"], row["completion"]
+    return (listed(row["messages"]) if form == "messages" else turns_of(row)), ()
 
 
 def fault(row: Row, form: DataFormat, rules: RowRules) -> str | None:
@@ -41,18 +68,20 @@ def fault(row: Row, form: DataFormat, rules: RowRules) -> str | None:
         if is_absent(row.get(column)):
             return f"no `{column}`, which the format {form} needs"
     if form == "messages":
-        return turns.fault(row["messages"], "messages") or turns.tools_fault(row.get("tools"))
+        return turns.fault(listed(row["messages"]), "messages") or turns.tools_fault(row.get("tools"))
     if form == "prompt_completion":
         return _pair_fault(row)
     wrong = next((name for name in columns_of(form, rules.text_column) if not isinstance(row[name], str)), None)
     if wrong is not None:
         return f"`{wrong}` is {shown(row[wrong])}, not a text"
+    if is_chat(form, rules):
+        return _chat_fault(row)
     return _input_fault(row, rules) if form == "instruction" else None
 
 
 def pair(row: Row, form: DataFormat, rules: RowRules) -> Pair | None:
     """(prompt, completion) of a row without faults; of a text all is the one.  None for a conversation."""
-    if is_conversation(row, form):
+    if is_conversation(row, form, rules):
         return None
     if form == "instruction":
         return split_instruction(row, rules.instruction_template)
@@ -69,6 +98,20 @@ def _pair_fault(row: Row) -> str | None:
         return "one of `prompt` and `completion` is a text, the other a list of messages"
     faults = (turns.fault(row[column], column) for column in COLUMNS["prompt_completion"])
     return next((found for found in faults if found is not None), None) or turns.tools_fault(row.get("tools"))
+
+
+def _chat_fault(row: Row) -> str | None:
+    for column in ("input", "system"):
+        if not isinstance(row.get(column), str) and not is_absent(row.get(column)):
+            return f"`{column}` is {shown(row[column])}, not a text"
+    history = listed(row.get("history"))
+    if history is not None and not (isinstance(history, list) and all(map(_is_exchange, history))):
+        return f"`history` is {shown(history)}, not a list of pairs: what was asked, and the answer"
+    return turns.tools_fault(row.get("tools"))
+
+
+def _is_exchange(value: object) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(text, str) for text in value)
 
 
 def _input_fault(row: Row, rules: RowRules) -> str | None:

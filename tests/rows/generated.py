@@ -43,6 +43,17 @@ def instruction(draw: Random) -> Row:
     return {"instruction": text(draw), "output": text(draw)} | draw.choice(({}, {"input": ""}, {"input": text(draw)}))
 
 
+def instruction_with_turns(draw: Random) -> Row:
+    """Alpaca's columns as other tools fill them: with a system turn and what was said before."""
+    made = {"instruction": said(draw), "output": said(draw)} | draw.choice(({}, {"input": None}, {"input": said(draw)}))
+    if draw.random() < 0.5:
+        made["system"] = draw.choice(("", said(draw)))
+    if draw.random() < 0.5:
+        history = [[said(draw), said(draw)] for _ in range(draw.randint(0, 2))]
+        made["history"] = draw.choice((history, json.dumps(history)))
+    return made
+
+
 def plain_talk(draw: Random) -> Row:
     """What every chat template prints: turns of user and assistant."""
     turns: list[Row] = []

@@ -56,6 +56,7 @@ def extra(**values: str) -> dict[str, Any]:
     return {"extra": values}
 
 
+CHAT = {"instruction_template": "chat"}
 SHORT = {"max_length": 24}
 OPTIONS = {
     "text, by its columns": Option(generated.raw),
@@ -77,6 +78,15 @@ OPTIONS = {
     "instructions, a template of their own": Option(generated.instruction, {"instruction_template": OWN}),
     "instructions, prompts learnt": Option(generated.instruction, {}, {"completion_only_loss": False}),
     "instructions, cut": Option(generated.instruction, {"instruction_template": "plain"}, SHORT),
+    "instructions as turns": Option(generated.instruction_with_turns, CHAT),
+    "instructions as turns, without marks": Option(generated.instruction_with_turns, CHAT, model_template=UNMARKED),
+    "instructions as turns, prompts learnt": Option(
+        generated.instruction_with_turns, CHAT, {"completion_only_loss": False}
+    ),
+    "instructions as turns, cut": Option(generated.instruction_with_turns, CHAT, {"max_length": 40}),
+    "instructions as turns, a named template": Option(
+        generated.instruction_with_turns, CHAT | {"chat_template": "qwen3", "format": "instruction"}
+    ),
     "talks": Option(generated.plain_talk),
     "talks, without marks": Option(generated.plain_talk, model_template=UNMARKED),
     "talks, the assistant alone": Option(generated.plain_talk, {"format": "messages"}, {"assistant_only_loss": True}),

@@ -115,7 +115,7 @@ def test_an_input_that_the_template_has_no_place_for_is_a_fault() -> None:
 
 def test_columns_that_say_something_and_are_not_read_are_named() -> None:
     row = ROW | {"system": "Be brief.", "history": [["a", "b"]], "id": 3, "question": ""}
-    assert shape.unread(row, "instruction") == ("system", "history")
+    assert shape.unread(row, "instruction", RowRules()) == ("system", "history")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.facts.values import FaultKind, RowFault
-from sftrun.rows import ends, forms, shape, tokenizer, turns
+from sftrun.rows import ends, shape, tokenizer, turns
 from sftrun.rows.forms import Pair
 from sftrun.rows.labels import Labelled, Labeller, Refused
 from sftrun.rows.plain import Row
@@ -102,18 +102,19 @@ def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None) -> Tally
         for (line, row), pair, found in zip(batch, pairs, measured, strict=True):
             _judge(result, (stretch.file, line), row, pair, work.how)
             _take(result, (stretch.file, line), found, labeller)
-            digest = blake2b(content(row, pair, form), digest_size=8).digest()
+            digest = blake2b(content(row, pair, work.how), digest_size=8).digest()
             result.hashes.append(int.from_bytes(digest, "little"))
         if labeller is not None:
             _special(result, stretch.file, batch, pairs, labeller)
     return result
 
 
-def content(row: Row, pair: Pair | None, form: DataFormat) -> bytes:
+def content(row: Row, pair: Pair | None, how: How) -> bytes:
     """What makes a row the same as another."""
     if pair is not None:
         return "\0".join(pair).encode("utf-8", "surrogatepass")
-    return json.dumps([row.get(column) for column in forms.COLUMNS[form]], sort_keys=True, default=str).encode()
+    told = [row.get(column) for column in shape.read_columns(how.form, how.rules)]
+    return json.dumps(told, sort_keys=True, default=str).encode()
 
 
 def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int, Row]]:
@@ -131,9 +132,9 @@ def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int,
 
 def _judge(result: Tally, place: tuple[str, int], row: Row, pair: Pair | None, how: How) -> None:
     """What a row's own texts say, whatever the tokenizer."""
-    result.unread.update(shape.unread(row, how.form, how.rules.text_column))
+    result.unread.update(shape.unread(row, how.form, how.rules))
     if pair is None:
-        talk = turns.conversation([*row["prompt"], *row["completion"]] if how.form != "messages" else row["messages"])
+        talk, _ = shape.conversation(row, how.form)
         result.renamed.update(talk.renamed)
         fault = turns.order_fault(talk)
         if fault is not None:

@@ -12,6 +12,7 @@ from sftrun.facts.data.tally import FAULTS_KEPT, How, Tally
 from sftrun.facts.values import DataFacts, RowFault
 from sftrun.rows import ends
 from sftrun.rows.find import Files
+from sftrun.rows.forms import is_chat
 from sftrun.rows.read import Stretch
 from sftrun.rows.tokenizer import Tokens, lacking
 
@@ -119,7 +120,8 @@ def percentile(counts: Sequence[tuple[int, int]], share: float) -> int:
 
 
 def _asks(found: Tokens | Problem, how: How) -> bool:
-    template = found.template_for(None) if isinstance(found, Tokens) and how.form == "messages" else None
+    is_laid_out = how.form == "messages" or is_chat(how.form, how.rules)
+    template = found.template_for(None) if isinstance(found, Tokens) and is_laid_out else None
     return template is None or template.asks
 
 

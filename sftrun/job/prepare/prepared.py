@@ -21,13 +21,14 @@ from typing import Any
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.events import DataReady
 from sftrun.contract.jobspec import JobSpec
+from sftrun.contract.row_rules import RowRules
 from sftrun.disk import files, flock, outside
 from sftrun.disk.flock import Holder
 from sftrun.job.failures import JobFailure
 from sftrun.job.prepare import shards, source_rows
 from sftrun.job.prepare.shards import Counts, Crew
 from sftrun.job.prepare.source_rows import Rows
-from sftrun.rows import ends
+from sftrun.rows import ends, shape
 from sftrun.rows.labels import Labeller
 from sftrun.rows.tokenizer import Tokens
 from sftrun.strict import Strict
@@ -188,9 +189,9 @@ def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
         files.flush(path)
     marker = Marker(
         format=rows.form,
-        are_conversations=rows.are_conversations,
+        are_conversations=_are_conversations(rows, spec.rows),
         ends=ends.usual(Counter(told["train"].counts.ends)),
-        system=rows.system,
+        system=_system(rows, spec.rows),
         train=told["train"],
         eval=told.get("eval"),
         is_packed=packs(spec),
@@ -203,12 +204,25 @@ def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
 
 
 def _require_template(rows: Rows, labeller: Labeller) -> None:
-    if rows.are_conversations and labeller.tokens.template_for(None) is None:
+    if _are_conversations(rows, labeller.rules) and labeller.tokens.template_for(None) is None:
         raise JobFailure(
             "data",
             "the rows are conversations and the model's tokenizer has no chat template",
             "use a model that has one (often named Instruct), or set `dataset.chat_template`",
         )
+
+
+def _are_conversations(rows: Rows, rules: RowRules) -> bool:
+    return shape.is_conversation(rows.rows[0], rows.form, rules)
+
+
+def _system(rows: Rows, rules: RowRules) -> str | None:
+    """The system turn that all rows begin with; None where one has none, or another."""
+    if not _are_conversations(rows, rules):
+        return None
+    found = (shape.system(row, rows.form) for row in rows.rows)
+    first = next(found)
+    return first if all(each == first for each in found) else None
 
 
 def _texts(rows: Rows, labeller: Labeller) -> list[tuple[str, str]]:

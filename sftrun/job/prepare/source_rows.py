@@ -10,7 +10,7 @@ from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import DatasetSpec, DataSource
 from sftrun.contract.row_rules import RowRules
 from sftrun.job.failures import JobFailure
-from sftrun.rows import find, forms, shape, turns
+from sftrun.rows import find, forms, shape
 from sftrun.rows.plain import Row
 from sftrun.rows.read import Broken, whole, without_fillers
 
@@ -28,20 +28,6 @@ class Rows:
 
     def select(self, indices: Sequence[int]) -> "Rows":
         return Rows(self.form, [self.rows[i] for i in indices], [self.places[i] for i in indices])
-
-    @property
-    def are_conversations(self) -> bool:
-        """Whether a chat template lays them out."""
-        return shape.is_conversation(self.rows[0], self.form)
-
-    @property
-    def system(self) -> str | None:
-        """The system turn that all rows begin with; None where one has none, or another."""
-        if not self.are_conversations:
-            return None
-        column = "messages" if self.form == "messages" else "prompt"
-        first = turns.system(self.rows[0][column])
-        return first if all(turns.system(row[column]) == first for row in self.rows) else None
 
 
 def load(spec: DatasetSpec, rules: RowRules, seed: int) -> tuple[Rows, Rows | None]:

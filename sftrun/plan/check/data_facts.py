@@ -6,7 +6,7 @@ from pathlib import PurePath
 from sftrun.diagnostics import Diagnostic, Path, Severity, Span
 from sftrun.facts.values import DataFacts, FaultKind, RowFault
 from sftrun.recipe.models import Recipe, Source
-from sftrun.rows.forms import COLUMNS, NAMED_TEMPLATES, detect
+from sftrun.rows.forms import CHAT, COLUMNS, NAMED_TEMPLATES, TURNS, detect
 
 # a share of rows below which nothing is said; the trainer drops such rows without a word
 NOTHING_LEARNT_SHARE = 0.01
@@ -171,12 +171,18 @@ def _unread(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     if facts.unread_columns:
         named = ", ".join(f"`{name}` ({count:,} rows)" for name, count in facts.unread_columns.items())
         message = f"nobody reads {named}: rows of {facts.format} have no place for it"
-        help = "write the rows as `messages` to have it learnt from, or drop the column"
+        help = _to_read(facts)
         yield _warning("D123", message, at, help)
     if facts.renamed_roles:
         named = ", ".join(f"`{name}`" for name in facts.renamed_roles)
         message = f"roles are read as user and assistant: {named}"
         yield _warning("D124", message, at, "nothing, if that is meant; else rename them")
+
+
+def _to_read(facts: DataFacts) -> str:
+    if facts.format == "instruction" and set(facts.unread_columns) <= set(TURNS):
+        return "write `instruction_template: chat` to have it read, or drop the column"
+    return "write the rows as `messages` to have it learnt from, or drop the column"
 
 
 def _roles(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
@@ -186,7 +192,7 @@ def _roles(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
 
 
 def _border(recipe: Recipe, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
-    if facts.format == "instruction" and recipe.dataset.instruction_template not in NAMED_TEMPLATES:
+    if facts.format == "instruction" and recipe.dataset.instruction_template not in (*NAMED_TEMPLATES, CHAT):
         at = ("dataset", "instruction_template")
     if facts.rows_border_merged > BORDER_SHARE * facts.rows:
         message = f"in {_of(facts.rows_border_merged, facts)} a token spans the prompt's end and the answer's beginning"

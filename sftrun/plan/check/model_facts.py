@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator
 
 from sftrun.builtin import PREFIX
-from sftrun.diagnostics import Diagnostic
+from sftrun.diagnostics import Diagnostic, Path
 from sftrun.errors import Problem
 from sftrun.facts.values import Linear, ModelFacts
 from sftrun.plan.peft_names import ALL_LINEAR, paths
 from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names, unused_patterns
 from sftrun.recipe.models import Lora, Recipe
+from sftrun.rows.forms import CHAT
 
 LITTLE = 0.5
 # fused layer -> the names under which other checkpoints have its parts
@@ -51,15 +52,19 @@ def model_problem(recipe: Recipe, problem: Problem) -> Diagnostic | None:
 
 def lacks_template(recipe: Recipe, model: ModelFacts, form: str | None) -> bool:
     """Whether rows of this form need a chat template that neither model nor recipe has."""
-    return form == "messages" and model.has_chat_template is False and recipe.dataset.chat_template is None
+    is_laid_out = form == "messages" or (form == "instruction" and recipe.dataset.instruction_template == CHAT)
+    return is_laid_out and model.has_chat_template is False and recipe.dataset.chat_template is None
 
 
 def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
     """What is then said, once."""
+    by_key = recipe.dataset.instruction_template == CHAT
+    own: Path = ("dataset", "instruction_template") if by_key else ("dataset", "format")
+    rows = "instruction rows" if by_key else "`messages`"
     return Diagnostic(
         "M110",
-        f"`{model.name_or_path}` has no chat template to lay out `messages` with",
-        at=("model", "name_or_path") if recipe.dataset.format == "auto" else ("dataset", "format"),
+        f"`{model.name_or_path}` has no chat template to lay out {rows} with",
+        at=("model", "name_or_path") if recipe.dataset.format == "auto" and not by_key else own,
         help="use the model's instruct version, or set `dataset.chat_template`",
     )
 

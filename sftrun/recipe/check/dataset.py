@@ -12,7 +12,7 @@ from sftrun.recipe.models import Recipe, Source
 from sftrun.recipe.secrets import is_secret_name
 from sftrun.recipe.words.names import nearest
 from sftrun.rows.find import SUFFIXES, kind
-from sftrun.rows.forms import NAMED_TEMPLATES, contradictions
+from sftrun.rows.forms import CHAT, NAMED_TEMPLATES, contradictions, is_chat
 
 _PLACES = ("instruction", "input", "output")
 
@@ -106,7 +106,7 @@ def _unused(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
     written, extra = recipe.dataset.model_fields_set, recipe.trainer.extra
     keys: tuple[tuple[bool, Path, bool], ...] = (
         (form == "instruction", ("dataset", "instruction_template"), "instruction_template" in written),
-        (form in ("messages", "prompt_completion"), ("dataset", "chat_template"), "chat_template" in written),
+        (_is_laid_out(recipe, form), ("dataset", "chat_template"), "chat_template" in written),
         (form == "text", ("trainer", "extra", "dataset_text_field"), "dataset_text_field" in extra),
     )
     for is_read, at, is_written in keys:
@@ -117,8 +117,19 @@ def _unused(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
                 at=at,
                 on_key=True,
                 also=_format_here(recipe, form),
-                help="take it out" + (", or write `format: instruction`" if at[-1] == "instruction_template" else ""),
+                help=_to_use(form, str(at[-1])),
             )
+
+
+def _to_use(form: DataFormat, key: str) -> str:
+    if key == "instruction_template":
+        return "take it out, or write `format: instruction`"
+    chat = form == "instruction" and key == "chat_template"
+    return "take it out, or write `instruction_template: chat`" if chat else "take it out"
+
+
+def _is_laid_out(recipe: Recipe, form: DataFormat) -> bool:
+    return form in ("messages", "prompt_completion") or is_chat(form, row_rules(recipe))
 
 
 def _format_here(recipe: Recipe, form: DataFormat) -> tuple[tuple[Path, str], ...]:
@@ -131,12 +142,12 @@ def template(recipe: Recipe) -> Iterator[Diagnostic]:
     if dataset.format not in ("auto", "instruction"):
         return
     text = dataset.instruction_template
-    if text in NAMED_TEMPLATES or ("{instruction}" in text and "{output}" in text):
+    if text in (*NAMED_TEMPLATES, CHAT) or ("{instruction}" in text and "{output}" in text):
         return
-    near = nearest(text, NAMED_TEMPLATES) if "{" not in text else None
+    near = nearest(text, (*NAMED_TEMPLATES, CHAT)) if "{" not in text else None
     missing = next(place for place in ("output", "instruction") if f"{{{place}}}" not in text)
     message = f"the template has no place for {{{missing}}}" if "{" in text else f"`{text[:40]}` is no template"
-    help = f"did you mean `{near}`?" if near else "write alpaca, plain, or a text with {instruction} and {output}"
+    help = f"did you mean `{near}`?" if near else "write chat, alpaca, plain, or a text with {instruction} and {output}"
     yield Diagnostic("R119", message, at=at, help=help)
 
 
