@@ -1,6 +1,5 @@
 """A run broken five times, in five ways, against the same run unbroken: one curve, nothing lost."""
 
-import os
 import time
 from pathlib import Path
 
@@ -47,7 +46,7 @@ def test_a_run_broken_in_five_ways_has_the_curve_of_an_unbroken_one(model: Path,
 
     _stop(broken, tmp_path)
     _kill_worker(broken, tmp_path)
-    _kill_supervisor_after_a_torn_checkpoint(broken, tmp_path)
+    _kill_supervisor_after_a_flipped_bit(broken, tmp_path)
     _kill_worker_when_all_steps_are_done(broken, tmp_path)
     _finish_after_a_torn_line(broken, tmp_path)
 
@@ -87,10 +86,12 @@ def _kill_worker(spec: JobSpec, folder: Path) -> None:
     assert "SIGKILL" in last.message
 
 
-def _kill_supervisor_after_a_torn_checkpoint(spec: JobSpec, folder: Path) -> None:
+def _kill_supervisor_after_a_flipped_bit(spec: JobSpec, folder: Path) -> None:
     newest = max(Path(spec.checkpoints_dir).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     weights = newest / "adapter_model.safetensors"
-    os.truncate(weights, weights.stat().st_size // 2)
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
     run = Run(spec, folder, held_at_step(10, spec))
     run.until(at_step(10))
     run.kill()

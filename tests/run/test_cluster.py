@@ -57,6 +57,8 @@ def test_a_machine_that_can_t_begin_says_why() -> None:
 def test_the_first_machine_hears_how_another_failed() -> None:
     store = Memory()
     lead = Lead(machine(0, store), never)
+    assert "cu-1/0" not in store
+    lead.call()
     assert store["cu-1/0"] == GO
     assert lead.failure(0.0) is None
     machine(1, store).say(events.dump(FAILED))

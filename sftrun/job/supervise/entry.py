@@ -34,13 +34,15 @@ def supervise(
     commit: Callable[[], None] = lambda: None,
     stop_reason: StopReason = "user",
     peers: Peers = alone,
+    ready: Callable[[], None] = lambda: None,
 ) -> int:
     """Run the job to its end; returns the exit code.
 
     `emit` gets each event's line after it stands in `events.jsonl`; `commit` is called after each checkpoint and at the
-    end.  `stop_reason` is what a SIGINT or SIGTERM means here, `peers` how another machine failed, asked with the
-    seconds that may be waited for it.  A stop that was asked for before this began is obeyed: who starts an attempt has
-    to forget that of the one before (`stopping.clear`).  Raises RunBusy if another process is at this run.
+    end, `ready` once the checkpoints are in order.  `stop_reason` is what a SIGINT or SIGTERM means here, `peers` how
+    another machine failed, asked with the seconds that may be waited for it.  A stop that was asked for before this
+    began is obeyed: who starts an attempt has to forget that of the one before (`stopping.clear`).  Raises RunBusy if
+    another process is at this run.
     """
     record_dir = Path(spec.record_dir)
     try:
@@ -51,7 +53,7 @@ def supervise(
     try:
         record = Record(record_dir / EVENTS)
         try:
-            return Supervisor(spec, record, held, emit, commit, stop_reason, peers).run()
+            return Supervisor(spec, record, held, emit, commit, stop_reason, peers, ready).run()
         finally:
             record.close()
     except OSError as error:

@@ -20,9 +20,10 @@ from sftrun.contract import events, stopping
 from sftrun.contract.events import AnyEvent, Failed, Finished, Note, Stage, Stopped, StopReason
 from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import files
+from sftrun.errors import SftrunError
 from sftrun.job.failures import translate
 from sftrun.job.output import finished_before, require_writable
-from sftrun.job.supervise import death, process
+from sftrun.job.supervise import checkpoints, death, process
 from sftrun.job.supervise.limits import Limits
 from sftrun.job.supervise.pace import Pace
 from sftrun.job.supervise.process import Worker
@@ -52,10 +53,11 @@ class Supervisor:
         commit: Callable[[], None],
         stop_reason: StopReason,
         peers: Peers = alone,
+        ready: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.record, self.lock, self.emit, self.commit = spec, record, lock, emit, commit
-        self.stop_reason, self.peers, self.clock = stop_reason, peers, clock
+        self.stop_reason, self.peers, self.ready, self.clock = stop_reason, peers, ready, clock
         self.began = clock()
         past = record.past
         self.limits = Limits(spec, spent(past, spec.money))
@@ -74,7 +76,7 @@ class Supervisor:
         """Start, watch, explain.  Never raises for what the worker or the disk does."""
         try:
             self._greet()
-            if not self._settled_before() and not self._is_blocked():
+            if not self._settled_before() and not self._is_blocked() and self._has_sound_checkpoints():
                 self._attempt()
         except OSError as error:
             return self._lost_the_disk(error)
@@ -103,6 +105,20 @@ class Supervisor:
             failure = translate(error)
             self._end(Failed(failure="disk", stage="start", message=failure.message, help=failure.help))
         return self._ended()
+
+    def _has_sound_checkpoints(self) -> bool:
+        """Drop those that are not what was written: the worker goes on from the newest that stands."""
+        try:
+            found = checkpoints.find(self.spec.checkpoints_dir, self.spec.run_id, by_content=True)
+        except SftrunError as error:
+            self._end(Failed(failure="error", stage="start", message=error.message, help=error.help))
+            return False
+        for path, why in found.torn:
+            self._keep(Note(level="warning", message=f"{path.name} is dropped: {why}"))
+            checkpoints.discard(path)
+        self.step, self.checkpoint = found.step, str(found.newest) if found.newest else None
+        self.ready()
+        return True
 
     def _attempt(self) -> None:
         job_file = Path(self.spec.record_dir) / "job.json"

@@ -130,11 +130,8 @@ class Work:
         return end
 
     def _find_checkpoint(self) -> None:
+        """The supervisor has dropped what can't be trusted."""
         found = checkpoints.find(self.spec.checkpoints_dir, self.spec.run_id)
-        if self.channel.rank == 0:
-            for path, why in found.torn:
-                self.channel.note(f"{path.name} is dropped: {why}", is_warning=True)
-                checkpoints.discard(path)
         self.step, self.checkpoint = found.step, found.newest
 
     def _import_libraries(self) -> None:

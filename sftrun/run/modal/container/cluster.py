@@ -93,8 +93,11 @@ class Lead:
         self._taken = False
         self._failed, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._listen, name="cluster", daemon=True)
-        cluster.say(GO)
         self._thread.start()
+
+    def call(self) -> None:
+        """Have the others begin: the checkpoints are in order."""
+        self._cluster.say(GO)
 
     def failure(self, wait_seconds: float) -> Failed | None:
         """How another machine failed; None if none has said so within that time."""

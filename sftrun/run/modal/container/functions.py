@@ -93,10 +93,14 @@ def _supervise(job: JobSpec, board: Poster, volume: modal.Volume, machines: clus
     run = partial(supervise, emit=board.post, commit=lambda: commit(volume), stop_reason="preempted")
     if machines is None:
         return run(job)
-    commit(volume)  # the others must see the checkpoints that were dropped here as dropped
     lead = cluster.Lead(machines, lambda: stopping.request(job.record_dir, "preempted"))
+
+    def call_others() -> None:
+        commit(volume)  # they must see the checkpoints that were dropped here as dropped
+        lead.call()
+
     try:
-        return run(job.model_copy(update={"cluster": machines.spec()}), peers=lead.failure)
+        return run(job.model_copy(update={"cluster": machines.spec()}), peers=lead.failure, ready=call_others)
     finally:
         lead.close()
 
