@@ -38,6 +38,7 @@ LOCKS: dict[str, tuple[Path, tuple[str, ...]]] = {
             "pytest",
             "pytest-xdist",
             "pytest-timeout",
+            "python-hcl2",
             "ruff",
             "types-protobuf",
             "types-psutil",

@@ -7,3 +7,21 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
 EngineName = Literal["trl", "unsloth"]
 ExecutorName = Literal["modal", "local"]
+MetricName = Literal[
+    "exact_match",
+    "number",
+    "contains",
+    "regex",
+    "f1",
+    "json",
+    "yaml",
+    "toml",
+    "hcl",
+    "dockerfile",
+    "rouge",
+    "chrf",
+    "bleu",
+    "stops",
+    "loss",
+    "token_accuracy",
+]

@@ -54,6 +54,16 @@ CAUGHT = {
         ("sftrun.report.summary", "sftrun.job.supervise.pace"),
         ("sftrun.plan.build", "sftrun.job.failures"),
     ],
+    "the job answers and does not judge: of an evaluation it knows the contract alone": [
+        ("sftrun.job.train.worker", "sftrun.evaluate.verdict"),
+        ("sftrun.job.failures", "sftrun.evaluate.metrics"),
+    ],
+    "an evaluation's core is pure: no terminal, no network, no ML library": [
+        ("sftrun.evaluate.verdict", "click"),
+        ("sftrun.evaluate.metrics", "rich"),
+        ("sftrun.evaluate.intervals", "numpy"),
+        ("sftrun.contract.answers", "torch"),  # by way of what it imports
+    ],
     "what supervises a job needs no ML library (but torchrun's agent)": [
         ("sftrun.job.supervise.entry", "torch"),
         ("sftrun.job.failures", "transformers"),  # by way of what the supervisor imports

@@ -16,6 +16,8 @@ READS_JSON = {
     "sftrun/plan/types.py": "behind the reader, once a plan is upgraded",
     "sftrun/job/prepare/shards.py": "the metadata of an Arrow file",
     "sftrun/job/train/answer.py": "the order of the process that started it",
+    "sftrun/evaluate/formats.py": "a model's answer, of which it judges whether it is JSON",
+    "sftrun/evaluate/dockerfiles.py": "likewise, of a list within one",
     "sftrun/job/prepare/prepared.py": "texts of rows, sized by the marker",
 }
 # file -> why it renames, flushes or locks by itself
