@@ -8,11 +8,13 @@ import fcntl
 import getpass
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sftrun.disk import outside
@@ -28,28 +30,87 @@ _MAX_BYTES = 4096
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lock; `since` in seconds since 1970."""
+    """The process that holds a lock; `since` in seconds since 1970.
+
+    A number names a process on one machine, until that one starts again, and in one container of it: `boot`.  It is
+    given again later: `started` is when its process began, in the kernel's ticks.  Older locks have neither.
+    """
 
     pid: int
     host: str
     user: str
     since: float
+    boot: str = ""
+    started: int = 0
 
     def describe(self, now: float) -> str:
         return f"{self.user}@{self.host} (process {self.pid}, for {age(now - self.since)})"
 
     def is_here(self) -> bool:
         """Whether its process is on this machine and lives."""
-        return self.host == socket.gethostname() and is_alive(self.pid)
+        return self._numbers_are_ours() and lives(self.pid, self.started)
 
     def is_gone(self) -> bool:
         """Whether its process was on this machine and lives no more."""
-        return self.host == socket.gethostname() and not is_alive(self.pid)
+        return self._numbers_are_ours() and not lives(self.pid, self.started)
+
+    def _numbers_are_ours(self) -> bool:
+        mine = boot()
+        return self.boot == mine if self.boot and mine else self.host == socket.gethostname()
 
 
 def myself() -> Holder:
     """This process as a holder."""
-    return Holder(os.getpid(), socket.gethostname(), user_name(), round(time.time(), 3))
+    pid = os.getpid()
+    return Holder(pid, socket.gethostname(), user_name(), round(time.time(), 3), boot(), began(pid) or 0)
+
+
+@cache
+def boot() -> str:
+    """What tells this machine's present life from others, and this container from the next; "" where nothing does."""
+    try:
+        life = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{life} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def began(pid: int) -> int | None:
+    """When a process of this machine began, in the kernel's ticks; None where it is gone or that can't be known."""
+    try:
+        # the command's name stands in brackets and may hold anything; the time is the 20th field after it
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def lives(pid: int, started: int) -> bool:
+    """That very process runs on this machine; `started` of 0: whichever has the number."""
+    return is_alive(pid) and (not started or began(pid) in (started, None))
+
+
+def send(who: Holder, number: signal.Signals) -> bool:
+    """A signal to a holder's process; False, and no signal, where that very process does not live here.
+
+    Through a descriptor where the kernel has them: what has the number a moment later gets nothing.
+    """
+    try:
+        descriptor = os.pidfd_open(who.pid) if hasattr(os, "pidfd_open") else None
+    except OSError:
+        return False
+    try:
+        if who.pid <= 0 or not who.is_here():
+            return False
+        if descriptor is None:
+            os.kill(who.pid, number)
+        else:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
 
 
 def user_name() -> str:
@@ -169,7 +230,9 @@ def _read(descriptor: int) -> Holder | None:
         return None
     match told:
         case {"pid": int(pid), "host": str(host), "user": str(user), "since": int() | float() as since}:
-            return Holder(pid, host, user, float(since)) if 0 <= pid <= _MAX_PID else None
+            life, started = told.get("boot", ""), told.get("started", 0)
+            if 0 <= pid <= _MAX_PID and isinstance(life, str) and isinstance(started, int):
+                return Holder(pid, host, user, float(since), life, started)
     return None
 
 

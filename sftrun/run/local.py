@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ from sftrun.contract import output_marker, stopping
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.contract.question import Question
 from sftrun.disk.commands import make_folder, translated
-from sftrun.disk.flock import Holder, holder
+from sftrun.disk.flock import Holder, holder, send
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.facts.machine import machine
 from sftrun.facts.values import Machine
@@ -95,11 +94,12 @@ class Local:
         """A second signal makes the supervisor kill its worker and say so; one that doesn't listen is killed itself."""
         who = holder(folder.lock)
         deadline = time.monotonic() + _KILL_SECONDS
-        while who is not None and who.pid > 0:
+        while who is not None:
+            if not who.is_here():
+                raise _out_of_reach(folder, who)
             if time.monotonic() > deadline:
                 return kill_session(who.pid)
-            with suppress(ProcessLookupError):
-                os.kill(who.pid, signal.SIGTERM)
+            send(who, signal.SIGTERM)
             time.sleep(5 * _POLL_SECONDS)
             who = holder(folder.lock)
         return None
@@ -143,6 +143,15 @@ class Local:
                 cwd=folder.path,
                 start_new_session=True,
             )
+
+
+def _out_of_reach(folder: RunFolder, who: Holder) -> SftrunError:
+    """No signal goes to a number that means another process here."""
+    at = f"{who.describe(time.time())} is at it" if who.pid else "who is at it has not said where"
+    return SftrunError(
+        f"run {folder.id} can't be ended from this machine: {at}",
+        help=f"`sftrun cancel {folder.id}` without --now reaches it too; or repeat this on `{who.host}`",
+    )
 
 
 def _money(plan: Plan) -> MoneySpec:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,27 @@ def test_whoever_inherits_the_descriptor_holds_the_lock_too(tmp_path: Path) -> N
     assert holder(tmp_path / "l") is not None
     heir.communicate()
     assert holder(tmp_path / "l") is None
+
+
+def test_a_holder_is_here_only_with_its_very_process() -> None:
+    me = myself()
+    assert me.is_here()
+    for other in ({"boot": "another life"}, {"boot": "", "host": "other-host"}):
+        stranger = replace(me, **other)
+        assert (stranger.is_here(), stranger.is_gone()) == (False, False)
+    reborn = replace(me, started=me.started + 1)
+    assert (reborn.is_here(), reborn.is_gone()) == (False, True)
+
+
+def test_a_machine_that_got_another_name_is_still_this_one() -> None:
+    assert replace(myself(), host="renamed").is_here()
+
+
+def test_no_signal_goes_to_another_process_of_that_number() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as child:
+        there = replace(myself(), pid=child.pid, started=flock.began(child.pid) or 0)
+        for stranger in (replace(there, started=1), replace(there, boot="another life"), replace(there, pid=0)):
+            assert not flock.send(stranger, signal.SIGTERM)
+        assert child.poll() is None
+        assert flock.send(there, signal.SIGTERM)
+        assert child.wait() == -signal.SIGTERM

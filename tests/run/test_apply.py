@@ -3,10 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import time
 from typing import Any
 
 import pytest
 
+from sftrun.disk import flock
+from sftrun.disk.flock import myself
 from tests import patience
 from tests.run.cli_runs import Place, wait_until
 
@@ -155,6 +159,28 @@ def test_cancel_now_ends_it_at_once(place: Place) -> None:
     pid = holder_pid(place)
     assert place.sftrun("cancel", "tryout", "--now").returncode == 0
     wait_until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@pytest.mark.parametrize(
+    ("foreign", "code"),
+    [({"host": "other-host", "boot": ""}, 1), ({"host": "other-host", "boot": "another life"}, 1), ({"started": 1}, 0)],
+)
+def test_cancel_now_never_ends_a_stranger_with_the_same_number(
+    place: Place, foreign: dict[str, object], code: int
+) -> None:
+    place.sftrun("apply", "r.yaml", "--detach", **HELD)
+    place.wait_for_step(7)
+    os.kill(holder_pid(place), signal.SIGKILL)
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:
+        held = flock.acquire(place.run / "lock", lambda _: time.sleep(0.01))
+        signed = {**vars(myself()), "pid": stranger.pid, "started": flock.began(stranger.pid), **foreign}
+        (place.run / "lock").write_text(json.dumps(signed))
+        done = place.sftrun("cancel", "tryout", "--now")
+        assert done.returncode == code
+        assert ("other-host" in done.stderr) == bool(code)
+        assert stranger.poll() is None
+        stranger.kill()
+        os.close(held)
 
 
 def test_json_is_the_events_and_nothing_else(place: Place) -> None:
