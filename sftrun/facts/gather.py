@@ -26,7 +26,7 @@ from sftrun.rows.find import Files
 
 # the job writes it into each output folder (`job.output`)
 MAX_TEMPLATE_BYTES = 1_000_000
-_KNOWN = ("qwen3", "llama3_1", "gemma3")
+_KNOWN = ("chatml", "llama3", "qwen3", "gemma3")
 
 
 class Wanted(NamedTuple):

@@ -134,8 +134,8 @@ class Dataset(Strict):
     )
     chat_template: str | None = Field(
         None,
-        description="Lays conversations out instead of the model's own: a name (qwen3, llama3_1 …) or a file.",
-        examples=["qwen3", "template.jinja"],
+        description="Lays conversations out instead of the model's own: a name (chatml, llama3 …) or a file.",
+        examples=["chatml", "qwen3", "template.jinja"],
     )
     eos_token: str | None = Field(None, description="The token that ends each row, instead of the tokenizer's own.")
     pad_token: str | None = Field(None, description="The token that fills batches up, instead of the tokenizer's own.")

@@ -67,6 +67,18 @@ CONVERSATIONS = {
         ("user", "USER-A?"), ("assistant", "WRONG-A."), ("user", "Sure?"), ("assistant", "SAID-B.")
     ),
     "two answers in a row": talk(("user", "USER-A?"), ("assistant", "SAID-A."), ("assistant", "SAID-B.")),
+    "developer": talk(("developer", "SYSTEM-A."), ("user", "USER-A?"), ("assistant", "SAID-A.")),
+    "two calls at once": {
+        "tools": TOOLS,
+        "messages": [
+            {"role": "user", "content": "USER-A?"},
+            {"role": "assistant", "content": "SAID-A.", "tool_calls": [CALL, CALL]},
+            {"role": "tool", "name": "get_port", "content": "TOOL-8001"},
+            {"role": "tool", "name": "get_port", "content": "TOOL-8002"},
+            {"role": "assistant", "content": "SAID-B."},
+        ],
+    },
+    "empty": talk(("user", "USER-A?"), ("assistant", "")),
     "other writing": talk(("user", "今日は？ USER-A"), ("assistant", "元気です。 SAID-A 👩‍👧")),
 }
 CONVERSATIONS["not to be learnt"]["messages"][1]["train"] = False
@@ -77,6 +89,11 @@ TEMPLATES = {
     "system with the last question": SYSTEM_LAST,
     "hides thinking": HIDES_THINKING,
 }
+
+
+def test_there_are_forty_templates_and_fifteen_conversations() -> None:
+    assert len(TEMPLATES) >= 40
+    assert len(CONVERSATIONS) == 15
 
 
 def laid_out(template: Template, row: dict[str, Any]) -> tuple[turns.Conversation, spans.Spoken]:
