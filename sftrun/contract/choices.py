@@ -6,6 +6,8 @@ DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
 EngineName = Literal["trl", "unsloth"]
+# what evaluations tell, and whether more of it is better
+METRICS: dict[str, bool] = {"eval_loss": False, "eval_mean_token_accuracy": True}
 ExecutorName = Literal["modal", "local"]
 MetricName = Literal[
     "exact_match",

@@ -113,13 +113,30 @@ class Step(Event):
 
 
 class Evaluated(Event):
-    """Mean loss over the validation split after `step` steps, and the seconds that it took."""
+    """Mean loss over the validation split after `step` steps, and the seconds that it took.
+
+    `accuracy`: share of the learnt tokens that the model would have said itself, where it was measured.  `best_step`:
+    of the best evaluation so far, this one included, where something is judged by it.
+    """
 
     kind: Literal["eval"] = "eval"
     step: int
     loss: float
     rows: int
     seconds: float = 0.0
+    accuracy: float | None = None
+    best_step: int | None = None
+
+
+class StoppedEarly(Event):
+    """Training ends before its last step: so many evaluations were no better than the best one.  The run goes on."""
+
+    kind: Literal["stopped_early"] = "stopped_early"
+    step: int
+    patience: int
+    metric: str
+    best: float
+    best_step: int
 
 
 class Sample(Event):
@@ -150,10 +167,11 @@ class Note(Event):
 
 
 class Finished(Event):
-    """The adapter and the tokenizer stand in `output_dir`."""
+    """The adapter and the tokenizer stand in `output_dir`; `saved_step`: whose weights, where not the last step's."""
 
     kind: Literal["finished"] = "finished"
     step: int
+    saved_step: int | None = None
     train_loss: float
     output_dir: str
     memory_gb: float = 0.0
@@ -191,6 +209,7 @@ AnyEvent = Annotated[
     | StepsReady
     | Step
     | Evaluated
+    | StoppedEarly
     | Sample
     | Checkpoint
     | Note

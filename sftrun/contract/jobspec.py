@@ -86,7 +86,8 @@ class DatasetSpec(Strict):
 class TrainerSpec(Strict):
     """TRL's SFTConfig in its own names, every `auto` resolved.
 
-    How a step is computed stands in `JobSpec.step`, what is learnt of a row in `JobSpec.rows`.
+    How a step is computed stands in `JobSpec.step`, what is learnt of a row in `JobSpec.rows`.  With a
+    `metric_for_best_model` it is known at each evaluation which one was the best.
     """
 
     engine: EngineName = "trl"
@@ -110,6 +111,8 @@ class TrainerSpec(Strict):
     save_steps: int = 500
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = False
+    metric_for_best_model: str | None = None
+    early_stopping_patience: int | None = None
     seed: int = 3407
     report_to: tuple[str, ...] = ()
     extra: dict[str, Scalar | list[Scalar] | dict[str, Scalar]] = Field(default_factory=dict)

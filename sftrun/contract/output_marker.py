@@ -15,7 +15,8 @@ MARKER = "sftrun.json"
 class OutputMarker(Strict):
     """What stands in it; what a later release adds is passed over.
 
-    `ends`: the tokens that turns were trained to end with; `system`: the system turn that all rows began with.
+    `ends`: the tokens that turns were trained to end with; `system`: the system turn that all rows began with;
+    `saved_step`: whose weights they are, where that isn't the last step.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore")
@@ -31,6 +32,7 @@ class OutputMarker(Strict):
     ends: tuple[str, ...] = ()
     system: str | None = None
     step: int
+    saved_step: int | None = None
     train_loss: float
     memory_gb: float
 

@@ -27,6 +27,7 @@ def finished_before(spec: JobSpec) -> Finished | None:
         return None
     return Finished(
         step=marker.step,
+        saved_step=marker.saved_step,
         train_loss=marker.train_loss,
         output_dir=spec.output_dir,
         memory_gb=marker.memory_gb,

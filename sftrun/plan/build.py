@@ -9,6 +9,7 @@ from sftrun.contract.jobspec import ModelSpec
 from sftrun.facts.values import Facts
 from sftrun.plan.decide import resolve, speed
 from sftrun.plan.decide.decisions import Chosen, Decisions, Room
+from sftrun.plan.decide.often import intervals
 from sftrun.plan.decide.room import fsdp, may_shard, room
 from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.host_memory import asked
@@ -39,12 +40,14 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     dtype = resolve.step_dtype(recipe, device, said)
     train = data_facts(facts.train, recipe.dataset.train)
     held_out = recipe.dataset.eval_fraction or 0.0
-    steps = workload.total_steps(recipe.trainer, train, compute.gpu_count * compute.nodes, held_out)
+    gpus = compute.gpu_count * compute.nodes
+    steps = workload.total_steps(recipe.trainer, train, gpus, held_out)
+    often = intervals(recipe.trainer, workload.epoch_steps(recipe.trainer, train, gpus, held_out), said)
     model = _model_at(resolve.model(recipe, dtype, said), facts, folders)
     quantization, lora = resolve.quantization(recipe, dtype, said), resolve.lora(recipe, facts.model)
     resolve.ends(facts.train, said)
     is_sharded = speed.sharded(recipe, device, room, said)
-    trainer = resolve.trainer(recipe, train, device, dtype, steps, is_sharded, room, said)
+    trainer = resolve.trainer(recipe, train, device, dtype, steps, often, is_sharded, room, said)
     given = Settings(model, trainer, quantization, lora, sharded=is_sharded)
     return Plan(
         recipe=recipe,

@@ -182,9 +182,23 @@ class Trainer(Strict):
     )
     logging_steps: PositiveInt = Field(10, description="Steps between two lines of the log.")
     eval_steps: PositiveInt | None = Field(None, description="Steps between evaluations; once at the end if absent.")
+    evals_per_epoch: PositiveInt | None = Field(
+        None, description="Evaluations an epoch, instead of eval_steps.", examples=[4]
+    )
     save_steps: PositiveInt = Field(500, description="Steps between checkpoints.")
-    save_total_limit: PositiveInt | None = Field(2, description="Checkpoints kept.")
-    load_best_model_at_end: bool = Field(False, description="Keep the checkpoint with the lowest eval loss.")
+    saves_per_epoch: PositiveInt | None = Field(
+        None, description="Checkpoints an epoch, instead of save_steps.", examples=[1]
+    )
+    save_total_limit: PositiveInt | None = Field(2, description="Checkpoints kept; the best one is kept besides.")
+    load_best_model_at_end: bool = Field(False, description="Save the best evaluated weights, not the last step's.")
+    metric_for_best_model: Text | None = Field(
+        None,
+        description="What the best is judged by: eval_loss if absent, or eval_mean_token_accuracy.",
+        examples=["eval_loss", "eval_mean_token_accuracy"],
+    )
+    early_stopping_patience: PositiveInt | None = Field(
+        None, description="Evaluations in a row without a better metric, after which training ends.", examples=[3]
+    )
     seed: NonNegativeInt = Field(3407, description="Seed of order, initialisation and dropout.")
     report_to: Literal["none"] | tuple[Literal["trackio", "wandb", "mlflow", "tensorboard"], ...] = Field(
         "none", description="Experiment trackers."

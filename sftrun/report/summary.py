@@ -60,6 +60,16 @@ class Compared(Strict):
         return f"{low} to {high}" if self.likely is None else f"{form(self.likely)} ({low} to {high})"
 
 
+class StoppedEarly(Strict):
+    """Training that ended before its last step, as `patience` evaluations were no better than the best one."""
+
+    step: int
+    patience: int
+    metric: str
+    best: float
+    best_step: int
+
+
 class Failure(Strict):
     """Why it failed, and what to do."""
 
@@ -98,6 +108,9 @@ class Report(Strict):
     train_loss: float | None
     loss: tuple[Point, ...]
     evals: tuple[Point, ...]
+    best_step: int | None = None
+    saved_step: int | None = None
+    stopped_early: StoppedEarly | None = None
     learning_rate: float | None
     tokens_per_second: float | None
     seconds_per_step: float | None
@@ -156,6 +169,9 @@ def report(
         train_loss=outcome.train_loss if isinstance(outcome, Finished) else None,
         loss=tuple(Point(step=s, loss=v) for s, v in state.curve),
         evals=tuple(Point(step=s, loss=v) for s, v in state.evals),
+        best_step=state.best_step,
+        saved_step=outcome.saved_step if isinstance(outcome, Finished) else None,
+        stopped_early=_stopped_early(state),
         learning_rate=last.learning_rate if last else None,
         tokens_per_second=last.tokens_per_second if last else None,
         seconds_per_step=state.seconds_per_step or None,
@@ -181,6 +197,19 @@ def error_percent(one: Compared) -> float | None:
     return 100 * (likely / one.actual - 1) if one.actual else None
 
 
+def eval_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """The evaluations: the first and the last, the best where something is judged by it, and why training ended."""
+    if report.evals:
+        ends = dict.fromkeys((report.evals[0], report.evals[-1]))
+        yield "eval loss", " → ".join(figures.loss(point.loss) for point in ends)
+    if report.best_step is not None:
+        loss = next((f", eval loss {figures.loss(p.loss)}" for p in report.evals if p.step == report.best_step), "")
+        saved = "; its weights were saved" if report.saved_step == report.best_step else ""
+        yield "best", f"step {report.best_step:,}{loss}{saved}"
+    if (early := report.stopped_early) is not None:
+        yield "stopped early", figures.stopped_early(early)
+
+
 def money_facts(report: Report) -> Iterator[tuple[str, str]]:
     """What the run counted, and beside it what was billed, each by its name."""
     so_far = "" if report.status in ENDED else " so far"
@@ -201,6 +230,11 @@ def money_facts(report: Report) -> Iterator[tuple[str, str]]:
         )
 
 
+def _stopped_early(state: RunState) -> StoppedEarly | None:
+    event = state.stopped_early
+    return None if event is None else StoppedEarly(**event.model_dump(exclude={"kind", "seq", "at"}))
+
+
 def _failure(event: Failed) -> Failure:
     return Failure(failure=event.failure, stage=event.stage, message=event.message, help=event.help, tail=event.tail)
 
@@ -214,11 +248,13 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
         low, likely, high = plan.cost.job_seconds
         usd = [round(float(amount), 4) for amount in plan.cost.job_usd]
         pace = plan.cost.seconds_per_step
-        found += [
+        each = [
             Compared(what="seconds", low=low, likely=likely, high=high, actual=round(state.seconds, 3)),
             Compared(what="seconds_per_step", low=pace, high=pace, actual=round(state.seconds_per_step, 6)),
             Compared(what="usd", low=usd[0], likely=usd[1], high=usd[2], actual=float(state.spent_usd)),
         ]
+        # the estimate was of all steps
+        found += each if state.stopped_early is None else each[1:2]
     if plan.memory is not None and state.memory_gb and state.started is not None and state.started.gpu_count:
         peak = round(allocated_gb(plan.memory), 3)  # the job reports what its allocator had, not the CUDA context
         found.append(Compared(what="memory_gb", low=peak, high=peak, actual=state.memory_gb))

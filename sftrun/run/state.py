@@ -25,6 +25,7 @@ from sftrun.contract.events import (
     Started,
     Step,
     Stopped,
+    StoppedEarly,
 )
 from sftrun.contract.jobspec import MoneySpec
 
@@ -76,6 +77,8 @@ class RunState:
     step_seconds: float = 0.0
     wait_seconds: float = 0.0
     evals: Curve = ()
+    best_step: int | None = None
+    stopped_early: StoppedEarly | None = None
     answers: tuple[Answer, ...] = ()
     checkpoint: Checkpoint | None = None
     checkpoints: int = 0
@@ -168,6 +171,8 @@ def _started(state: RunState, event: Started) -> RunState:
         began_at=state.began_at or event.at,
         curve=_until(state.curve, back_to),
         evals=_until(state.evals, back_to),
+        best_step=state.best_step if state.best_step is not None and state.best_step <= back_to else None,
+        stopped_early=state.stopped_early if state.stopped_early and state.stopped_early.step <= back_to else None,
         first=state.first if state.first and state.first.step <= back_to else None,
         last=state.last if state.last and state.last.step <= back_to else None,
     )
@@ -217,6 +222,7 @@ def _smoothed(old: float, new: float) -> float:
 
 
 def _evaluated(state: RunState, event: Evaluated) -> RunState:
+    state = state if event.best_step is None else replace(state, best_step=event.best_step)
     evals = (*state.evals, (event.step, event.loss))
     # the first and the last evaluation are what a report compares, so both ends stay
     thinned = (*evals[:-1:2], evals[-1]) if len(evals) > CURVE_POINTS else evals
@@ -261,6 +267,7 @@ _HANDLERS: dict[str, Callable[[RunState, Any], RunState]] = {
     "model_ready": lambda state, event: replace(state, model=event),
     "step": _step,
     "eval": _evaluated,
+    "stopped_early": lambda state, event: replace(state, stopped_early=event),
     "sample": _sample,
     "checkpoint": lambda state, event: replace(state, checkpoint=event, checkpoints=state.checkpoints + 1),
     "disobeyed": lambda state, event: _noted(state, Note(level="warning", message=event.message)),

@@ -94,6 +94,13 @@ CASES: dict[str, tuple[Written, Written]] = {
         {"trainer.eval_steps": 10, "trainer.save_steps": 10},
         {"trainer.load_best_model_at_end": True},
     ),
+    "trainer.evals_per_epoch": ({"trainer.max_steps": None}, {"trainer.evals_per_epoch": 4}),
+    "trainer.saves_per_epoch": ({"trainer.max_steps": None}, {"trainer.saves_per_epoch": 4}),
+    "trainer.metric_for_best_model": (
+        {"trainer.eval_steps": 10, "trainer.early_stopping_patience": 2},
+        {"trainer.metric_for_best_model": "eval_mean_token_accuracy"},
+    ),
+    "trainer.early_stopping_patience": ({"trainer.eval_steps": 10}, {"trainer.early_stopping_patience": 2}),
     "trainer.report_to": ({}, {"trainer.report_to": ["trackio"]}),
     "trainer.extra": ({}, {"trainer.extra": {"adam_beta2": 0.95}}),
     "compute.executor": ({"compute.gpu": None}, {"compute.executor": "local"}),

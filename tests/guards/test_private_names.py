@@ -61,6 +61,7 @@ ATTRIBUTES = {
 SET_WHEN_MADE = {
     "_backward_hooks": "torch.nn:Parameter",
     "_buffers": "torch.nn:Module",
+    "_metrics": "trl.trainer.sft_trainer:SFTTrainer",
     "_models": "accelerate:Accelerator",
     "_optimizers": "accelerate:Accelerator",
     "_post_accumulate_grad_hooks": "torch.nn:Parameter",

@@ -78,7 +78,7 @@ def course(until: str = "finished") -> list[AnyEvent]:
     return numbered[: kinds.index(until) + 1]
 
 
-def made(state: RunState) -> Report:
+def made(state: RunState, cost: object = None) -> Report:
     manifest = Manifest(
         id="3f2a9c01de",
         name="quickstart",
@@ -91,8 +91,8 @@ def made(state: RunState) -> Report:
         model="builtin:tiny",
         recipe_file="/r.yaml",
     )
-    no_estimate = cast(Plan, SimpleNamespace(cost=None, memory=None))
-    return report(manifest, no_estimate, state, "/vol/out/quick")
+    plan = cast(Plan, SimpleNamespace(cost=cost, memory=None))
+    return report(manifest, plan, state, "/vol/out/quick")
 
 
 def screen(content: RenderableType, width: int) -> str:
@@ -279,3 +279,22 @@ def test_a_decided_key_stands_whole_in_a_narrow_terminal() -> None:
 
 def test_one_step_is_no_steps() -> None:
     assert (figures.steps(1), figures.steps(1_200)) == ("1 step", "1,200 steps")
+
+
+def test_a_run_that_stopped_early_is_finished_and_says_why() -> None:
+    early = events.StoppedEarly(step=60, patience=1, metric="eval_loss", best=1.25, best_step=30)
+    said = course("eval")[:-1]
+    said += [
+        events.Evaluated(step=30, loss=1.25, rows=50, best_step=30),
+        events.Evaluated(step=60, loss=1.5, rows=50, best_step=30),
+        early,
+        events.Finished(step=60, saved_step=30, train_loss=1.0, output_dir="/out/a"),
+    ]
+    numbered = [event.model_copy(update={"seq": n, "at": float(n)}) for n, event in enumerate(said, 1)]
+    usd = (Decimal(1), Decimal(2), Decimal(3))
+    found = made(fold(numbered), SimpleNamespace(job_seconds=(1.0, 2.0, 3.0), job_usd=usd, seconds_per_step=0.5))
+    text = screen(run_summary(found), 100)
+    assert "finished" in text.splitlines()[0]
+    assert "step 30, eval loss 1.250; its weights were saved" in text
+    assert "after step 60: eval_loss was no better than 1.250 (step 30) in 1 evaluation" in " ".join(text.split())
+    assert [one.what for one in found.estimates] == ["seconds_per_step"]  # the others are of all steps

@@ -153,3 +153,19 @@ def test_memory_stays_flat_over_ten_thousand_events() -> None:
     late, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert late - early < 100_000
+
+
+def test_the_best_and_an_early_stop_are_taken_back_to_the_checkpoint_that_a_new_attempt_goes_on_from() -> None:
+    early = events.StoppedEarly(step=30, patience=2, metric="eval_loss", best=2.0, best_step=10)
+    told: list[AnyEvent] = [
+        started(),
+        events.Evaluated(step=10, loss=2.0, rows=5, best_step=10),
+        events.Evaluated(step=30, loss=2.5, rows=5, best_step=10),
+        early,
+    ]
+    state = fold(numbered(*told))
+    assert (state.best_step, state.stopped_early and state.stopped_early.step) == (10, 30)
+    kept = fold(numbered(*told, started(attempt=2, resumed_from=30)))
+    assert (kept.best_step, kept.stopped_early and kept.stopped_early.step) == (10, 30)
+    back = fold(numbered(*told, started(attempt=2, resumed_from=9)))
+    assert (back.best_step, back.stopped_early) == (None, None)

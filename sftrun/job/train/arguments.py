@@ -5,6 +5,7 @@ Rows reach TRL tokenised, labelled and cut (`tokens`), so that what is learnt is
 has its marker, so that `save_total_limit` never leaves the run without a whole one.
 """
 
+from sftrun.contract.choices import METRICS
 from sftrun.contract.jobspec import JobSpec, LoraSpec, QuantizationSpec, Scalar, TrainerSpec
 from sftrun.contract.stepplan import StepPlan
 
@@ -34,6 +35,7 @@ SAME = (
     "logging_steps",
     "save_steps",
     "load_best_model_at_end",
+    "metric_for_best_model",
     "seed",
 )
 # Fields that our own code obeys in SFTConfig's stead, and where.
@@ -42,6 +44,7 @@ ELSEWHERE = {
     "max_length": "rows",
     "eval_steps": "here",
     "save_total_limit": "checkpoints",
+    "early_stopping_patience": "best_so_far",
     "report_to": "here",
     "extra": "here",
 }
@@ -64,6 +67,7 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
         "completion_only_loss": False,
         "train_sampling_strategy": "random" if spec.dataset.shuffle else "sequential",
         "save_strategy": "steps",
+        "greater_is_better": METRICS.get(trainer.metric_for_best_model or ""),
         "save_total_limit": None,
         "logging_strategy": "steps",
         "logging_nan_inf_filter": False,

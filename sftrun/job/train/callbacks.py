@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from sftrun.contract import events, stopping
 from sftrun.contract.events import StopReason
-from sftrun.job.train.trainer import JobTrainer, diverged
+from sftrun.job.train.trainer import ACCURACY, JobTrainer, diverged
 
 LOG_KEPT = 100  # entries of the trainer's own log, which would grow with the run, in memory and in each checkpoint
 
@@ -23,13 +23,17 @@ class Watcher(TrainerCallback):
         self.eval_rows = eval_rows
         self.resumed_from: str | None = None
         self.stop_reason: StopReason | None = None
-        self.evaluated_step: int | None = None
+        self.is_training = False
         self.trainer: JobTrainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.resumed_from is not None:
             self.trainer.restore_log(self.resumed_from)
         self._begin_window(state.global_step, self.trainer.tokens())
+        self.is_training = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.is_training = False
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.channel.beat()
@@ -43,6 +47,8 @@ class Watcher(TrainerCallback):
         if reason is not None and state.global_step < state.max_steps:
             self.stop_reason = reason
             control.should_save = control.should_training_stop = True
+        if self.trainer.best.metric is not None and state.global_step >= state.max_steps:
+            control.should_evaluate = True  # the last step may be the best
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         del state.log_history[:-LOG_KEPT]
@@ -70,12 +76,25 @@ class Watcher(TrainerCallback):
         self._begin_window(state.global_step, tokens)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        loss, self.evaluated_step = metrics["eval_loss"], state.global_step
+        loss, best = metrics["eval_loss"], self.trainer.best
         if not math.isfinite(loss):
             raise diverged(state.global_step, loss)
-        took = round(metrics.get("eval_runtime", 0.0), 3)
-        said = events.Evaluated(step=state.global_step, loss=loss, rows=self.eval_rows, seconds=took)
-        self.trainer.channel.say(said)
+        best_step = best.hear(state.global_step, metrics, state) if self.is_training else None
+        self.trainer.channel.say(
+            events.Evaluated(
+                step=state.global_step,
+                loss=loss,
+                rows=self.eval_rows,
+                seconds=round(metrics.get("eval_runtime", 0.0), 3),
+                accuracy=metrics.get(ACCURACY),
+                best_step=best_step,
+            )
+        )
+        if best_step == state.global_step and args.load_best_model_at_end:
+            control.should_save = True  # transformers loads the best of those that were saved
+        if self.is_training and (early := best.end(state)) is not None:
+            self.trainer.channel.say(early)
+            control.should_save = control.should_training_stop = True
 
     def _asked_to_stop(self) -> StopReason | None:
         """The first process decides for all, so that none waits for another at the next step."""

@@ -86,7 +86,7 @@ def card(marker: OutputMarker) -> str:
         lora=", lora" if marker.adapter else "",
         name=marker.name,
         what="A LoRA adapter" if marker.adapter else "A fine-tuned model",
-        step=marker.step,
+        step=marker.step if marker.saved_step is None else marker.saved_step,
         loss=marker.train_loss,
         run_id=marker.run_id,
         code=_code(marker),
@@ -119,6 +119,7 @@ def marker(spec: JobSpec, rows: Rows, end: Finished) -> OutputMarker:
         ends=rows.ends,
         system=rows.system,
         step=end.step,
+        saved_step=end.saved_step,
         train_loss=end.train_loss,
         memory_gb=end.memory_gb,
     )

@@ -27,13 +27,15 @@ from sftrun.job.failures import JobFailure
 from sftrun.job.fast import head, sharded
 from sftrun.job.obey.orders import Orders
 from sftrun.job.supervise import checkpoints
+from sftrun.job.train.best_so_far import Best
 from sftrun.job.train.loading import widen_trained
 from sftrun.rows.labels import IGNORED
 from sftrun.step.precision import widens_trained
 
 STATE = "sftrun-state.json"
+ACCURACY = "eval_mean_token_accuracy"
 
-__all__ = ["STATE", "JobTrainer", "SFTConfig"]
+__all__ = ["ACCURACY", "STATE", "JobTrainer", "SFTConfig"]
 
 
 class JobTrainer(SFTTrainer):
@@ -46,6 +48,8 @@ class JobTrainer(SFTTrainer):
         self.seconds_paused = 0.0
         self.seconds_waiting = 0.0
         self._tokens = self._tokens_before = 0
+        self.best = Best(spec.trainer)
+        self.loaded_step: int | None = None  # the best one's, once its weights are loaded
         super().__init__(**options)
         if widens_trained(spec.trainer):
             widen_trained(self.model)
@@ -79,7 +83,8 @@ class JobTrainer(SFTTrainer):
         tokens = inputs.pop(head.TOKENS, 0)
         if self.is_fsdp_enabled:
             sharded.fetch_head(self.model)
-        if self.head != "trl" and not return_outputs:
+        is_by_accuracy = not self.model.training and self.best.metric == ACCURACY
+        if self.head != "trl" and not return_outputs and not is_by_accuracy:
             processes = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
             loss = head.loss(model, inputs, num_items_in_batch, processes)
         else:
@@ -103,16 +108,20 @@ class JobTrainer(SFTTrainer):
 
     def evaluation_loop(self, *arguments: Any, metric_key_prefix: str = "eval", **options: Any) -> Any:
         """TRL's, with the mean over tokens: its mean over batches would depend on how rows lie in them."""
-        self._evaluated = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        self._evaluated = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **options)
-        loss, tokens = self.accelerator.gather(self._evaluated[None]).sum(0).tolist()
+        loss, right, tokens = self.accelerator.gather(self._evaluated[None]).sum(0).tolist()
         if tokens:
             output.metrics[f"{metric_key_prefix}_loss"] = loss / tokens
+        if tokens and self._metrics["eval"].pop("mean_token_accuracy", None):
+            output.metrics[f"{metric_key_prefix}_mean_token_accuracy"] = right / tokens
         return output
 
     def _add_evaluated(self, loss: torch.Tensor, labels: torch.Tensor) -> None:
         tokens = (labels[..., 1:] != IGNORED).sum()
-        self._evaluated += torch.stack([loss.detach().double() * tokens, tokens.double()])
+        share = torch.as_tensor((self._metrics["eval"].get("mean_token_accuracy") or [0.0])[-1])
+        parts = [loss.detach().double() * tokens, share.to(tokens.device).double() * tokens, tokens.double()]
+        self._evaluated += torch.stack(parts)
 
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
         begin = time.perf_counter()
@@ -177,8 +186,8 @@ class JobTrainer(SFTTrainer):
         self.lr_scheduler.load_state_dict(schedule)
         return None
 
-    def _log_state(self, window_loss: float) -> dict[str, float]:
-        return {
+    def _log_state(self, window_loss: float) -> dict[str, Any]:
+        return self.best.kept() | {
             "window_loss": window_loss,
             "total_loss": self._total_loss_scalar,
             "last_logged": self._globalstep_last_logged,
@@ -192,6 +201,13 @@ class JobTrainer(SFTTrainer):
         self._total_loss_scalar = state["total_loss"]
         self._globalstep_last_logged = int(state["last_logged"])
         self._tokens_before = int(state["tokens"])
+        self.best.restore(state)
+
+    def is_over(self, checkpoint: str, total_steps: int) -> bool:
+        """Whether no step is left after this checkpoint: all are done, or training has stopped early there."""
+        state: dict[str, Any] = outside.read_object(Path(checkpoint) / STATE)
+        step = int(Path(checkpoint).name.removeprefix(checkpoints.PREFIX))
+        return step >= total_steps or state.get("stopped_early") is True
 
     def finish_from(self, checkpoint: str) -> float:
         """Take up the last checkpoint of a run whose steps are all done; returns the mean training loss."""
@@ -202,6 +218,7 @@ class JobTrainer(SFTTrainer):
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
             self._load_best_model()
         state: dict[str, Any] = outside.read_object(Path(checkpoint) / STATE)
+        self.best.restore(state)
         return (state["total_loss"] + state["window_loss"]) / max(1, self.state.global_step)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -211,8 +228,13 @@ class JobTrainer(SFTTrainer):
         return self._restore_dtypes()
 
     def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint)
+        if (why := checkpoints.fault(best, self.spec.run_id)) is not None:
+            message = f"{best.name} was the best, and can't be loaded: {why}; the last step's weights are saved"
+            return self.channel.note(message, is_warning=True)
+        self.loaded_step = int(best.name.removeprefix(checkpoints.PREFIX))
         if self.is_fsdp_enabled:
-            return sharded.restore(self.model, self.state.best_model_checkpoint)
+            return sharded.restore(self.model, str(best))
         super()._load_best_model()
         return self._restore_dtypes()
 

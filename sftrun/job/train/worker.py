@@ -105,7 +105,7 @@ class Work:
         fast_path.require_rows_apart(spec, trainer)
         fast = fast_path.prepare(spec, trainer, self.channel, order)
         order.report(seen.step_of(trainer, fast, order.step, here))
-        if self.checkpoint is not None and self.step >= total_steps:
+        if self.checkpoint is not None and trainer.is_over(str(self.checkpoint), total_steps):
             train_loss = trainer.finish_from(str(self.checkpoint))
         else:
             watcher.resumed_from = None if self.checkpoint is None else str(self.checkpoint)
@@ -116,7 +116,7 @@ class Work:
             return events.Stopped(reason=watcher.stop_reason, step=step, checkpoint=_text(self.checkpoint))
         fast_path.undo(fast)
 
-        if data.eval_rows and watcher.evaluated_step != step:
+        if data.eval_rows and trainer.best.evaluated_step != step:
             self._enter("eval", f"{data.eval_rows:,} rows")
             trainer.evaluate()
 
@@ -124,7 +124,11 @@ class Work:
 
         self._enter("save", spec.output_dir)
         end = events.Finished(
-            step=step, train_loss=train_loss, output_dir=spec.output_dir, memory_gb=callbacks.peak_memory_gb()
+            step=step,
+            saved_step=None if trainer.loaded_step == step else trainer.loaded_step,
+            train_loss=train_loss,
+            output_dir=spec.output_dir,
+            memory_gb=callbacks.peak_memory_gb(),
         )
         self._save(trainer, tokenizer, data.marker, end)
         return end

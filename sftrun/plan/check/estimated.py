@@ -12,7 +12,7 @@ from sftrun import units
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Facts
-from sftrun.plan.check import advice, budget, several_gpus
+from sftrun.plan.check import advice, budget, epochs, several_gpus
 from sftrun.plan.check.advice import TIGHT, Change, PlanOf
 from sftrun.plan.estimate import host_memory, total
 from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan
@@ -37,6 +37,7 @@ def check(plan: Plan, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:
             yield from _cheaper(plan, plan.cost, facts, plan_of)
         yield from _prices(facts)
     yield from several_gpus.check(plan, facts)
+    yield from epochs.out_of_reach(plan)
 
 
 def _memory(plan: Plan, found: MemoryEstimate, facts: Facts, plan_of: PlanOf) -> Iterator[Diagnostic]:

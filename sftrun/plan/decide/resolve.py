@@ -7,7 +7,7 @@ chosen here, and is said.  A decision that had nothing to choose from is no deci
 from typing import Any, Literal
 
 from sftrun import units
-from sftrun.contract.choices import DataFormat, Dtype
+from sftrun.contract.choices import METRICS, DataFormat, Dtype
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.contract.row_rules import RowRules
 from sftrun.facts.gpus import catalog
@@ -15,6 +15,7 @@ from sftrun.facts.values import DataFacts, Facts, ModelFacts
 from sftrun.plan import peft_names
 from sftrun.plan.decide import speed
 from sftrun.plan.decide.decisions import Decisions, Device, Room
+from sftrun.plan.decide.often import Intervals
 from sftrun.plan.types import ComputePlan
 from sftrun.recipe.labelling import OBEYED, row_rules
 from sftrun.recipe.models import Recipe
@@ -156,6 +157,7 @@ def trainer(
     device: Device,
     step: Dtype | None,
     steps: int | None,
+    often: Intervals,
     is_sharded: bool,
     room: Room,
     said: Decisions,
@@ -163,7 +165,7 @@ def trainer(
     """TRL's arguments with every `auto` decided.
 
     `train` is the data as counted or declared, `step` what a step is computed in, `steps` the length of the run where
-    it is known, `room` what memory allows where that was looked at.
+    it is known, `often` how often it evaluates and saves, `room` what memory allows where that was looked at.
     """
     t = recipe.trainer
     rows, accumulation = speed.micro_batches(recipe, room, said)
@@ -185,14 +187,28 @@ def trainer(
         bf16=step == "bfloat16",
         fp16=step == "float16",
         logging_steps=t.logging_steps,
-        eval_steps=t.eval_steps,
-        save_steps=t.save_steps,
+        eval_steps=often.eval_steps,
+        save_steps=often.save_steps,
         save_total_limit=t.save_total_limit,
         load_best_model_at_end=t.load_best_model_at_end,
+        metric_for_best_model=_best_by(recipe, said),
+        early_stopping_patience=t.early_stopping_patience,
         seed=t.seed,
         report_to=() if t.report_to == "none" else t.report_to,
         extra=_thawed(t.extra, OBEYED if is_sharded else (*OBEYED, *FSDP_KEYS)),
     )
+
+
+def _best_by(recipe: Recipe, said: Decisions) -> str | None:
+    """What the best is judged by, where anything asks for it."""
+    t = recipe.trainer
+    if not t.load_best_model_at_end and t.early_stopping_patience is None:
+        return None
+    metric = t.metric_for_best_model or "eval_loss"
+    said.say(
+        "trainer.metric_for_best_model", metric, "the highest is best" if METRICS[metric] else "the lowest is best"
+    )
+    return metric
 
 
 def _thawed(extra: dict[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:

@@ -164,7 +164,9 @@ def _model(stored: float, fetch: float, basis: str) -> StageTime:
 def _train(setup: Setup, work: Workload, step: Pace, calibration: Calibration) -> StageTime:
     first = 0.0 if step.is_whole_run else calibration.stacks[setup.stack].compile_seconds
     low, high = work.steps * step.low + first * 0.5, work.steps * step.high + first * 2
-    return StageTime(name="train", low=low, likely=work.steps * step.seconds + first, high=high, basis=step.basis)
+    early = "; early stopping may end it sooner" if setup.trainer.early_stopping_patience is not None else ""
+    likely = work.steps * step.seconds + first
+    return StageTime(name="train", low=low, likely=likely, high=high, basis=step.basis + early)
 
 
 def _eval(setup: Setup, work: Workload, step: Pace) -> StageTime:
@@ -183,7 +185,12 @@ def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTim
 
 
 def _save(setup: Setup, work: Workload) -> StageTime:
+    """At each interval and at the end; at most at each evaluation too, where the best is to be kept."""
     times = max(work.steps // setup.trainer.save_steps, 0) + 1
+    most = times + work.eval_rounds * setup.trainer.load_best_model_at_end
     size = setup.trained_bytes + memory.optimizer_bytes(setup)
-    low, high = (times * (SAVE_SECONDS[i] + size / SAVE_BYTES[i]) for i in range(2))
-    return StageTime(name="save", low=low, high=high, basis=f"{times} × {size / 1e9:.2f} GB")
+    low, high = (n * (SAVE_SECONDS[i] + size / SAVE_BYTES[i]) for i, n in enumerate((times, most)))
+    words = f"{times} × {size / 1e9:.2f} GB" + (
+        f", and at most {most - times} that are the best" if most > times else ""
+    )
+    return StageTime(name="save", low=low, high=high, basis=words)

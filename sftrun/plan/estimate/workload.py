@@ -93,12 +93,19 @@ def total_steps(
     """Optimiser steps of the whole run, as transformers' Trainer counts them; None where the rows are not known."""
     if trainer.max_steps is not None and trainer.max_steps > 0:
         return trainer.max_steps
+    an_epoch = epoch_steps(trainer, train, gpus, eval_fraction)
+    return None if an_epoch is None else math.ceil(an_epoch * (trainer.num_train_epochs or 1))
+
+
+def epoch_steps(
+    trainer: Trainer | TrainerSpec, train: DataFacts | None, gpus: int, eval_fraction: float = 0.0
+) -> int | None:
+    """Optimiser steps of one pass over the data; None where the rows are not known."""
     learnt = None if train is None else sequences(trainer, train, eval_fraction)
     if learnt is None:
         return None
     batches = math.ceil(learnt / (trainer.per_device_train_batch_size * max(gpus, 1)))
-    an_epoch = max(math.ceil(batches / trainer.gradient_accumulation_steps), 1)
-    return math.ceil(an_epoch * (trainer.num_train_epochs or 1))
+    return max(math.ceil(batches / trainer.gradient_accumulation_steps), 1)
 
 
 def sequences(trainer: Trainer | TrainerSpec, train: DataFacts, eval_fraction: float = 0.0) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe.check.adapters import ADAPTERS
+from sftrun.recipe.check.best import BEST
 from sftrun.recipe.check.compute import COMPUTE
 from sftrun.recipe.check.dataset import DATA
 from sftrun.recipe.check.paths import PATHS
@@ -16,11 +17,12 @@ from sftrun.recipe.check.trl_names import NAMES
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
-ALL: tuple[Check, ...] = (*TRAINING, *ADAPTERS, *NAMES, *DATA, *COMPUTE, *PATHS)
+ALL: tuple[Check, ...] = (*TRAINING, *BEST, *ADAPTERS, *NAMES, *DATA, *COMPUTE, *PATHS)
 
 # keys whose absence a check speaks of
 _RESTS_ON: dict[str, tuple[Path, ...]] = {
     "R204": (("dataset", "eval"), ("dataset", "eval_fraction")),
+    "R205": (("trainer", "eval_steps"), ("trainer", "evals_per_epoch"), ("trainer", "saves_per_epoch")),
     "R207": (("lora",),),
     "R211": (("dataset", "train"), ("dataset", "eval")),
     "R212": (("dataset", "train"), ("dataset", "eval")),
@@ -28,6 +30,8 @@ _RESTS_ON: dict[str, tuple[Path, ...]] = {
     "R217": (("compute",),),
     "R222": (("lora",),),
     "R219": (("samples", "prompts"),),
+    "R241": (("trainer", "eval_steps"), ("trainer", "evals_per_epoch")),
+    "R243": (("trainer", "load_best_model_at_end"), ("trainer", "early_stopping_patience")),
     "V101": (("volumes",),),
     "V102": (("volumes",),),
     "S102": (("model", "revision"),),

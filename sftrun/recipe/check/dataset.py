@@ -70,7 +70,7 @@ def evaluation(recipe: Recipe) -> Iterator[Diagnostic]:
     dataset, trainer = recipe.dataset, recipe.trainer
     if dataset.eval is not None or dataset.eval_fraction is not None:
         return
-    for key in ("eval_steps", "per_device_eval_batch_size"):
+    for key in ("eval_steps", "evals_per_epoch", "early_stopping_patience", "per_device_eval_batch_size"):
         if getattr(trainer, key) is not None:
             yield Diagnostic(
                 "R204",

@@ -213,26 +213,4 @@ def builtin_model(recipe: Recipe) -> Iterator[Diagnostic]:
         yield Diagnostic("M108", message, at=("model", "name_or_path"), help=f"write {names}")
 
 
-def best_model(recipe: Recipe) -> Iterator[Diagnostic]:
-    trainer = recipe.trainer
-    if not trainer.load_best_model_at_end:
-        return
-    if trainer.eval_steps is None:
-        yield Diagnostic(
-            "R205",
-            "the best checkpoint can't be told without evaluations on the way",
-            at=("trainer", "load_best_model_at_end"),
-            help=f"write `eval_steps: {trainer.save_steps}`",
-        )
-    elif trainer.save_steps % trainer.eval_steps:
-        multiple = max(1, round(trainer.save_steps / trainer.eval_steps)) * trainer.eval_steps
-        yield Diagnostic(
-            "R205",
-            f"`save_steps: {trainer.save_steps}` is no multiple of `eval_steps: {trainer.eval_steps}`",
-            at=("trainer", "save_steps"),
-            also=((("trainer", "eval_steps"), f"{trainer.eval_steps} here"),),
-            help=f"write `save_steps: {multiple}`",
-        )
-
-
-TRAINING = (bits, adapters, duration, precision, rate, remote_code, builtin_model, best_model)
+TRAINING = (bits, adapters, duration, precision, rate, remote_code, builtin_model)

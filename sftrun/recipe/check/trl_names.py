@@ -27,6 +27,7 @@ _OURS = {
     "do_train": "a recipe always trains",
     "do_eval": "evaluation follows from `dataset.eval`",
     "do_predict": "a recipe only trains",
+    "greater_is_better": "it is known of each `trainer.metric_for_best_model`",
     "local_rank": "sftrun starts the processes",
     "disable_tqdm": "sftrun draws the progress",
     "use_cpu": "it follows from `compute.gpu`",

@@ -77,7 +77,10 @@ def _complete(draft: Draft, file: str) -> None:
     if not any(key.startswith("dataset.train.") for key in values):
         values["dataset.train.path"], draft.todo["dataset.train.path"] = "data/train.jsonl", "the training rows"
     has_eval = any(key.startswith("dataset.eval") for key in values)
-    for key in ("eval_steps", "per_device_eval_batch_size", "load_best_model_at_end"):
+    for key in (
+        *("eval_steps", "evals_per_epoch", "per_device_eval_batch_size"),
+        *("load_best_model_at_end", "metric_for_best_model", "early_stopping_patience"),
+    ):
         if not has_eval and f"trainer.{key}" in values:
             draft.lose(key, values.pop(f"trainer.{key}"), "there are no rows to evaluate on")
     if values.get("trainer.max_steps") is not None and "trainer.num_train_epochs" in values:

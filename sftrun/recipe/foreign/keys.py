@@ -125,8 +125,6 @@ DROPPED: dict[str, dict[str, str]] = {
         "strict": "",
         "resume_from_checkpoint": _RESUMES,
         "auto_resume_from_checkpoints": _RESUMES,
-        "evals_per_epoch": "say `eval_steps`",
-        "saves_per_epoch": "say `save_steps`",
     },
     "LLaMA-Factory": {
         "deepspeed": _SHARDS,

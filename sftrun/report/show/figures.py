@@ -3,8 +3,28 @@
 import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Protocol
 
 _TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+class Early(Protocol):
+    """Training that ended before its last step."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def patience(self) -> int: ...
+
+    @property
+    def metric(self) -> str: ...
+
+    @property
+    def best(self) -> float: ...
+
+    @property
+    def best_step(self) -> int: ...
 
 
 def clock(seconds: float) -> str:
@@ -48,6 +68,13 @@ def loss(value: float) -> str:
     if 0.1 <= abs(value) < 1000:
         return f"{value:#.4g}"
     return f"{value:.4f}" if abs(value) < 1 else f"{value:.3e}"
+
+
+def stopped_early(early: Early) -> str:
+    """Since when, and why."""
+    times = f"{early.patience} {'evaluation' if early.patience == 1 else 'evaluations'}"
+    best = f"{loss(early.best)} (step {early.best_step:,})"
+    return f"after step {early.step:,}: {early.metric} was no better than {best} in {times}"
 
 
 def steps(number: int) -> str:

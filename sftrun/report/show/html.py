@@ -18,7 +18,7 @@ from sftrun.plan.types import Plan
 from sftrun.report.show import figures
 from sftrun.report.show.chart import line_chart
 from sftrun.report.show.progress import stage_words, stop_words
-from sftrun.report.summary import Report, error_percent, money_facts
+from sftrun.report.summary import Report, error_percent, eval_facts, money_facts
 
 LONG_VALUE = 40
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
@@ -99,8 +99,7 @@ def _facts(report: Report, drawn: Curves) -> Iterable[tuple[str, str]]:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:
         yield "loss", f"{figures.loss(report.loss_first)} → {figures.loss(report.loss_last)}"
-    if report.evals:
-        yield "eval loss", " → ".join(figures.loss(e.loss) for e in dict.fromkeys((report.evals[0], report.evals[-1])))
+    yield from eval_facts(report)
     if drawn.tokens_per_second:
         yield "speed, median", f"{median(value for _, value in drawn.tokens_per_second):,.0f} tokens/s"
     if report.data_wait_share is not None:

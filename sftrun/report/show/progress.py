@@ -127,7 +127,11 @@ def describe(event: AnyEvent) -> str:
             trained = f"{event.trainable_parameters:,} trained ({part})"
             return f"{event.parameters:,} parameters, {trained}, {figures.steps(event.total_steps)}"
         case events.Evaluated():
-            return f"eval at step {event.step}: loss {figures.loss(event.loss)} over {event.rows:,} rows"
+            share = f", accuracy {100 * event.accuracy:.1f} %" if event.accuracy is not None else ""
+            best = ", the best so far" if event.best_step == event.step else ""
+            return f"eval at step {event.step}: loss {figures.loss(event.loss)}{share} over {event.rows:,} rows{best}"
+        case events.StoppedEarly():
+            return f"stopped early {figures.stopped_early(event)}"
         case events.Checkpoint():
             return f"checkpoint at step {event.step}, {figures.duration(event.seconds)}"
         case events.Stopped(reason="preempted"):

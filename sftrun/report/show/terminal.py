@@ -55,7 +55,8 @@ class LiveView(Watcher):
 
     def heard(self, event: AnyEvent, state: RunState) -> None:
         self._state = state
-        if isinstance(event, events.Disobeyed) or (isinstance(event, events.Note) and event.level == "warning"):
+        is_warning = isinstance(event, events.Note) and event.level == "warning"
+        if is_warning or isinstance(event, events.Disobeyed | events.StoppedEarly):
             self.say(describe(event))
         self.tick(state)
 
