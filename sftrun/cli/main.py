@@ -46,6 +46,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("generate", "runs.generate", "Ask base and tuned model side by side, or chat with them."),
         Entry("pull", "runs.pull", "Copy a run's adapter, tokenizer and report to a folder."),
         Entry("report", "money.report", "Write a run's report."),
+        Entry("ui", "ui", "Show the runs of this folder as a page: curves, cost, logs, a chat."),
     ),
     "Money": (
         Entry("estimate-cost", "recipes.estimate_cost", "Say what a recipe will take in time, memory and money."),

@@ -69,7 +69,12 @@ def apply(request: Request, ledger: Ledger, backend: Backend, waiting: Callable[
 def load(folder: RunFolder, backend: Backend) -> RunState:
     """How a run stands now."""
     backend.sync(folder)
-    return seen(fold(Tail(folder.events).read()), is_held=backend.holder(folder) is not None)
+    return seen_now(fold(Tail(folder.events).read()), folder, backend)
+
+
+def seen_now(state: RunState, folder: RunFolder, backend: Backend) -> RunState:
+    """What the events say, and whether somebody is at the run now."""
+    return seen(state, is_held=backend.holder(folder) is not None)
 
 
 def follow(folder: RunFolder, backend: Backend, tail: Tail) -> Iterator[AnyEvent | None]:

@@ -1,0 +1,1 @@
+"""The page of a ledger's runs, served on this machine alone."""
