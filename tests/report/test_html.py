@@ -1,5 +1,6 @@
 """The page that is forwarded: whole, safe, and right about the error."""
 
+import base64
 import re
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -11,13 +12,13 @@ from sftrun.plan.estimate.total import priced
 from sftrun.plan.types import Plan
 from sftrun.report.show import chart
 from sftrun.report.show.html import Curves, curves, page
-from sftrun.report.summary import Compared, Report, error_percent, report
+from sftrun.report.summary import Compared, Point, Report, error_percent, report
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import fold
 from tests.plan.test_estimate import census, facts, plan_of
 
-VOID = {"meta", "br", "line", "path", "circle"}
+VOID = {"meta", "br", "line", "path", "input"}
 
 
 def plan() -> Plan:
@@ -100,7 +101,7 @@ def read(text: str) -> Balanced:
 def test_the_page_is_well_formed_and_asks_for_nothing() -> None:
     text = written()
     read(text)
-    assert not re.search(r"(src|href)=|url\(|@import|<script", text)
+    assert not re.search(r"src=|href=(?!.data:text/csv)|url\(|@import|<script", text)
 
 
 def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
@@ -110,7 +111,33 @@ def test_it_shows_curves_samples_estimates_and_the_resolved_recipe() -> None:
         assert words in shown
     for words in ("base answer", "tuned answer", "Estimate and fact", '"checkpointing"', "calibrated on"):
         assert words in shown
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5  # the loss on two scales
+
+
+def test_it_begins_with_what_came_of_it() -> None:
+    shown = read(written()).text
+    assert "Finished after" in shown
+    assert "Held-out loss 0.4100; before training it was not measured." in shown
+
+
+def test_it_says_when_an_earlier_model_was_better() -> None:
+    evals = [events.Evaluated(step=n, loss=loss, rows=50) for n, loss in ((10, 0.9), (30, 0.3), (60, 0.5))]
+    made = reported(said()).model_copy(update={"evals": tuple(Point(step=e.step, loss=e.loss) for e in evals)})
+    assert "Held-out loss 0.9000 → 0.5000. It was lower at step 30: 0.3000." in read(page(made, plan(), Curves())).text
+
+
+def test_its_curves_come_as_csv_and_tell_their_values_to_a_pointer() -> None:
+    text = written()
+    (data,) = re.findall(r'href="data:text/csv;base64,([^"]+)"', text)
+    head, first, *_, last = base64.b64decode(data).decode().splitlines()
+    assert head == "step,loss,learning_rate,tokens_per_second,memory_gb,eval_loss"
+    assert first == "10,0.948683,0.0002,20000,55,"
+    assert last.endswith(",0.41")
+    assert "<title>step 10: 0.948683</title>" in text
+
+
+def test_settings_stand_as_a_table() -> None:
+    assert "<td>lora.r</td><td>16</td>" in written()
 
 
 def test_it_says_when_the_run_began_and_how_fast_it_mostly_was() -> None:
@@ -128,8 +155,8 @@ def test_it_says_when_the_run_began_and_how_fast_it_mostly_was() -> None:
 def test_two_evaluations_are_two_dots_and_no_line_between_them() -> None:
     curve = [(float(n), 1.0 / n) for n in range(1, 9)]
     two, three = (chart.line_chart("loss", curve, second=[(float(n), 0.5) for n in range(k)]) for k in (2, 3))
-    assert (two.count("<circle"), two.count('class="two"')) == (2, 0)
-    assert (three.count("<circle"), three.count('class="two"')) == (3, 1)
+    assert (two.count('class="dot"'), two.count('class="two"')) == (2, 0)
+    assert (three.count('class="dot"'), three.count('class="two"')) == (3, 1)
 
 
 def test_what_a_model_says_can_t_become_markup() -> None:
@@ -170,7 +197,7 @@ def test_a_step_done_twice_counts_as_done_last() -> None:
 
 def test_a_chart_of_ten_thousand_steps_stays_small() -> None:
     text = chart.line_chart("loss", [(float(n), 1 / (n + 1)) for n in range(10_000)])
-    assert len(text) < 12_000
+    assert len(text) < 16_000
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (1e-9, 1e-9), (5.0, 5.0), (-1.0, 1.0), (1e6, 2e6)])
@@ -182,6 +209,7 @@ def test_any_span_can_be_drawn(values: tuple[float, float]) -> None:
 
 def test_ticks_are_round_numbers() -> None:
     assert chart.ticks(0, 10) == [0, 5, 10]
+    assert chart.log_ticks(0.04, 6) == pytest.approx([0.1, 1])
 
 
 def test_a_run_without_an_estimate_has_no_empty_column() -> None:

@@ -1,9 +1,9 @@
 """A line chart as SVG text, for a page that must stand alone: no script, no font, no image from elsewhere."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
-from typing import Final
+from typing import Final, TypeVar
 
 Points = Sequence[tuple[float, float]]
 WIDTH: Final = 520
@@ -13,34 +13,64 @@ RIGHT: Final = 10
 TOP: Final = 10
 BOTTOM: Final = 26
 MOST_POINTS: Final = 400
+MOST_SPOTS: Final = 60  # that say their value
+Value = TypeVar("Value")
 
 
-def line_chart(title: str, points: Points, unit: str = "", second: Points = (), second_name: str = "") -> str:
-    """A figure with one curve, and dots for `second` (evaluations); empty where there is nothing to draw."""
-    shown = thinned([p for p in points if math.isfinite(p[1])])
+def line_chart(
+    title: str,
+    points: Points,
+    unit: str = "",
+    second: Points = (),
+    second_name: str = "",
+    *,
+    may_be_log: bool = False,
+) -> str:
+    """A figure with one curve, and dots for `second` (evaluations); empty where there is nothing to draw.
+
+    `may_be_log`: with a second drawing on a logarithmic scale, and a box that shows the one or the other.
+    """
+    shown = thinned([p for p in points if math.isfinite(p[1])], MOST_POINTS)
     if len(shown) < 2:
         return ""
-    both = [*shown, *second]
-    across = _Scale(min(x for x, _ in both), max(x for x, _ in both), LEFT, WIDTH - RIGHT)
-    low, high = _span([y for _, y in both])
-    up = _Scale(low, high, HEIGHT - BOTTOM, TOP)
-    parts = [_grid(up, low, high), _steps(across), f'<path class="one" d="{_path(shown, across, up)}"/>']
-    if len(second) > 2:  # a line between two would say something of what lies between them
-        parts.append(f'<path class="two" d="{_path(second, across, up)}"/>')
-    parts += [f'<circle class="dot" cx="{across(x):.1f}" cy="{up(y):.1f}" r="3"/>' for x, y in second]
     name = f"{title}{f' ({unit})' if unit else ''}" + (f", dots: {second_name}" if second else "")
     said = f"from {shown[0][1]:.4g} at step {shown[0][0]:g} to {shown[-1][1]:.4g} at step {shown[-1][0]:g}"
     label = escape(f"{name}: {said}", quote=True)
-    svg = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-    return f"<figure><figcaption>{escape(name)}</figcaption>{svg}</figure>"
+    drawn = [_drawing(shown, second, label, is_log=False)]
+    if may_be_log and min(y for _, y in (*shown, *second)) > 0:
+        drawn = [_LOG_BOX, *drawn, _drawing(shown, second, label, is_log=True)]
+    return f"<figure><figcaption>{escape(name)}</figcaption>{''.join(drawn)}</figure>"
 
 
-def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most MOST_POINTS of them, evenly, both ends kept."""
-    if len(points) <= MOST_POINTS:
+_LOG_BOX: Final = '<label class="toggle"><input type="checkbox"> logarithmic</label>'
+
+
+def _drawing(shown: Points, second: Points, label: str, *, is_log: bool) -> str:
+    both = [*shown, *second]
+    across = _Scale(min(x for x, _ in both), max(x for x, _ in both), LEFT, WIDTH - RIGHT)
+    up, marks = _upwards([y for _, y in both], is_log=is_log)
+    parts = [_grid(up, marks), _steps(across), f'<path class="one" d="{_path(shown, across, up)}"/>']
+    if len(second) > 2:  # a line between two would say something of what lies between them
+        parts.append(f'<path class="two" d="{_path(second, across, up)}"/>')
+    parts += [_spot("at", point, across, up, 5) for point in thinned(shown, MOST_SPOTS)]
+    parts += [_spot("dot", point, across, up, 3) for point in second]
+    kind = "log" if is_log else "lin"
+    return f'<svg class="{kind}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+
+
+def _spot(kind: str, point: tuple[float, float], across: "_Scale", up: Callable[[float], float], radius: int) -> str:
+    """A circle that says its step and value to a pointer that rests on it."""
+    x, y = point
+    said = f"<title>step {x:,.10g}: {y:.6g}</title>"
+    return f'<circle class="{kind}" cx="{across(x):.0f}" cy="{up(y):.0f}" r="{radius}">{said}</circle>'
+
+
+def thinned(points: Sequence[Value], most: int) -> list[Value]:
+    """At most so many of them, evenly, both ends kept."""
+    if len(points) <= most:
         return list(points)
-    stride = (len(points) - 1) / (MOST_POINTS - 1)
-    return [points[round(i * stride)] for i in range(MOST_POINTS)]
+    stride = (len(points) - 1) / (most - 1)
+    return [points[round(i * stride)] for i in range(most)]
 
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
@@ -70,13 +100,37 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return (max(low - room, 0.0) if low >= 0 else low - room), high + room
 
 
-def _path(points: Points, across: _Scale, up: _Scale) -> str:
+_Upwards = Callable[[float], float]
+
+
+def _upwards(values: Sequence[float], *, is_log: bool) -> tuple[_Upwards, list[float]]:
+    """Where a value stands, and the values that get a line."""
+    if not is_log:
+        low, high = _span(values)
+        return _Scale(low, high, HEIGHT - BOTTOM, TOP), ticks(low, high)
+    low, high = min(values) / 1.1, max(values) * 1.1
+    scale = _Scale(math.log10(low), math.log10(high), HEIGHT - BOTTOM, TOP)
+    return lambda value: scale(math.log10(value)), log_ticks(low, high)
+
+
+def log_ticks(low: float, high: float, about: int = 6) -> list[float]:
+    """1, 2 and 5 times powers of ten between them; powers alone where those are too many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        found = [factor * 10.0**power for power in powers for factor in factors]
+        found = [value for value in found if low <= value <= high]
+        if len(found) <= about:
+            return found
+    return found[:: math.ceil(len(found) / about)]
+
+
+def _path(points: Points, across: _Scale, up: _Upwards) -> str:
     return "M" + "L".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
 
 
-def _grid(up: _Scale, low: float, high: float) -> str:
+def _grid(up: _Upwards, marks: Sequence[float]) -> str:
     lines = []
-    for value in ticks(low, high):
+    for value in marks:
         y = up(value)
         lines.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         lines.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')

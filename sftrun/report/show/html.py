@@ -3,8 +3,9 @@
 Everything that comes from outside (prompts, answers, names, messages) is escaped; there is no script at all.
 """
 
+import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -12,15 +13,18 @@ from html import escape
 from importlib import resources
 from statistics import median
 from string import Template
+from typing import Any
 
 from sftrun.contract.events import AnyEvent, Step
 from sftrun.plan.types import Plan
 from sftrun.report.show import figures
-from sftrun.report.show.chart import line_chart
+from sftrun.report.show.chart import line_chart, thinned
 from sftrun.report.show.progress import stage_words, stop_words
 from sftrun.report.summary import Report, error_percent, eval_facts, money_facts
 
 LONG_VALUE = 40
+RISEN = 0.99  # of the last held-out loss: what is below was a better model
+MOST_ROWS = 5000
 _NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
 
 
@@ -53,13 +57,16 @@ def curves(events: Iterable[AnyEvent]) -> Curves:
 def page(report: Report, plan: Plan, drawn: Curves) -> str:
     """The whole page."""
     template = resources.files("sftrun.report.show").joinpath("page.html").read_text("utf-8")
-    where = f" on {report.device}" if report.device else ""
+    gpus = f"{report.gpu_count} × " if report.gpu_count > 1 else ""
+    where = f" on {gpus}{report.device}" if report.device else ""
     tries = f", {report.attempts} attempts" if report.attempts > 1 else ""
     return Template(template).substitute(
         title=_text(f"{report.name}, run {report.run_id}"),
         name=_text(report.name),
         run_id=_text(report.run_id),
         status=_text(report.status),
+        verdict=_verdict(report),
+        description=f"<p>{_text(plan.recipe.description)}</p>" if plan.recipe.description else "",
         where=_text(f"{where}{tries}, {report.model}"),
         facts="".join(_fact(name, value) for name, value in sorted(_facts(report, drawn), key=_is_long)),
         failure=_failure(report),
@@ -67,6 +74,8 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         estimates=_estimates(report, plan),
         stages=_stages(report, plan),
         samples=_samples(report),
+        settings="".join(_row((key, value), "") for key, value in settings(plan)),
+        csv=_csv(report, drawn),
         recipe=_text(resolved(plan)),
         decisions="".join(_row((d.at, d.value), d.reason) for d in plan.decisions),
         versions=_text("\n".join(f"{k} {v}" for k, v in (report.versions or plan.lock).items())),
@@ -74,10 +83,60 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
     )
 
 
+def settings(plan: Plan) -> Iterable[tuple[str, str]]:
+    """Keys and values of what decides the result, as resolved; what is absent is left out."""
+    wanted = {"model", "quantization", "lora", "rows", "trainer"}
+    return leaves(plan.model_dump(mode="json", include=wanted, exclude_none=True))
+
+
+def leaves(table: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys with their values in words."""
+    for key, value in table.items():
+        path = f"{at}.{key}" if at else key
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, path)
+        else:
+            yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def resolved(plan: Plan) -> str:
     """The plan's settings, without what is only about this machine."""
     wanted = {"model", "quantization", "lora", "dataset", "trainer", "step", "samples", "compute"}
     return json.dumps(plan.model_dump(mode="json", include=wanted), indent=2, ensure_ascii=False)
+
+
+def _verdict(report: Report) -> str:
+    """What came of it, in a sentence or two, before all figures."""
+    took = figures.duration(report.seconds)
+    cost = f" and {figures.dollars(report.spent_usd)}" if report.spent_usd else ""
+    said = [f"{report.status.capitalize()} after {took}{cost}."]
+    if len(report.evals) > 1:
+        first, last = report.evals[0], report.evals[-1]
+        best = min(report.evals, key=lambda point: point.loss)
+        said.append(f"Held-out loss {figures.loss(first.loss)} → {figures.loss(last.loss)}.")
+        if best.loss < last.loss * RISEN:
+            said.append(f"It was lower at step {best.step:,}: {figures.loss(best.loss)}. It has learnt too long.")
+    elif report.evals:
+        said.append(f"Held-out loss {figures.loss(report.evals[0].loss)}; before training it was not measured.")
+    elif report.status == "finished":
+        said.append("No rows were held out, so that nothing says how well it does on others.")
+    return f'<p class="verdict">{_text(" ".join(said))}</p>'
+
+
+def _csv(report: Report, drawn: Curves) -> str:
+    """The curves as a file within the page, by step."""
+    columns = {"loss": drawn.loss, "learning_rate": drawn.learning_rate}
+    columns |= {"tokens_per_second": drawn.tokens_per_second, "memory_gb": drawn.memory_gb}
+    columns |= {"eval_loss": tuple((float(point.step), point.loss) for point in report.evals)}
+    by_step = [dict(points) for points in columns.values()]
+    steps = thinned(sorted(set().union(*by_step)), MOST_ROWS)
+    if not steps:
+        return ""
+    lines = [",".join(("step", *columns))]
+    lines += [",".join((f"{step:g}", *(f"{one[step]:g}" if step in one else "" for one in by_step))) for step in steps]
+    data = base64.b64encode("\n".join((*lines, "")).encode()).decode()
+    name = escape(f"{report.name}-{report.run_id}.csv", quote=True)
+    return f'<p><a download="{name}" href="data:text/csv;base64,{data}">the curves as CSV</a></p>'
 
 
 def _is_long(fact: tuple[str, str]) -> bool:
@@ -118,7 +177,7 @@ def _charts(report: Report, drawn: Curves) -> str:
     evals = [(float(p.step), p.loss) for p in report.evals]
     return "".join(
         (
-            line_chart("loss", drawn.loss, second=evals, second_name="eval"),
+            line_chart("loss", drawn.loss, second=evals, second_name="eval", may_be_log=True),
             line_chart("learning rate", drawn.learning_rate),
             line_chart("speed", drawn.tokens_per_second, "tokens/s"),
             line_chart("memory", drawn.memory_gb, "GB at most"),
