@@ -57,12 +57,13 @@ _NO_KEY = object()
 
 def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
     """`2-` and 64 hex digits."""
+    recipe = _with_dtype(recipe)
     return f"2-{_hash({'recipe': _with_text(written(recipe), facts), **_besides(recipe, facts, compute)})}"
 
 
 def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ...]:
     """What older releases called the same run, the latest first; nothing for a recipe that they could not read."""
-    known = keys()["1"]
+    recipe, known = _with_dtype(recipe), keys()["1"]
     if not all(_is_said_in(known, key, value) for key, value in written(recipe).items()):
         return ()
     body = _only(recipe.model_dump(mode="json"), known)
@@ -80,6 +81,15 @@ def keys() -> dict[str, dict[str, Any]]:
     """By the version of the identity that first had them: the recipe's keys with their defaults of that time."""
     found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("identity_keys.json").read_text("utf-8"))
     return found
+
+
+def _with_dtype(recipe: Recipe) -> Recipe:
+    """The type of the weights as it would be written: `auto` was bfloat16, and with `fp16` stood for the steps'."""
+    if recipe.model.dtype != "auto":
+        return recipe
+    is_wide = recipe.is_in_float32 and not recipe.trainer.fp16
+    model = recipe.model.model_copy(update={"dtype": "float32" if is_wide else "bfloat16"})
+    return recipe.model_copy(update={"model": model})
 
 
 def _with_text(said: dict[str, object], facts: Facts) -> dict[str, object]:

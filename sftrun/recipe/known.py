@@ -30,6 +30,7 @@ MOST_NODES = 32  # of a cluster (modal.com/docs/guide/multi-node-clusters)
 # no bfloat16 and no FlashAttention; Hopper alone has FlashAttention 3
 NO_BF16 = frozenset({"T4"})
 HOPPER = frozenset({"H100", "H100!", "H200"})
+USUAL_RATE, USUAL_RATE_OF_ALL = 2e-4, 2e-5  # learning rates of adapters, and where all weights are trained
 
 # Modal refuses the first three; the rest is the container's system, or Modal's own
 FORBIDDEN_MOUNTS = ("/", "/root", "/tmp")
@@ -89,3 +90,10 @@ FSDP_OPTIONS = (
     "min_num_params",
     "cpu_offload",
 )
+
+
+def rate(written: float | str, *, is_full: bool) -> float:
+    """The learning rate; the method's usual one where the recipe leaves it open."""
+    if not isinstance(written, str):
+        return written
+    return USUAL_RATE_OF_ALL if is_full else USUAL_RATE

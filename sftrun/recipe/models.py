@@ -32,10 +32,10 @@ class Model(Strict):
         examples=["Qwen/Qwen2.5-0.5B-Instruct", "./models/mine", "builtin:tiny"],
     )
     revision: str | None = Field(None, description="Hub branch, tag or commit; the lock keeps the commit it meant.")
-    dtype: Dtype = Field(
-        "bfloat16",
-        description="Type of the weights that are not quantised; with `fp16`, or on a GPU without bfloat16, "
-        "float16 if absent (float32 without `lora`).",
+    dtype: Auto | Dtype = Field(
+        "auto",
+        description="Type of the weights that are not quantised; auto is float32 where all are trained, else bfloat16, "
+        "or float16 with `fp16` and on a GPU without bfloat16.",
     )
     attn_implementation: Auto | Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"] = Field(
         "auto", description="Attention kernel; varlen is torch's own variable-length attention."
@@ -286,3 +286,8 @@ class Recipe(Strict):
     budget: Budget = Field(Budget(), description="Money.")
     secrets: tuple[str, ...] = Field((), description="Names of Modal Secrets; never values.")
     tags: dict[str, str] = Field(default_factory=dict, description="Labels of the run, for reports and bills.")
+
+    @property
+    def is_in_float32(self) -> bool:
+        """Whether the weights have 32 bits: by what is written, or as all of them are trained."""
+        return self.model.dtype == "float32" or (self.model.dtype == "auto" and self.lora is None)

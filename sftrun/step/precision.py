@@ -31,6 +31,14 @@ def precision(given: Settings, model: Model) -> Precision:
     )
 
 
+def unmoved(learning_rate: float) -> float:
+    """Above it no weight in bfloat16 moves: AdamW's step is the rate, less than half of what 8 bits tell apart there.
+
+    From 2**e on they are 2**(e - 7) apart, so that a step below 2**(e - 8) is rounded away.
+    """
+    return 2.0**9 * learning_rate
+
+
 def widens_trained(trainer: TrainerSpec) -> bool:
     """Whether the job casts what is trained to 32 bits."""
     return autocast(trainer) == "float16"

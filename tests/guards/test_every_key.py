@@ -52,6 +52,7 @@ PROMPT: Written = {"samples.prompts": ["hello"]}
 # what stands in the recipe before and after, where the key alone does not do
 CASES: dict[str, tuple[Written, Written]] = {
     "model.name_or_path": ({}, {"model.name_or_path": "Qwen/Qwen2.5-1.5B-Instruct"}),
+    "model.dtype": ({}, {"model.dtype": "float32"}),
     "model.attn_implementation": ({}, {"model.attn_implementation": "eager"}),
     "quantization.load_in_4bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "quantization.load_in_8bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),

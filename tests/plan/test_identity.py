@@ -206,6 +206,15 @@ def test_an_identity_of_version_1_is_computed_as_it_was(old: dict[str, Any]) -> 
     )
 
 
+def test_weights_that_now_keep_32_bits_are_another_run_than_those_that_were_rounded() -> None:
+    def full(**model: str) -> str:
+        return identity(lora=None, model={"name_or_path": "builtin:tiny", **model})
+
+    assert full() == full(dtype="auto") == full(dtype="float32")
+    assert full() != full(dtype="bfloat16")
+    assert identity(lora={}) == identity(lora={}, model={"name_or_path": "builtin:tiny", "dtype": "bfloat16"})
+
+
 def test_a_chat_template_counts_by_its_text_and_not_by_its_name() -> None:
     named = [{"train": {"path": "a.jsonl"}, "chat_template": name} for name in ("one.jinja", "two.jinja")]
     texts = [facts(chat_template=text) for text in ("{{ messages }}", "{{ messages }}!")]

@@ -59,7 +59,8 @@ def test_a_sharded_adapter_is_too_small_to_ask_for() -> None:
 
 
 def test_weights_that_are_trained_on_one_gpu_are_copied_from_it_to_be_saved() -> None:
-    whole = plan(made("H100"), known(phi3()))
+    narrow = {"name_or_path": "builtin:tiny", "dtype": "bfloat16"}
+    whole = plan(made("H100", model=narrow), known(phi3()))
     assert saved_bytes(setup(rank=None, nf4=False)) == 2 * phi3().parameters
     assert whole.compute.memory_mib == 16 * 1024
     large = setup(rank=None, nf4=False)._replace(model=deeper(20))

@@ -70,6 +70,20 @@ def test_weights_that_float16_steps_train_are_in_32_bits() -> None:
     assert plan(trainer={"fp16": True}, lora=None).model.dtype == "float32"
 
 
+@pytest.mark.parametrize("compute", [{"executor": "modal", "gpu": "H200"}, {"executor": "local"}])
+def test_weights_that_are_all_trained_keep_32_bits_and_are_computed_in_16_where_the_gpu_can(
+    compute: dict[str, Any],
+) -> None:
+    made = plan(lora=None, compute=compute)
+    assert made.step.precision.trained == made.model.dtype == "float32"
+    assert made.trainer.bf16 == (compute["executor"] == "modal")
+    assert "those above 0.01 would not move at 2e-05" in said(made, "model.dtype")
+
+
+def test_frozen_weights_need_no_more_than_16_bits() -> None:
+    assert plan().model.dtype == plan(quantization={"load_in_4bit": True}).model.dtype == "bfloat16"
+
+
 def test_a_type_that_is_written_stays() -> None:
     sections = {"model": {"name_or_path": "builtin:tiny", "dtype": "float32"}, "trainer": {"fp16": True}}
     made = plan(**sections, quantization={"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"})

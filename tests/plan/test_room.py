@@ -33,7 +33,7 @@ def test_weights_that_fit_no_gpu_whole_are_sharded_and_the_reason_says_so() -> N
     assert made.step.sharding == "fsdp"
     assert (made.step.compiled, made.step.dequantized) == (False, False)
     (reason,) = (decision.reason for decision in made.decisions if decision.at == "step.sharding")
-    assert reason == "18 GB a GPU, not 40 GB as with all weights on each; a GPU has 32 GB"
+    assert reason == "18 GB a GPU, not 78 GB as with all weights on each; a GPU has 32 GB"
     assert made.memory is not None
     assert made.memory.fits
 

@@ -54,7 +54,7 @@ def _own_memory(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
         return
     in_4bit = quantization is not None and quantization.load_in_4bit
     in_8bit = quantization is not None and quantization.load_in_8bit
-    each = 0.5 if in_4bit else 1 if in_8bit else 4 if recipe.model.dtype == "float32" else 2
+    each = 0.5 if in_4bit else 1 if in_8bit else 4 if recipe.is_in_float32 else 2
     size = facts.model.parameters * each / 1e9
     if size > machine.memory_gb:
         message = f"the model's weights take {size:.0f} GB of memory, this machine has {machine.memory_gb:.0f} GB"

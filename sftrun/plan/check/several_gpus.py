@@ -1,7 +1,7 @@
 """Checks of several GPUs, over a plan: a first kind of the list decides for all, and few rows are handed out again.
 
 G103 another kind of the list can't hold what is planned, D116 an epoch that is no whole number of rounds,
-M120 sharded weights of which a tied one is trained in full.
+M120 sharded weights of which a tied one is trained in full, R234 trained weights in 16 bits that each GPU holds whole.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from sftrun.facts.values import Facts
 from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.total import data_facts
 from sftrun.plan.types import Plan
+from sftrun.recipe.check.training import rounded_away
 
 
 def check(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
@@ -20,6 +21,8 @@ def check(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
         yield from _others(plan, plan.memory.peak_gb, facts)
     yield from _rounds(plan, facts)
     yield from _tied(plan, facts)
+    if plan.compute.gpu_count > 1 and plan.lora is None and plan.step.precision.trained == "bfloat16":
+        yield rounded_away(plan.recipe)
 
 
 def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:

@@ -17,8 +17,10 @@ from sftrun.plan.decide import speed
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.decide.often import Intervals
 from sftrun.plan.types import ComputePlan
+from sftrun.recipe import known
 from sftrun.recipe.labelling import OBEYED, row_rules
 from sftrun.recipe.models import Recipe
+from sftrun.step.precision import unmoved
 
 FSDP_KEYS = ("fsdp", "fsdp_config")  # of `trainer.extra`: on one GPU transformers refuses them
 _AS_STEPS = "as the steps"
@@ -108,21 +110,32 @@ def step_dtype(recipe: Recipe, device: Device, said: Decisions) -> Dtype | None:
 
 
 def model(recipe: Recipe, step: Dtype | None, said: Decisions) -> ModelSpec:
-    """The base model's keyword arguments; weights without a type written have that of the steps."""
-    dtype = recipe.model.dtype
-    if step == "float16" and "dtype" not in recipe.model.model_fields_set:
-        dtype, reason = (
-            ("float32", "the loss scaler of float16 steps wants trained weights in 32 bits")
-            if recipe.lora is None
-            else (step, _AS_STEPS)
-        )
-        said.say("model.dtype", dtype, reason)
+    """The base model's keyword arguments."""
     return ModelSpec(
         name_or_path=recipe.model.name_or_path,
         revision=recipe.model.revision,
-        dtype=dtype,
+        dtype=_dtype(recipe, step, said),
         trust_remote_code=recipe.model.trust_remote_code,
     )
+
+
+def _dtype(recipe: Recipe, step: Dtype | None, said: Decisions) -> Dtype:
+    """Of the weights: trained ones keep 32 bits, as a step of 16 would round what it adds; frozen ones need no more."""
+    if recipe.model.dtype != "auto":
+        return recipe.model.dtype
+    if recipe.lora is None:
+        reason = "the loss scaler of float16 steps wants trained weights in 32 bits"
+        said.say("model.dtype", "float32", reason if step == "float16" else _wide(recipe))
+        return "float32"
+    if step == "float16":
+        said.say("model.dtype", step, _AS_STEPS)
+        return step
+    return "bfloat16"
+
+
+def _wide(recipe: Recipe) -> str:
+    rate = known.rate(recipe.trainer.learning_rate, is_full=True)
+    return f"all weights are trained: in bfloat16 those above {unmoved(rate):.1g} would not move at {rate:g}"
 
 
 def quantization(recipe: Recipe, step: Dtype | None, said: Decisions) -> QuantizationSpec | None:
@@ -225,6 +238,7 @@ def _epochs(recipe: Recipe, said: Decisions) -> float:
 def _learning_rate(recipe: Recipe, said: Decisions) -> float:
     if recipe.trainer.learning_rate != "auto":
         return recipe.trainer.learning_rate
-    value, method = (2e-4, "LoRA") if recipe.lora is not None else (2e-5, "full fine-tuning")
+    is_full = recipe.lora is None
+    value, method = known.rate("auto", is_full=is_full), "full fine-tuning" if is_full else "LoRA"
     said.say("trainer.learning_rate", value, f"usual for {method}")
     return value

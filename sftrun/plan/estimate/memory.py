@@ -76,6 +76,8 @@ def estimate(
     rows = [*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool)]
     if setup.step.sharding == "fsdp":
         rows.insert(1, ("layers fetched", _fetched_bytes(setup)))
+    if copies := _cast_bytes(setup):
+        rows.insert(1, ("weights in 16 bits", copies))
     total = sum(size for _, size in rows)
     if (loading := loading_bytes(setup) + context) > total:
         rows.append(("loading", loading - total))
@@ -180,7 +182,7 @@ def state_bytes(setup: Setup) -> float:
 def activation_bytes(setup: Setup, batch: Batch) -> float:
     """What the forward pass keeps: all layers, or with checkpointing each layer's input and one layer whole."""
     layer = layer_bytes_per_token(setup) * batch.largest_tokens + _scores_bytes(setup, batch)
-    layers, stream = setup.model.layers, setup.model.hidden_size * setup.activation_bytes
+    layers, stream = setup.model.layers, setup.model.hidden_size * setup.stream_bytes
     if not setup.is_checkpointed:
         return layers * layer
     # Unsloth keeps the layers' inputs in the machine's memory, two at a time on the GPU
@@ -197,7 +199,7 @@ def layer_bytes_per_token(setup: Setup) -> float:
     model, a = setup.model, setup.activation_bytes
     hidden, inner = model.hidden_size, _inner_width(setup)
     queries, keys = model.attention_heads * model.head_dim, model.key_value_heads * model.head_dim
-    norms = 2 * hidden * (4 if setup.stack in ("eager", "fused") else a)
+    norms = 2 * hidden * (4 if setup.stack in ("eager", "fused") else setup.stream_bytes)
     attention = (2 * queries + 2 * keys) * a + 4 * model.attention_heads
     mlp = (3 if setup.stack == "eager" else 2) * inner * a
     return norms + attention + mlp + _inputs_bytes(setup, inner)
@@ -257,6 +259,15 @@ def working_bytes(setup: Setup, batch: Batch, full_logits: bool) -> float:
     if setup.is_quantized and not setup.step.dequantized:
         dense = max((x.in_features * x.out_features for x in setup.model.linears), default=0) * setup.activation_bytes
     return batch.largest_tokens * max(layer, head) + dense
+
+
+def _cast_bytes(setup: Setup) -> float:
+    """Autocast's copies of 32-bit weights live until the backward pass has used them.
+
+    Gradients take their place, larger than they; those of an earlier micro-batch are there already.
+    """
+    stay = setup.lora is not None or setup.trainer.gradient_accumulation_steps > 1
+    return setup.linear_parameters * setup.activation_bytes if setup.casts_weights and stay else 0.0
 
 
 def _sharded(setup: Setup, size: float) -> float:

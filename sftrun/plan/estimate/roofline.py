@@ -70,6 +70,7 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
         "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
         "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
         "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
+        "casting": cast_bytes(setup) / moved,
     }
     busy, least = sum(layers.values()), constants.kernel_share * launch_seconds(setup, constants)
     logits = batch.tokens * setup.model.vocab_size * setup.activation_bytes
@@ -152,6 +153,12 @@ def dequantized_bytes(setup: Setup) -> float:
     return passes(setup) * setup.linear_parameters * (memory.quantized_bytes(setup) + setup.activation_bytes)
 
 
+def cast_bytes(setup: Setup) -> float:
+    """32-bit weights read and written in 16, and their gradients the other way."""
+    times = (1 + setup.is_checkpointed) + (setup.lora is None)
+    return times * setup.linear_parameters * (setup.weight_bytes + setup.activation_bytes) * setup.casts_weights
+
+
 def host_seconds(setup: Setup, constants: StackConstants) -> float:
     """What the CPU needs for one micro-batch, whatever its size: next to nothing where a CUDA graph replays it."""
     return 0.0 if setup.step.cuda_graphs else launch_seconds(setup, constants)
@@ -183,7 +190,8 @@ def fetch_seconds(setup: Setup, gpu: Gpu) -> float:
     if setup.step.sharding != "fsdp":
         return 0.0
     share = (setup.gpus - 1) / setup.gpus
-    return share * setup.linear_parameters * memory.quantized_bytes(setup) / _link(setup, gpu)
+    each = min(memory.quantized_bytes(setup), setup.activation_bytes)  # wider ones are cast before they are sent
+    return share * setup.linear_parameters * each / _link(setup, gpu)
 
 
 def _exchange(setup: Setup, gpu: Gpu, accumulation: int) -> float:

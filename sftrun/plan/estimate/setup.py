@@ -96,6 +96,17 @@ class Setup(NamedTuple):
         return BYTES[self.step.precision.step]
 
     @property
+    def casts_weights(self) -> bool:
+        """Whether autocast copies 32-bit weights into 16 for each product; FSDP does it while it fetches them."""
+        is_wide = self.weight_bytes > self.activation_bytes and not self.is_quantized
+        return is_wide and self.step.sharding != "fsdp"
+
+    @property
+    def stream_bytes(self) -> int:
+        """Of what goes from layer to layer: embeddings in 32 bits begin it so, and norms keep it."""
+        return self.weight_bytes if self.casts_weights else self.activation_bytes
+
+    @property
     def adapter_bytes(self) -> int:
         """Of one weight of an adapter."""
         return BYTES[self.step.precision.adapters or "float32"]

@@ -102,7 +102,7 @@ def without_bf16(name: str, recipe: Recipe, also: tuple[tuple[Path, str], ...] =
     if trainer.bf16:
         help = "write `fp16: true` instead, or take it out"
         yield Diagnostic("G104", f"{name} has no bfloat16", at=("trainer", "bf16"), also=also, help=help)
-    if model.dtype == "bfloat16" and "dtype" in model.model_fields_set:
+    if model.dtype == "bfloat16":
         message, help = f"{name} has no bfloat16, the type of the weights", f"write `dtype: {weights}`, or take it out"
         yield Diagnostic("G104", message, at=("model", "dtype"), also=also, help=help)
     key = "bnb_4bit_compute_dtype"

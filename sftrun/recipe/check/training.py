@@ -6,6 +6,7 @@ from sftrun import builtin
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
+from sftrun.step.precision import unmoved
 
 
 def bits(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -155,7 +156,7 @@ def precision(recipe: Recipe) -> Iterator[Diagnostic]:
         )
         return
     clash = (trainer.fp16 and dtype == "bfloat16") or (trainer.bf16 and dtype == "float16")
-    if clash and "dtype" in recipe.model.model_fields_set:
+    if clash:
         key, fits = ("fp16", "float16") if trainer.fp16 else ("bf16", "bfloat16")
         yield Diagnostic(
             "R220",
@@ -171,9 +172,29 @@ def precision(recipe: Recipe) -> Iterator[Diagnostic]:
 def trained_in_float16(recipe: Recipe, also: tuple[tuple[Path, str], ...]) -> Iterator[Diagnostic]:
     """Under steps in float16, for the reason in `also`, weights that are trained themselves must be wider."""
     model = recipe.model
-    if recipe.lora is None and model.dtype == "float16" and "dtype" in model.model_fields_set:
+    if recipe.lora is None and model.dtype == "float16":
         message = "steps in float16 scale the loss, which weights trained in float16 can't take"
         yield Diagnostic("R220", message, at=("model", "dtype"), also=also, help="write `dtype: float32`")
+
+
+def rounded(recipe: Recipe) -> Iterator[Diagnostic]:
+    """All weights trained in 16 bits; several GPUs may share them out, in 32 (`several_gpus`)."""
+    names = (recipe.compute.gpu,) if isinstance(recipe.compute.gpu, str) else recipe.compute.gpu or ()
+    if recipe.lora is None and recipe.model.dtype == "bfloat16" and not any(":" in name for name in names):
+        yield rounded_away(recipe)
+
+
+def rounded_away(recipe: Recipe) -> Diagnostic:
+    """What bfloat16 makes of the steps of trained weights."""
+    value = known.rate(recipe.trainer.learning_rate, is_full=True)
+    message = f"all weights are trained in bfloat16: at a learning rate of {value:g} those above "
+    return Diagnostic(
+        "R234",
+        f"{message}{unmoved(value):.1g} never move, as each step is rounded away",
+        at=("model", "dtype"),
+        severity="warning",
+        help="write `dtype: auto`, which keeps them in float32 and computes in bfloat16",
+    )
 
 
 def rate(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -213,4 +234,4 @@ def builtin_model(recipe: Recipe) -> Iterator[Diagnostic]:
         yield Diagnostic("M108", message, at=("model", "name_or_path"), help=f"write {names}")
 
 
-TRAINING = (bits, adapters, duration, precision, rate, remote_code, builtin_model)
+TRAINING = (bits, adapters, duration, precision, rounded, rate, remote_code, builtin_model)
