@@ -15,6 +15,7 @@ _FAMILIES = {
     "V": "Volumes and paths",
     "C": "Cost and time",
     "S": "Safety",
+    "I": "Import of other tools' files",
 }
 _HEAD = """\
 # Diagnostics

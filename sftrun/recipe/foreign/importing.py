@@ -1,139 +1,204 @@
-"""Another tool's YAML -> a recipe of ours, with a comment for everything that could not be carried over.
+"""Another tool's file -> a recipe that does the same, or what stands in the way.
 
-Three tools are known: axolotl, LLaMA-Factory and TRL.  Their keys are carried by the tables in `foreign_keys`; what
-stands in none of them, or has a value that this recipe can't say, becomes a comment, so that nothing gets lost in
-silence.  The result is a draft: the places marked `TODO` are what only its author knows.
+Each tool has a table of its keys (`tables/`) and a module for those that are no plain renaming.  What is in neither is
+told and not passed over: a key without which the run would be another is an error, unless a lossy import is asked for.
 """
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
 
+from sftrun.diagnostics import Diagnostic, dotted
 from sftrun.errors import SftrunError
-from sftrun.recipe.foreign.conversions import SPECIAL, Draft, flow, scalar
-from sftrun.recipe.foreign.keys import DROPPED, EXTRA_OF_ALL, RENAMED, TOOLS
-from sftrun.recipe.known import OBJECT_NAME, sft_config
+from sftrun.recipe.foreign import axolotl, gpu_guess, llama_factory, trl_cli
+from sftrun.recipe.foreign.draft import Draft, Left
+from sftrun.recipe.foreign.foreign_file import ForeignFile, Table, reasons, table
+from sftrun.recipe.foreign.writing import EMPTY, flow, text_of
+from sftrun.recipe.known import OBJECT_NAME
 from sftrun.recipe.models import Trainer
-from sftrun.recipe.read.nodes import ListNode, MapNode, Node, ScalarNode, is_bool_word, is_true_word
-from sftrun.recipe.read.source import parse
-from sftrun.recipe.words.names import foreign
+from sftrun.recipe.read.nodes import Source
 
-SECTIONS = ("model", "quantization", "lora", "dataset", "trainer", "compute", "volumes", "output", "samples")
-
-
-def recipe_of(text: str, file: str) -> str:
-    """The text of a recipe that says what `file` said.  SftrunError where the file is none of the tools' own."""
-    parsed, _ = parse(text.removeprefix("\ufeff"), file)
-    if parsed.root is None:
-        raise SftrunError(f"`{file}` can't be read as YAML", help=f"see `sftrun validate {file}`")
-    read = {key: _plain(node) for key, node in parsed.root.items.items()}
-    tool = tool_of(read)
-    if tool is None:
-        help = "files of axolotl, LLaMA-Factory and TRL are known"
-        raise SftrunError(f"`{file}` is no file of a tool that can be imported", help=help)
-    draft = Draft(tool)
-    for key, value in read.items():
-        if value is not None and value != "":
-            _carry(draft, key, value)
-    _complete(draft, file)
-    return "".join(_lines(draft, file))
+TOOLS: dict[str, ModuleType] = {
+    "axolotl": axolotl,
+    "llama_factory": llama_factory,
+    "trl": trl_cli,
+}
+NOT_ASKED = "nothing is asked for"
+_CODES = {"refused": "I101", "differs": "I102"}
 
 
-def tool_of(read: dict[str, Any]) -> str | None:
+class Imported(NamedTuple):
+    """The recipe's text and its files; `diagnostics` are of the other tool's file, whose text is in `source`.
+
+    `todo` is what only the author knows: our dotted key, and what to put there.
+    """
+
+    tool: str
+    text: str
+    files: dict[str, str]
+    todo: dict[str, str]
+    diagnostics: tuple[Diagnostic, ...]
+    source: Source
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is no run that a recipe can be, lossy or not."""
+        return any(one.code != _CODES["differs"] for one in self.diagnostics)
+
+
+def imported(text: str, file: str) -> Imported:
+    """What `file` says as a recipe.  SftrunError where the file is none of the tools' own."""
+    read = ForeignFile(text, file)
+    name = tool_of(read.values)
+    if name is None:
+        known = ", ".join(table(one).tool for one in TOOLS)
+        raise SftrunError(f"`{file}` is no file of a tool that can be imported", help=f"known are files of {known}")
+    draft = Draft(table(name))
+    carry_all(draft, name, read.values)
+    complete(draft)
+    found = (*read.faults, *_told(draft, read.source))
+    return Imported(name, text_of(draft, file, read.line), draft.files, draft.todo, found, read.source)
+
+
+def _told(draft: Draft, source: Source) -> list[Diagnostic]:
+    """What is refused, or else what differs, in the order of the file."""
+    refused = [one for one in draft.left if one.weight == "refused"]
+    found = [_diagnostic(one) for one in refused or draft.left if one.weight != "same"]
+    return sorted(found, key=lambda one: (source.place(one).line, source.place(one).column))
+
+
+def tool_of(values: dict[str, Any]) -> str | None:
     """Whose file it is, by the keys that tell."""
-    scores = {tool: len(telling & set(read)) for tool, telling in TOOLS.items()}
-    best = max(scores, key=lambda tool: scores[tool])
+    scores = {name: _score(table(name), set(values)) for name in TOOLS}
+    best = max(scores, key=lambda name: scores[name])
     return best if scores[best] >= 2 else None
 
 
-def _carry(draft: Draft, key: str, value: Any) -> None:
-    special = SPECIAL.get((draft.tool, key)) or SPECIAL.get(("", key))
-    renamed = RENAMED[draft.tool].get(key)
-    if special is not None:
-        try:
-            special(draft, key, value)
-        except (TypeError, ValueError, AttributeError, KeyError):
-            draft.lose(key, value, "not a value that this key usually has")
-    elif key in DROPPED[draft.tool]:
-        draft.lose(key, value, DROPPED[draft.tool][key])
-    elif renamed is not None:
-        draft.values[renamed] = value
-    elif key in Trainer.model_fields and key != "extra":
-        draft.values[f"trainer.{key}"] = value
-    elif key in EXTRA_OF_ALL or (draft.tool == "TRL" and key in sft_config()["fields"]):
-        draft.values[f"trainer.extra.{key}"] = value
+def _score(table: Table, keys: set[str]) -> int:
+    """How many keys tell of the tool, those that it needs counted twice."""
+    return len(keys & set(table.telling)) + len(keys & set(table.needed))
+
+
+def carry_all(draft: Draft, name: str, values: dict[str, Any]) -> None:
+    """Every key of the file: by the tool's module, by its table, or as one that is left."""
+    given = {key: value for key, value in values.items() if value is not None and value != ""}
+    for key in draft.table.needed:
+        if key not in given:
+            draft.differ((key,), None, f"{draft.table.tool} needs it, and it is not there")
+    done = TOOLS[name].carry(draft, given)
+    for key, value in values.items():
+        if key not in given:
+            draft.same((key,), value, EMPTY)
+        elif key not in done:
+            _by_table(draft, name, key, value)
+        elif key not in draft.used:
+            _unused(draft, key, value)
+
+
+def _unused(draft: Draft, key: str, value: Any) -> None:
+    if not value or value in ("no", "none", -1):
+        draft.same((key,), value, NOT_ASKED)
     else:
-        advice = foreign(key)
-        why = advice[1:-1] if advice is not None and advice.startswith("(") else "no such setting here"
-        draft.lose(key, value, why)
+        draft.differ((key,), value, "beside the other keys it has no effect that a recipe could say")
 
 
-def _complete(draft: Draft, file: str) -> None:
-    """What a recipe needs and the other tool's file doesn't say; and what changes nothing any more."""
+def _by_table(draft: Draft, name: str, key: str, value: Any) -> None:
+    table = draft.table
+    is_off = not value or value == table.off.get(key)
+    if key in table.refused:
+        (draft.same if is_off else draft.refuse)((key,), value, table.refused[key])
+    elif key in table.renamed:
+        _rename(draft, key, table.renamed[key], value)
+    elif key in reasons(name):
+        draft.same((key,), value, reasons(name)[key])
+    elif key in table.differs:
+        (draft.same if is_off else draft.differ)((key,), value, NOT_ASKED if is_off else table.differs[key])
+    elif table.hands_on and key in Trainer.model_fields and key != "extra":
+        _rename(draft, key, f"trainer.{key}", value)
+    elif is_off:
+        draft.same((key,), value, NOT_ASKED)
+    else:
+        draft.differ((key,), value, "`import` does not know what it does")
+
+
+def _rename(draft: Draft, key: str, ours: str, value: Any) -> None:
+    if ours.startswith("lora.") and not draft.is_lora:
+        draft.same((key,), value, "no adapter is trained")
+    else:
+        draft.put((key,), ours, _number(value) if ours.startswith("trainer.") else value)
+
+
+def _number(value: Any) -> Any:
+    """`1e-5` is a text to some YAML readers, and a number to the tool."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value) else value
+
+
+def complete(draft: Draft) -> None:
+    """What the tool does by itself, what a recipe needs besides, and what changes nothing."""
     values = draft.values
-    if draft.tool == "LLaMA-Factory" and isinstance(values.get("lora.r"), int):
-        values.setdefault("lora.lora_alpha", 2 * values["lora.r"])  # its default
-    if "model.name_or_path" not in values:
-        values["model.name_or_path"], draft.todo["model.name_or_path"] = "TODO", "the model"
-    if not any(key.startswith("dataset.train.") for key in values):
-        values["dataset.train.path"], draft.todo["dataset.train.path"] = "data/train.jsonl", "the training rows"
-    has_eval = any(key.startswith("dataset.eval") for key in values)
-    for key in (
-        *("eval_steps", "evals_per_epoch", "per_device_eval_batch_size"),
-        *("load_best_model_at_end", "metric_for_best_model", "early_stopping_patience"),
-    ):
-        if not has_eval and f"trainer.{key}" in values:
-            draft.lose(key, values.pop(f"trainer.{key}"), "there are no rows to evaluate on")
-    if values.get("trainer.max_steps") is not None and "trainer.num_train_epochs" in values:
-        draft.lose("num_train_epochs", values.pop("trainer.num_train_epochs"), "max_steps decides")
+    if not draft.is_lora:
+        draft.drop("lora")
+    for key, value in draft.table.defaults.items():
+        if key.partition(".")[0] in ("lora", "quantization") and not draft.has(key.partition(".")[0]):
+            continue
+        if not (draft.has(key) or any(draft.has(other) for other in _INSTEAD.get(key, ()))):
+            draft.default(key, value)
+    if not (draft.has("dataset.train")):
+        values["dataset.train"], draft.todo["dataset.train"] = {"path": "data/train.jsonl"}, "the training rows"
+    _without_rows(draft)
+    if "trainer.max_steps" in values:
+        draft.drop("trainer.num_train_epochs")
     if not OBJECT_NAME.fullmatch(str(values.get("name", ""))):
         values["name"] = "imported"
     values.setdefault("output.dir", f"/outputs/{values['name']}")
-    values["compute.gpu"], draft.todo["compute.gpu"] = "L40S", "the GPU; `sftrun estimate-cost` compares them"
-    values["volumes./outputs"], draft.todo["volumes./outputs"] = (
-        "sft-outputs",
-        "the Modal Volume that keeps the adapter",
-    )
+    if "compute.gpu" not in values:
+        values["compute.gpu"], draft.todo["compute.gpu"] = (
+            gpu_guess.guess(values),
+            "`sftrun estimate-cost` compares GPUs",
+        )
+    if "volumes" not in values and not draft.has("volumes"):
+        values["volumes"], draft.todo["volumes"] = (
+            {"/outputs": "sft-outputs"},
+            "the Modal Volume that keeps the adapter",
+        )
 
 
-def _lines(draft: Draft, file: str) -> Iterator[str]:
-    yield f"# Imported from {file.rpartition('/')[2]}, a file of {draft.tool}.\n"
-    yield f"version: 1\nname: {scalar(draft.values.pop('name'))}\n"
-    tree: dict[str, Any] = {}
-    for dotted, value in draft.values.items():
-        *above, last = dotted.split(".", 2) if dotted.startswith("trainer.extra.") else dotted.split(".")
-        level = tree
-        for name in above:
-            level = level.setdefault(name, {})
-        level[last] = value
-    for section in SECTIONS:
-        if section in tree:
-            yield f"\n{section}:\n"
-            yield from _mapping(tree[section], (section,), draft.todo)
-    if draft.lost:
-        yield "\n# Not carried over:\n"
-        yield from (f"#   {line}\n" for line in draft.lost)
+_INSTEAD = {
+    "trainer.warmup_ratio": ("trainer.warmup_steps",),
+    "trainer.warmup_steps": ("trainer.warmup_ratio",),
+    "trainer.num_train_epochs": ("trainer.max_steps",),
+    "trainer.save_steps": ("trainer.saves_per_epoch",),
+    "trainer.saves_per_epoch": ("trainer.save_steps",),
+}
+_EVALUATING = (
+    *("eval_steps", "evals_per_epoch", "per_device_eval_batch_size", "load_best_model_at_end"),
+    *("metric_for_best_model", "early_stopping_patience"),
+)
 
 
-def _mapping(level: dict[str, Any], above: tuple[str, ...], todo: dict[str, str]) -> Iterator[str]:
-    indent = "  " * len(above)
-    for key, value in level.items():
-        path = (*above, key)
-        note = todo.get(".".join(path))
-        comment = f"  # TODO {note}" if note else ""
-        if isinstance(value, dict) and value and path[:2] != ("trainer", "extra"):
-            yield f"{indent}{key}:\n"
-            yield from _mapping(value, path, todo)
-        else:
-            yield f"{indent}{scalar(key)}: {flow(value)}{comment}\n"
+def _without_rows(draft: Draft) -> None:
+    if not (draft.has("dataset.eval") or draft.has("dataset.eval_fraction")):
+        for key in _EVALUATING:
+            if (value := draft.values.pop(f"trainer.{key}", None)) is not None:
+                draft.same((key,), value, "there are no rows to evaluate on")
 
 
-def _plain(node: Node) -> Any:
-    """The value as a YAML 1.1 reader has it: the other tools are such readers."""
-    if isinstance(node, MapNode):
-        return {key: _plain(child) for key, child in node.items.items()}
-    if isinstance(node, ListNode):
-        return [_plain(child) for child in node.items]
-    assert isinstance(node, ScalarNode)
-    if node.plain and isinstance(node.value, str) and is_bool_word(node.value):
-        return is_true_word(node.value)
-    return node.value
+def _diagnostic(left: Left) -> Diagnostic:
+    name = dotted(left.at)
+    if left.weight == "refused":
+        return Diagnostic("I101", f"`{name}: {short(left.value)}`: {left.why}", at=left.at, on_key=True, help=_REFUSED)
+    message = f"`{name}: {short(left.value)}` can't be carried over: {left.why}"
+    return Diagnostic("I102", message, at=left.at, on_key=True, help="take it out there, or import with `--lossy`")
+
+
+_REFUSED = "sftrun does supervised fine-tuning of text alone"
+
+
+def short(value: Any) -> str:
+    """A value for a message."""
+    text = flow(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+Carry = Callable[[Draft, dict[str, Any]], set[str]]

@@ -1,0 +1,47 @@
+"""The chat templates of other tools that print what one of ours prints, by their names.
+
+`tools/import_table.py` compares the texts: conversations with and without a system turn, of one turn and of
+two, without tools.  A tool's own name that stands here for none of ours prints something that no template here does.
+"""
+
+_CHATML = "qwen3_instruct_2507"  # ChatML and nothing else, where no tools are
+
+NAMES: dict[str, dict[str, str]] = {
+    "axolotl": {
+        "chatml": _CHATML,
+        "nemotron_h": _CHATML,
+        "aya": "cohere",
+        "cohere": "cohere",
+        "deepseek_v3": "deepseekv3",
+        "falcon_h1": "lfm2",
+        "gemma": "gemma",
+        "gemma3": "gemma3",
+        "gemma3n": "gemma3",
+        "gemma4": "gemma4",
+        "gemma4_unified": "gemma4",
+        "llama3": "llama3",
+        "qwen2_vl": "qwen2_5_vl",
+        "qwen3": "qwen3",
+        "qwen3_5": "qwen3",
+        "qwen_25": "qwen2_5",
+    },
+    # those of gemma and llama3 cut the blanks at the ends of a turn, LLaMA-Factory's do not
+    "llama_factory": {
+        "chatml": _CHATML,
+        "qwen3_nothink": _CHATML,
+        "qwen3_5_nothink": _CHATML,
+        "qwen3_vl_nothink": _CHATML,
+        "smollm": _CHATML,
+        "yi": _CHATML,
+        "cpm4": "lfm2",
+        "falcon_h1": "lfm2",
+        "intern_s1": "lfm2",
+        "gemma": "gemma3",
+        "gemma2": "gemma3",
+        "gemma3": "gemma3",
+        "gemma3n": "gemma3",
+        "llama3": "llama3",
+        "qwen": "qwen2_5",
+        "qwen2_vl": "qwen2_5_vl",
+    },
+}
