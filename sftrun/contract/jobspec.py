@@ -45,6 +45,7 @@ class LoraSpec(Strict):
     """Keyword arguments of PEFT's LoraConfig.
 
     `ensure_weight_tying`: an embedding in `modules_to_save` and the head that is tied to it stay one weight.
+    `added_tokens`: so many rows of embedding and head are trained beside the adapter, those of `rows.add_tokens`.
     """
 
     r: int
@@ -59,6 +60,7 @@ class LoraSpec(Strict):
     init_lora_weights: bool | Literal["gaussian"] = True
     modules_to_save: tuple[str, ...] = ()
     ensure_weight_tying: bool = False
+    added_tokens: int = 0
     use_rslora: bool = False
     use_dora: bool = False
 

@@ -13,7 +13,8 @@ class RowRules(Strict):
     """How rows become tokens and labels; `auto` is the form by the first row's columns (`rows.forms.detect`).
 
     `chat_template` is a template's text in the place of the model's own.  `eos_token` and `pad_token` of None are the
-    tokenizer's.  `completion_only` is of a prompt and its completion, `assistant_only` of messages; None is true.
+    tokenizer's, to which `add_tokens` are added.  `completion_only` is of a prompt and its completion,
+    `assistant_only` of messages; None is true.
     """
 
     format: DataFormat | Literal["auto"] = "auto"
@@ -22,6 +23,7 @@ class RowRules(Strict):
     chat_template: str | None = None
     eos_token: str | None = None
     pad_token: str | None = None
+    add_tokens: tuple[str, ...] = ()
     completion_only: bool | None = None
     assistant_only: bool | None = None
     truncation_mode: Literal["keep_start", "keep_end"] = "keep_start"

@@ -119,7 +119,8 @@ class DataFacts(Strict):
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
-    `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.
+    `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.  `unknown_marks` are
+    printed by the named chat template as if they were tokens, and are none.
     """
 
     source: Literal["counted", "declared"]
@@ -154,6 +155,7 @@ class DataFacts(Strict):
     lacking_tokens: dict[str, str] = {}
     template_asks: bool = True
     ends: tuple[str, ...] = ()
+    unknown_marks: tuple[str, ...] = ()
     eos_token: str | None = None
     faults: tuple[RowFault, ...] = ()
 

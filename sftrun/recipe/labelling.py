@@ -17,6 +17,7 @@ def row_rules(recipe: Recipe, chat_template: str | None = None) -> RowRules:
         instruction_template=dataset.instruction_template,
         chat_template=chat_template,
         eos_token=dataset.eos_token or extra.get("eos_token"),
+        add_tokens=dataset.add_tokens,
         pad_token=dataset.pad_token or extra.get("pad_token"),
         completion_only=None if trainer.completion_only_loss == "auto" else trainer.completion_only_loss,
         assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,

@@ -139,6 +139,11 @@ class Dataset(Strict):
     )
     eos_token: str | None = Field(None, description="The token that ends each row, instead of the tokenizer's own.")
     pad_token: str | None = Field(None, description="The token that fills batches up, instead of the tokenizer's own.")
+    add_tokens: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Special tokens that the tokenizer lacks; their rows of embedding and head are trained.",
+        examples=[["<|im_start|>", "<|im_end|>"]],
+    )
     shuffle: bool = Field(True, description="Shuffle the training rows by `trainer.seed`.")
 
 

@@ -96,7 +96,8 @@ class Labeller:
 
     @cached_property
     def _typed(self) -> "re.Pattern[str] | None":
-        named = [re.escape(token) for token in self.tokens.specials if not _THINKING.fullmatch(token)]
+        meant = self.rules.add_tokens
+        named = [re.escape(one) for one in self.tokens.specials if one not in meant and not _THINKING.fullmatch(one)]
         return re.compile("|".join(named)) if named else None
 
     @property

@@ -42,11 +42,13 @@ class Spec(NamedTuple):
     templates: Mapping[str, str]
     eos: str
     pad: str | None = None
+    added: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """A hash of all that decides a token."""
-        told = [self.eos, sorted(self.templates.items()), sorted(self.variables.items())]
+        told: list[object] = [self.eos, sorted(self.templates.items()), sorted(self.variables.items())]
+        told += [list(self.added)] if self.added else []
         return hashlib.sha256(self.text + json.dumps(told).encode()).hexdigest()
 
     @property
@@ -173,7 +175,8 @@ def _add_missing(tokenizer: Any, spec: Spec) -> bool:
         if _content(entry) and _content(entry) not in known
     ]
     named = {token for token in spec.variables.values() if tokenizer.token_to_id(token) is not None}
-    more = sorted(named - known - {token.content for token in added})
+    more = sorted(named - known - {token.content for token in added} - set(spec.added))
+    more += [token for token in spec.added if token not in known]
     added += [AddedToken(token, special=True, normalized=False) for token in more]
     return bool(added and tokenizer.add_tokens(added) + len(added))
 
@@ -202,7 +205,8 @@ def spec_of(
     """The files as a recipe wants them."""
     own = {DEFAULT: rules.chat_template} if rules.chat_template is not None else templates
     eos = rules.eos_token or _content(settings.get("eos_token"))
-    return Spec(folder, text, settings, own, eos, rules.pad_token or _content(settings.get("pad_token")) or None)
+    pad = rules.pad_token or _content(settings.get("pad_token")) or None
+    return Spec(folder, text, settings, own, eos, pad, rules.add_tokens)
 
 
 def load(folder: Path | None, rules: RowRules | None = None) -> Tokens | Problem:

@@ -16,10 +16,11 @@ def is_aligned(vocabulary: int) -> bool:
 
 
 def trains_head(lora: LoraSpec | None) -> bool:
-    """Whether the output head's weights are trained: with all others, by `modules_to_save`, or as the embedding."""
+    """Whether the output head's weights are trained: all, by `modules_to_save`, as the embedding, or some rows."""
     return (
         lora is None
         or lora.ensure_weight_tying
+        or lora.added_tokens > 0
         or any(name.rpartition(".")[2] == NAME for name in lora.modules_to_save)
     )
 

@@ -15,6 +15,7 @@ from sftrun.facts.model.tensor_names import Tensor  # noqa: E402
 from sftrun.facts.values import ModelFacts  # noqa: E402
 from sftrun.job.train import arguments  # noqa: E402
 from sftrun.plan.decide import resolve  # noqa: E402
+from sftrun.plan.decide.decisions import Decisions  # noqa: E402
 from sftrun.plan.targets import EXPERT_NAMES, reach  # noqa: E402
 from sftrun.recipe.models import Lora  # noqa: E402
 from tests.plan.samples import recipe  # noqa: E402
@@ -106,7 +107,7 @@ def counted_by_peft(model: "torch.nn.Module", lora: Lora) -> tuple[int, int]:
 
 def resolved(lora: Lora, model: "torch.nn.Module") -> LoraSpec:
     """As a job is told."""
-    spec = resolve.lora(recipe(lora=lora.model_dump()), facts_of(model))
+    spec = resolve.lora(recipe(lora=lora.model_dump()), facts_of(model), Decisions())
     assert spec is not None
     return spec
 

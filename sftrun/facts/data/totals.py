@@ -14,6 +14,7 @@ from sftrun.rows import ends
 from sftrun.rows.find import Files
 from sftrun.rows.forms import is_chat
 from sftrun.rows.read import Stretch
+from sftrun.rows.template import Template
 from sftrun.rows.tokenizer import Tokens, lacking
 
 
@@ -87,6 +88,7 @@ def summed(
         lacking_tokens=dict(lacking(found, how.rules)) if isinstance(found, Tokens) else {},
         template_asks=_asks(found, how),
         ends=ends.usual(whole.ends),
+        unknown_marks=_unknown_marks(found, how),
         eos_token=found.eos if isinstance(found, Tokens) else None,
         faults=_first_of_each(faults),
     )
@@ -120,9 +122,19 @@ def percentile(counts: Sequence[tuple[int, int]], share: float) -> int:
 
 
 def _asks(found: Tokens | Problem, how: How) -> bool:
-    is_laid_out = how.form == "messages" or is_chat(how.form, how.rules)
-    template = found.template_for(None) if isinstance(found, Tokens) and is_laid_out else None
+    template = _template(found, how)
     return template is None or template.asks
+
+
+def _template(found: Tokens | Problem, how: How) -> Template | None:
+    is_laid_out = how.form == "messages" or is_chat(how.form, how.rules)
+    return found.template_for(None) if isinstance(found, Tokens) and is_laid_out else None
+
+
+def _unknown_marks(found: Tokens | Problem, how: How) -> tuple[str, ...]:
+    """Of a template that the recipe names: the model's own is made for its tokenizer."""
+    template = _template(found, how) if how.rules.chat_template is not None else None
+    return ends.unknown_marks(template, found) if template is not None and isinstance(found, Tokens) else ()
 
 
 def _duplicates(whole: Tally, places: Places, names: Sequence[str]) -> Iterator[RowFault]:

@@ -7,6 +7,7 @@ from sftrun.contract.stepplan import Checkpointing, Layout, Packer, Precision, S
 from sftrun.job.fast import attention
 from sftrun.job.fast.layers import Prepared
 from sftrun.job.obey.orders import Here
+from sftrun.job.train import added_tokens
 from sftrun.job.train.trainer import JobTrainer
 
 MAGNITUDE = "lora_magnitude_vector"  # DoRA's: fp32, whatever the adapter is
@@ -73,7 +74,7 @@ def _precision(trainer: JobTrainer, base: Any) -> Precision:
     args = trainer.args
     trained = {name: weight for name, weight in trainer.model.named_parameters() if weight.requires_grad}
     adapters = [w for name, w in trained.items() if "lora_" in name and MAGNITUDE not in name]
-    own = [w for name, w in trained.items() if "lora_" not in name]
+    own = [w for name, w in trained.items() if "lora_" not in name and added_tokens.MARK not in name]
     autocast: Dtype | None = "bfloat16" if args.bf16 else "float16" if args.fp16 else None
     return Precision(
         step=autocast or _type(base.get_input_embeddings().weight),

@@ -48,7 +48,7 @@ class Answerer:
 
     def __init__(self, job: JobSpec) -> None:
         from sftrun.job.prepare import row_tokenizer
-        from sftrun.job.train import generation, loading, saved_tokenizer
+        from sftrun.job.train import added_tokens, generation, loading, saved_tokenizer
 
         marker = output_marker.read(job.output_dir)
         if marker is None:
@@ -64,6 +64,7 @@ class Answerer:
         self.tokens = row_tokenizer.of_model(saved, job.rows)
         self.tokenizer = saved_tokenizer.load(saved, self.tokens)
         self.base = loading.load_model(job.model, job.quantization, job.step, is_whole=True, room=loading.room(job))
+        added_tokens.fit(self.base, self.tokens)
         self.tuned = loading.load_tuned(job, self.base)
         self.ends = generation.saved(job.output_dir, self.base, self.tokenizer, marker.ends).eos_token_id
 

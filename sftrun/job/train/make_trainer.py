@@ -14,8 +14,9 @@ from sftrun.job.channel import Channel
 from sftrun.job.failures import JobFailure
 from sftrun.job.fast import fast_path, plain_head
 from sftrun.job.obey.orders import Orders
+from sftrun.job.prepare import row_tokenizer
 from sftrun.job.prepare.prepared import Prepared
-from sftrun.job.train import arguments, loading
+from sftrun.job.train import added_tokens, arguments, loading
 from sftrun.job.train.callbacks import Watcher
 from sftrun.job.train.trainer import JobTrainer, SFTConfig
 
@@ -53,6 +54,8 @@ def trainer(
         callbacks=[watcher],
     )
     made = watcher.trainer
+    if spec.lora is not None and spec.lora.added_tokens:
+        added_tokens.with_bias(made.model)
     made.data_collator = fast_path.collator(spec, made.data_collator, made.model.config)
     return watcher.trainer, watcher
 
@@ -95,4 +98,10 @@ def _model(spec: JobSpec) -> Loaded:
         return importlib.import_module(loader).load(spec), None
     base = loading.load_model(spec.model, spec.quantization, spec.step)
     fast_path.require_attention(spec, base)
-    return base, None if spec.lora is None else loading.lora_config(spec.lora)
+    adapter = None if spec.lora is None else loading.lora_config(spec.lora)
+    if spec.rows.add_tokens:
+        tokens = row_tokenizer.of_job(spec)
+        added_tokens.fit(base, tokens)
+        if adapter is not None and spec.lora is not None and spec.lora.added_tokens:
+            adapter.trainable_token_indices = added_tokens.trained_rows(base, tokens)
+    return base, adapter

@@ -36,6 +36,7 @@ from transformers import AutoModelForCausalLM
 
 base = AutoModelForCausalLM.from_pretrained("FOLDER OF THE BASE")
 model = PeftModel.from_pretrained(base, "PATH")"""
+RESIZE = "\nbase.resize_token_embeddings({})\nmodel = PeftModel"
 CODE_MODEL = """from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("PATH")"""
@@ -52,11 +53,14 @@ def save(
     partial = output.with_name(f"{output.name}.partial-{spec.run_id}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(str(partial), state_dict=weights)
+    # the rows of added tokens are of the adapter; the whole embedding is not
+    apart: dict[str, Any] = {"save_embedding_layers": False} if spec.lora is not None and spec.lora.added_tokens else {}
+    model.save_pretrained(str(partial), state_dict=weights, **apart)
     _name_base(partial / ADAPTER_CONFIG, marker.base_model)
     _without_padding(tokenizer).save_pretrained(str(partial))
     generation.save(generation.config(model, tokenizer, marker.ends), partial)
-    (partial / "README.md").write_text(card(marker))
+    rows = model.get_input_embeddings().weight.shape[0] if apart else None
+    (partial / "README.md").write_text(card(marker, rows))
     (partial / MARKER).write_text(marker.model_dump_json(indent=1) + "\n")
     files.flush_tree(partial)
     return _swap(partial, output, spec.run_id)
@@ -78,8 +82,8 @@ def _without_padding(tokenizer: Any) -> Any:
     return tokenizer
 
 
-def card(marker: OutputMarker) -> str:
-    """The model card: what it is, and how to load it."""
+def card(marker: OutputMarker, rows: int | None = None) -> str:
+    """The model card: what it is, and how to load it; `rows` of its embedding, where tokens were added."""
     return CARD.format(
         base=marker.base_model,
         library="peft" if marker.adapter else "transformers",
@@ -89,7 +93,7 @@ def card(marker: OutputMarker) -> str:
         step=marker.step if marker.saved_step is None else marker.saved_step,
         loss=marker.train_loss,
         run_id=marker.run_id,
-        code=_code(marker),
+        code=_code(marker) if rows is None else _code(marker).replace("\nmodel = PeftModel", RESIZE.format(rows), 1),
     )
 
 

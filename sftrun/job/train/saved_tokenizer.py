@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sftrun.contract.jobspec import ModelSpec
 from sftrun.job.failures import JobFailure
-from sftrun.job.train import loading
+from sftrun.job.train import added_tokens, loading
 from sftrun.rows.tokenizer import DEFAULT, Tokens
 
 
@@ -24,6 +24,7 @@ def load(model: ModelSpec, tokens: Tokens, texts: Sequence[Text] = ()) -> Any:
     """The tokenizer; `texts` are some of the run's own.  Raises JobFailure with the first row that differs."""
     differs: Text | None = None
     for made in _candidates(model, tokens):
+        added_tokens.teach(made, tokens.spec.added)
         differs = next((text for text in texts if encoded(made, text.text) != tokens.encode(text.text).ids), None)
         if differs is None:
             return _with_ends(made, tokens)

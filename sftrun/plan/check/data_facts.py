@@ -1,5 +1,6 @@
 """What the data's facts say against a recipe: broken lines, missing columns, cuts, nothing to learn, overlap.  Pure."""
 
+import json
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -41,7 +42,9 @@ def _lacking(recipe: Recipe, facts: DataFacts | None) -> Iterator[Diagnostic]:
         own = getattr(recipe.dataset, key) is not None
         at: Path = ("dataset", key) if own else ("trainer", "extra", key)
         message = f"`{key}` `{token}` is no token of `{recipe.model.name_or_path}`"
-        yield Diagnostic("D119", message, at=at, help="name a token of its vocabulary, or take it out")
+        yield Diagnostic(
+            "D119", message, at=at, help=f"name a token of its vocabulary, or write `dataset.add_tokens: [{token!r}]`"
+        )
 
 
 def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
@@ -148,6 +151,12 @@ def _laid_out(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
             "the model's chat template has no generation prompt: after training, nothing says that it is to answer"
         )
         yield _warning("D114", message, ("model", "name_or_path"), "set `dataset.chat_template` to one that has it")
+    if facts.unknown_marks:
+        named = ", ".join(f"`{mark}`" for mark in facts.unknown_marks)
+        message = f"the chat template prints {named}, no token of the model: letters are learnt in its place"
+        listed = json.dumps(facts.unknown_marks, ensure_ascii=False)
+        help = f"write `dataset.add_tokens: {listed}`, or name a template of the model's own tokens"
+        yield _warning("D131", message, ("dataset", "chat_template"), help)
 
 
 def _incomplete(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:

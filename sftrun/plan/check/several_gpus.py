@@ -39,6 +39,10 @@ def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:
 def _tied(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     """accelerate ties weights anew while it shards them, and PEFT's copies can't be tied so."""
     lora, model = plan.lora, facts.model
+    if plan.rows.add_tokens and plan.step.sharding == "fsdp":
+        message = "rows of new tokens can't be added to weights that are sharded over GPUs"
+        help = "take one GPU, or several that hold all weights each"
+        yield Diagnostic("M120", message, at=("dataset", "add_tokens"), help=help)
     if lora is None or model is None or not lora.ensure_weight_tying or plan.step.sharding != "fsdp":
         return
     yield Diagnostic(

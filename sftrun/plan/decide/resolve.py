@@ -150,13 +150,17 @@ def quantization(recipe: Recipe, step: Dtype | None, said: Decisions) -> Quantiz
     return spec.model_copy(update={at: step})
 
 
-def lora(recipe: Recipe, model: ModelFacts | None) -> LoraSpec | None:
+def lora(recipe: Recipe, model: ModelFacts | None, said: Decisions) -> LoraSpec | None:
     """As written; embedding and head stay one weight where they are one, or where that isn't known."""
     if recipe.lora is None:
         return None
     is_tied = (model is None or model.tie_word_embeddings) and recipe.trainer.library.has_all_of_peft
     ensured = is_tied and peft_names.saves_embedding(recipe.lora)
-    return LoraSpec(**recipe.lora.model_dump(), ensure_weight_tying=ensured)
+    added = 0 if peft_names.saves_embedding(recipe.lora) else len(recipe.dataset.add_tokens)
+    if added:
+        reason = "rows of embedding and head for `dataset.add_tokens`; they are trained and saved with the adapter"
+        said.say("lora.trainable_token_indices", added, reason)
+    return LoraSpec(**recipe.lora.model_dump(), ensure_weight_tying=ensured, added_tokens=added)
 
 
 def samples(recipe: Recipe) -> SampleSpec:

@@ -164,8 +164,15 @@ def _adapter_bytes(setup: Setup) -> float:
 
 def gradient_bytes(setup: Setup) -> float:
     """As wide as the parameter; DDP keeps its buckets beside them."""
-    size = setup.trained_bytes
+    size = setup.trained_bytes + _copied_rows(setup)
     return size * 2 if setup.step.sharding == "ddp" else _sharded(setup, size)
+
+
+def _copied_rows(setup: Setup) -> float:
+    """PEFT writes the rows of added tokens into a copy of embedding and of head; each copy has a gradient."""
+    if setup.lora is None or not setup.lora.added_tokens:
+        return 0.0
+    return 4 * setup.model.vocab_size * setup.model.hidden_size * setup.weight_bytes
 
 
 def optimizer_bytes(setup: Setup) -> float:

@@ -160,14 +160,21 @@ class Setup(NamedTuple):
     def trainable_parameters(self) -> int:
         if self.lora is None:
             return self.model.parameters
-        return self.adapter_parameters + self.saved_modules_parameters
+        return self.adapter_parameters + self.saved_modules_parameters + self.token_parameters
+
+    @property
+    def token_parameters(self) -> int:
+        """Rows of embedding and head that are trained beside the adapter, of `dataset.add_tokens`."""
+        added = self.lora.added_tokens if self.lora is not None else 0
+        return added * self.model.hidden_size * (1 if self.model.tie_word_embeddings else 2)
 
     @property
     def trained_bytes(self) -> int:
         """Of all that is trained."""
         if self.lora is None:
             return self.model.parameters * self.own_bytes
-        return self.adapter_parameters * self.adapter_bytes + self.saved_modules_parameters * self.own_bytes
+        adapters = self.adapter_parameters + self.token_parameters
+        return adapters * self.adapter_bytes + self.saved_modules_parameters * self.own_bytes
 
     def trains(self, names: tuple[str, ...]) -> bool:
         """Whether any linear layer of these names needs its input for a gradient."""

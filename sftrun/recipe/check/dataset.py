@@ -14,7 +14,7 @@ from sftrun.recipe.words.names import nearest
 from sftrun.rows.find import SUFFIXES, kind
 from sftrun.rows.forms import CHAT, NAMED_TEMPLATES, contradictions, is_chat
 
-_PLACES = ("instruction", "input", "output")
+_ROWS = ("embed_tokens", "lm_head")
 
 
 def sources(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -151,6 +151,30 @@ def template(recipe: Recipe) -> Iterator[Diagnostic]:
     yield Diagnostic("R119", message, at=at, help=help)
 
 
+def added(recipe: Recipe) -> Iterator[Diagnostic]:
+    """Rows of new tokens have to be trained, whole and in the weights that are saved."""
+    tokens, lora, at = recipe.dataset.add_tokens, recipe.lora, ("dataset", "add_tokens")
+    for index, token in enumerate(tokens):
+        if not token.strip() or token in tokens[:index]:
+            message = f"`{token}` stands twice" if token.strip() else "a token of white space"
+            yield Diagnostic("R235", message, at=(*at, index), help="take it out")
+    if not tokens:
+        return
+    if not recipe.trainer.library.has_all_of_peft:
+        message = f"the engine {recipe.trainer.engine} has no rows for new tokens"
+        yield Diagnostic("R235", message, at=at, on_key=True, help="write `engine: trl`")
+    if lora is not None and not isinstance(lora.target_modules, str):
+        for index, name in enumerate(lora.target_modules):
+            if name in _ROWS:
+                message = f"an adapter on `{name}` would train the rows of new tokens a second time"
+                yield Diagnostic("R235", message, at=("lora", "target_modules", index), help="take it out")
+    saved = {name for name in _ROWS if lora is not None and name in lora.modules_to_save}
+    if len(saved) == 1:
+        message = f"of `{min(saved)}` all rows would be trained, of its partner not even those of new tokens"
+        help = f"write `modules_to_save: [{', '.join(_ROWS)}]`, or leave both out: their new rows are trained then"
+        yield Diagnostic("R235", message, at=("lora", "modules_to_save"), on_key=True, help=help)
+
+
 def samples(recipe: Recipe) -> Iterator[Diagnostic]:
     if recipe.samples.prompts:
         return
@@ -206,4 +230,4 @@ def _plain(text: str) -> str:
     return "".join(letter if letter in good else "-" for letter in text).strip("-")[:63]
 
 
-DATA = (sources, evaluation, by_form, template, samples, labels, environment)
+DATA = (sources, evaluation, by_form, template, added, samples, labels, environment)
