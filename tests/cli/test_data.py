@@ -140,7 +140,7 @@ def test_a_chat_template_that_is_nowhere_is_an_error_with_the_nearest_name(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_talks(folder)
-    assert main(["validate", "recipe.yaml", "--set", "dataset.chat_template=qwen_3"]) == 1
+    assert main(["validate", "recipe.yaml", "--set", "dataset.chat_template=quen3"]) == 1
     assert "did you mean `qwen3`?" in capsys.readouterr().out
 
 

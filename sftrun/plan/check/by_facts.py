@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import Problem
 from sftrun.facts.values import Facts, Machine
-from sftrun.plan.check import epochs
 from sftrun.plan.check.data_facts import check_data
 from sftrun.plan.check.model_facts import check_model, lacks_template, model_problem, no_template
 from sftrun.plan.check.model_kind import check_kind
@@ -30,7 +29,10 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
     yield from _own_gpu(recipe, facts.machine)
     yield from _own_memory(recipe, facts)
     yield from _data(recipe, facts)
-    yield from epochs.unknown(recipe, facts)
+    if recipe.trainer.evals_per_epoch is not None or recipe.trainer.saves_per_epoch is not None:
+        from sftrun.plan.check import epochs  # what estimates is loaded where it is wanted
+
+        yield from epochs.unknown(recipe, facts)
     yield from _output(recipe, facts)
 
 
