@@ -6,7 +6,6 @@ from sftrun import builtin
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
-from sftrun.step.precision import unmoved
 
 
 def bits(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -186,6 +185,8 @@ def rounded(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def rounded_away(recipe: Recipe) -> Diagnostic:
     """What bfloat16 makes of the steps of trained weights."""
+    from sftrun.step.precision import unmoved  # with all that steps are planned from, which few recipes' checks want
+
     value = known.rate(recipe.trainer.learning_rate, is_full=True)
     message = f"all weights are trained in bfloat16: at a learning rate of {value:g} those above "
     return Diagnostic(
