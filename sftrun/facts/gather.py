@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
     model_folder: str
     train: tuple[str, str] | None
     eval: tuple[str, str] | None
-    output: str
+    output: tuple[str, str]
     volumes: Mapping[str, str]
     engine: EngineName
     local: bool
@@ -77,6 +77,8 @@ def gather(wanted: Wanted, world: World) -> Gathered:
     if isinstance(model, Problem):
         problems["model.name_or_path"] = model
     wanted = _with_template(wanted, problems)
+    if wanted.local and (problem := _output_problem(wanted, world.home)) is not None:
+        problems["output.dir"] = problem
     train_files = _files("dataset.train.path", wanted.train, wanted, world, problems)
     eval_files = _files("dataset.eval.path", wanted.eval, wanted, world, problems)
     train, evaluation = _rows(train_files, eval_files, wanted, world, problems)
@@ -203,9 +205,25 @@ def _from_here(file: str) -> str:
 
 def _output_holds(wanted: Wanted, home: Path) -> str | None:
     """The recipe whose adapter stands in the output folder; None where there is none of ours."""
-    pattern, folder = _place(wanted.output, ".", wanted.volumes, home)
+    pattern, folder = _place(*wanted.output, wanted.volumes, home)
     marker = output_marker.read(Path(folder, pattern))
     return marker.name if marker else None
+
+
+def _output_problem(wanted: Wanted, home: Path) -> Problem | None:
+    """A folder that a run would replace as a whole must hold nothing of the user's that it rests on."""
+    pattern, folder = _place(*wanted.output, wanted.volumes, home)
+    if pattern.startswith("~"):
+        return Problem("unsafe", f"`~` means nothing in a recipe: `{pattern}`", f"write `{Path(pattern).expanduser()}`")
+    output = Path(folder, pattern).resolve()
+    sources = [Path(*reversed(source)) for source in (wanted.train, wanted.eval) if source is not None]
+    kept = ((Path(wanted.output[1]), "the recipe"), (home, "the ledger"), *((source, "the data") for source in sources))
+    for inside, what in kept:
+        if inside.resolve().is_relative_to(output):
+            return Problem("unsafe", f"the output folder `{output}` holds {what}", "write `out/my-adapter`")
+    if output.is_file():
+        return Problem("unsafe", f"the output folder `{output}` is a file", f"write `{output.with_suffix('')}-adapter`")
+    return None
 
 
 def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:
@@ -216,7 +234,7 @@ def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str
     if "://" in path:
         return "download it, and name the file relative to the recipe"
     if path.startswith("~"):
-        return "write the path relative to the recipe: `~` means nothing here"
+        return f"write `{Path(path).expanduser()}`: `~` means nothing here"
     pattern, folder = _place(*source, wanted.volumes, world.home)
     return f"put it at `{Path(folder, pattern)}`, or correct the path"
 

@@ -36,7 +36,7 @@ class Places:
 
 def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpec:
     """Everything that the job needs, with nothing left to decide."""
-    output = places.of(plan.recipe.output.dir)
+    output = places.of(plan.output_dir or plan.recipe.output.dir)
     return JobSpec(
         run_id=run_id,
         name=plan.recipe.name,

@@ -61,6 +61,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         trainer=trainer,
         step=speed.step_plan(recipe, facts, device, given, steps, room, said),
         samples=resolve.samples(recipe),
+        output_dir=_output(recipe, folders),
         compute=compute,
         lock=facts.lock,
         total_steps=steps,
@@ -74,6 +75,10 @@ def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> Mod
     if not is_folder or name.startswith("builtin:"):
         return model
     return model.model_copy(update={"name_or_path": str(Path(folders["model.name_or_path"], name))})
+
+
+def _output(recipe: Recipe, folders: Mapping[str, str]) -> str | None:
+    return None if recipe.output.dir.startswith("/") else str(Path(folders["output.dir"], recipe.output.dir).resolve())
 
 
 def _dataset(recipe: Recipe, facts: Facts) -> DatasetPlan:

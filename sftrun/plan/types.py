@@ -166,6 +166,7 @@ class Plan(Strict):
     trainer: TrainerSpec
     step: StepPlan
     samples: SampleSpec
+    output_dir: str | None = None  # absolute, where the recipe's is relative to its file
     compute: ComputePlan
     lock: dict[str, str]
     total_steps: int | None = None

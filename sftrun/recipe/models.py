@@ -106,7 +106,7 @@ class Source(Strict):
 
     path: str | None = Field(
         None,
-        description="A file, folder or glob: relative to this file, or absolute below a mount of `volumes`.",
+        description="A file, folder or glob: relative to this file, or absolute (on Modal below a mount of `volumes`).",
         examples=["data/train.jsonl", "/data/dataset/train.jsonl", "data/*.parquet"],
     )
     hub: str | None = Field(None, description="A data set of the Hub.", examples=["tatsu-lab/alpaca"])
@@ -229,7 +229,10 @@ class Image(Strict):
 class Compute(Strict):
     """Where it runs: the keywords of Modal's `app.function`."""
 
-    executor: ExecutorName = Field("modal", description="Modal, or this machine.")
+    executor: Auto | ExecutorName = Field(
+        "auto",
+        description="Modal, or this machine; auto: Modal where `volumes`, a GPU or `secrets` are named, else here.",
+    )
     gpu: str | tuple[str, ...] | None = Field(
         None,
         description="A Modal GPU, NAME:COUNT, or a list in order of preference; none for CPU.",
@@ -245,16 +248,16 @@ class Compute(Strict):
     region: str | None = Field(None, description="Modal region; multiplies the price.", examples=["us", "eu-west"])
     image: Image = Field(Image(), description="Additions to the engine's locked image.")
 
-    @property
-    def place(self) -> executors.Executor:
-        """What one must know of the executor."""
-        return executors.executor(self.executor)
-
 
 class Output(Strict):
     """Where the adapter goes."""
 
-    dir: str = Field(min_length=1, description="The adapter's folder, below a mount; checkpoints go beside it.")
+    dir: str = Field(
+        min_length=1,
+        description="The adapter's folder, relative to this file or absolute; on Modal below a mount. "
+        "Checkpoints go beside it.",
+        examples=["/outputs/my-adapter", "out/my-adapter"],
+    )
 
 
 class Samples(Strict):
@@ -296,3 +299,16 @@ class Recipe(Strict):
     def is_in_float32(self) -> bool:
         """Whether the weights have 32 bits: by what is written, or as all of them are trained."""
         return self.model.dtype == "float32" or (self.model.dtype == "auto" and self.lora is None)
+
+    @property
+    def place(self) -> executors.Executor:
+        """What one must know of the executor."""
+        return executors.executor(self.executor)
+
+    @property
+    def executor(self) -> ExecutorName:
+        """As written; `auto` follows what else the recipe names."""
+        if self.compute.executor != "auto":
+            return self.compute.executor
+        rents = self.volumes or self.secrets or self.compute.region or self.compute.gpu not in (None, "none")
+        return "modal" if rents else "local"

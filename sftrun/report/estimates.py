@@ -144,7 +144,7 @@ def of_recipe(
         file=file,
         name=recipe.name,
         model=recipe.model.name_or_path,
-        executor=recipe.compute.executor,
+        executor=recipe.executor,
         rows=train.rows if train else None,
         rows_source=("counted" if facts.train is not None else "declared") if train else None,
         steps=_steps(found) if usable else plan.total_steps,

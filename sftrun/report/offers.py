@@ -76,7 +76,7 @@ def _asked(text: str, facts: Facts) -> tuple[str, int]:
 
 def own_gpus(recipe: Recipe, facts: Facts) -> tuple[tuple[str, int], ...]:
     """Those that the recipe asks for, the one it would have first, by the catalog's names."""
-    if not recipe.compute.place.rents:
+    if not recipe.place.rents:
         return ()
     choices = units.gpu_choices(recipe.compute.gpu)
     known = {name: gpu.name for name, _ in choices if (gpu := catalog.find(facts.catalog, name)) is not None}

@@ -118,6 +118,7 @@ def test_a_relative_value_is_relative_to_the_file_that_says_it(tmp_path: Path) -
         "model.name_or_path": str(tmp_path),
         "dataset.train.path": str(tmp_path / "bases"),
         "dataset.eval.path": str(tmp_path),
+        "output.dir": str(tmp_path / "bases"),
     }
 
 

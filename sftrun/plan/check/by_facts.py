@@ -38,13 +38,13 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
 
 def can_be_estimated(recipe: Recipe, facts: Facts) -> bool:
     """Whether a plan may have an estimate to be judged: that takes the model's shapes and a GPU."""
-    has_gpu = facts.machine.gpu_name if recipe.compute.place.is_here else recipe.compute.gpu
+    has_gpu = facts.machine.gpu_name if recipe.place.is_here else recipe.compute.gpu
     return facts.model is not None and has_gpu is not None
 
 
 def _own_gpu(recipe: Recipe, machine: Machine) -> Iterator[Diagnostic]:
     """What the GPU of this machine can't do; of the recipe's own its name has said it."""
-    name, is_used = machine.gpu_name, recipe.compute.place.is_here and recipe.compute.gpu is None
+    name, is_used = machine.gpu_name, recipe.place.is_here and recipe.compute.gpu is None
     if is_used and name is not None and not machine.has_bf16:
         yield from without_bf16(name, recipe)
 
@@ -52,7 +52,7 @@ def _own_gpu(recipe: Recipe, machine: Machine) -> Iterator[Diagnostic]:
 def _own_memory(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
     """A model that this machine's processors can't hold."""
     machine, quantization = facts.machine, recipe.quantization
-    if facts.model is None or not recipe.compute.place.is_here or machine.gpu_count or not machine.memory_gb:
+    if facts.model is None or not recipe.place.is_here or machine.gpu_count or not machine.memory_gb:
         return
     in_4bit = quantization is not None and quantization.load_in_4bit
     in_8bit = quantization is not None and quantization.load_in_8bit
@@ -96,5 +96,5 @@ def _missing(recipe: Recipe, problems: Mapping[str, Problem]) -> Iterator[Diagno
             if found is not None:
                 yield found
         elif problem.kind not in _NO_FAULT:
-            code = "D106" if problem.kind == "unsafe" else "D101"
+            code = "V112" if key == "output.dir" else "D106" if problem.kind == "unsafe" else "D101"
             yield Diagnostic(code, problem.message, at=tuple(key.split(".")), help=problem.help)

@@ -29,10 +29,15 @@ _AS_STEPS = "as the steps"
 def compute(recipe: Recipe, facts: Facts, said: Decisions) -> tuple[ComputePlan, Device]:
     """Where it runs, and on what."""
     choices = units.gpu_choices(recipe.compute.gpu)
-    local = recipe.compute.place.is_here
+    if recipe.compute.executor == "auto":
+        reason = (
+            "no `volumes`, GPU or `secrets` of Modal are named" if recipe.place.is_here else "it names what is Modal's"
+        )
+        said.say("compute.executor", recipe.executor, reason)
+    local = recipe.place.is_here
     device = _local_device(recipe, facts, said) if local else _rented_device(choices, facts)
     plan = ComputePlan(
-        executor=recipe.compute.executor,
+        executor=recipe.executor,
         gpus=() if local else tuple(name for name, _ in choices),
         gpu_count=device.gpus,
         nodes=recipe.compute.nodes,

@@ -153,7 +153,7 @@ def _cuda_graphs(room: Room, said: Decisions) -> bool:
 
 def _preparing(recipe: Recipe, facts: Facts, said: Decisions) -> Place:
     """Where rows are tokenised: apart from the job where they are many, or it is not known how many."""
-    data, is_rented = recipe.dataset, recipe.compute.place.rents
+    data, is_rented = recipe.dataset, recipe.place.rents
     from_hub = any(source is not None and source.hub is not None for source in (data.train, data.eval))
     size = _row_bytes(recipe, facts)
     found = place.preparing(is_rented, recipe.trainer.library, from_hub, size)

@@ -122,8 +122,8 @@ def machines(recipe: Recipe) -> Iterator[Diagnostic]:
     full = [
         name for name in names if name.endswith(f":{known.FEWER_GPUS.get(name.partition(':')[0], known.MOST_GPUS)}")
     ]
-    if not compute.place.can_cluster:
-        message, help = f"the {compute.executor} executor is one machine, not {compute.nodes}", "write `nodes: 1`"
+    if not recipe.place.can_cluster:
+        message, help = f"the {recipe.executor} executor is one machine, not {compute.nodes}", "write `nodes: 1`"
     elif not recipe.trainer.library.can_use_several_gpus:
         message = f"the engine {recipe.trainer.engine} trains on one machine, not {compute.nodes}"
         help = "write `engine: trl`"

@@ -8,6 +8,9 @@ from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
 
+OUTPUTS = "outputs"
+OF_PEOPLE = ("/home", "/Users", "/mnt")  # where files of this machine lie
+
 
 def mounts(recipe: Recipe) -> Iterator[Diagnostic]:
     for mount, volume in recipe.volumes.items():
@@ -51,41 +54,48 @@ def collisions(recipe: Recipe) -> Iterator[Diagnostic]:
 
 def output(recipe: Recipe) -> Iterator[Diagnostic]:
     path, at = recipe.output.dir, ("output", "dir")
-    if not path.startswith("/"):
-        mount = next(iter(recipe.volumes), "/data")
-        help = f"write `{mount.rstrip('/')}/{_inside(path)}`"
-        help += "" if recipe.volumes else ", below a mount of `volumes`"
-        yield Diagnostic("V105", f"the output `{path}` is relative", at=at, help=help)
-    elif ".." in PurePosixPath(path).parts:
-        yield Diagnostic("V111", f"`{path}` leaves its folder by `..`", at=at, help="write the path without `..`")
-    elif path.rstrip("/") in {mount.rstrip("/") for mount in recipe.volumes}:
+    if path.rstrip("/") in {mount.rstrip("/") for mount in recipe.volumes}:
         help = f"write `{path.rstrip('/')}/{recipe.name}`"
         yield Diagnostic("V110", f"`{path}` is the mount itself", at=at, help=help)
-    else:
-        yield from _below_a_mount("V101", path, at, recipe)
+    elif not recipe.place.is_here:
+        yield from _on_a_volume("V101", path, at, recipe) if path.startswith("/") else (_relative(path, recipe),)
+
+
+def _relative(path: str, recipe: Recipe) -> Diagnostic:
+    message, at = f"the output `{path}` is relative", ("output", "dir")
+    mount = next(iter(recipe.volumes), f"/{OUTPUTS}")
+    help = f"write `{mount.rstrip('/')}/{inside(path) or recipe.name}`"
+    return Diagnostic("V105", message, at=at, help=help if recipe.volumes else f"{help}, and {_volumes(mount)}")
 
 
 def data(recipe: Recipe) -> Iterator[Diagnostic]:
     for key in ("train", "eval"):
         source, at = getattr(recipe.dataset, key), ("dataset", key, "path")
         path = source.path if source is not None else None
-        if path is None or not path.startswith("/"):
-            continue
-        if ".." in PurePosixPath(path).parts:
-            yield Diagnostic("V111", f"`{path}` leaves its folder by `..`", at=at, help="write the path without `..`")
-        else:
-            yield from _below_a_mount("V102", path, at, recipe)
+        if path is not None and path.startswith("/") and not recipe.place.is_here:
+            yield from _on_a_volume("V102", path, at, recipe)
 
 
-def _below_a_mount(code: str, path: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
-    if any(is_below(path, mount) for mount in recipe.volumes):
-        return
-    if not recipe.volumes:
-        help = f"add `volumes: {{/{PurePosixPath(path).parts[1] if path != '/' else 'data'}: my-volume}}`"
-    else:
-        help = f"the mounts are {', '.join(f'`{mount}`' for mount in recipe.volumes)}"
-    also = ((("volumes",), "the mounts here"),) if recipe.volumes else ()
-    yield Diagnostic(code, f"`{path}` lies below no mount of `volumes`", at=at, also=also, help=help)
+def _on_a_volume(code: str, path: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
+    if ".." in PurePosixPath(path).parts:
+        yield Diagnostic("V111", f"`{path}` leaves its folder by `..`", at=at, help="write the path without `..`")
+    elif not any(is_below(path, mount) for mount in recipe.volumes):
+        also = ((("volumes",), "the mounts here"),) if recipe.volumes else ()
+        message = f"`{path}` lies below no mount of `volumes`"
+        yield Diagnostic(code, message, at=at, also=also, help=_below_which(path, recipe))
+
+
+def _below_which(path: str, recipe: Recipe) -> str:
+    if recipe.volumes:
+        return f"the mounts are {', '.join(f'`{mount}`' for mount in recipe.volumes)}"
+    mount = f"/{PurePosixPath(path).parts[1] if path != '/' else OUTPUTS}"
+    if _is_taken(mount) or mount in OF_PEOPLE:
+        return "write the path relative to the recipe, and the file goes up with the run"
+    return _volumes(mount)
+
+
+def _volumes(mount: str) -> str:
+    return f"add `volumes: {{{mount}: my-volume}}`"
 
 
 def is_below(path: str, mount: str) -> bool:
@@ -102,7 +112,7 @@ def _plain(mount: str) -> str:
     return "/" + "/".join(part for part in mount.split("/") if part not in ("", ".", ".."))
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     return "/".join(part for part in PurePosixPath(path).parts if part not in (".", ".."))
 
 

@@ -17,6 +17,7 @@ RELATIVE: tuple[Path, ...] = (
     ("dataset", "train", "path"),
     ("dataset", "eval", "path"),
     ("dataset", "chat_template"),
+    ("output", "dir"),
 )
 _MONEY: Path = ("budget", "max_usd")
 
