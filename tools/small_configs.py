@@ -86,6 +86,11 @@ _HYBRID: Final = {"num_hidden_layers": 2, "layer_types": ["linear_attention", "f
 SPECIAL: Final[dict[str, dict[str, Any]]] = {
     "bamba": _MAMBA2 | {"attn_layer_indices": [1]},
     "bloom": {"n_head": 4},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            name: {"rope_theta": 10000.0, "rope_type": "default"} for name in ("full_attention", "sliding_attention")
+        }
+    },
     "ctrl": {"n_head": 4},
     "dbrx": {
         "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0},

@@ -19,8 +19,8 @@ from sftrun.errors import Problem
 from sftrun.facts.model.lookup import model_facts
 from sftrun.facts.values import ModelFacts
 from sftrun.job.fast import attention
-from sftrun.plan.check.model_kind import REFUSED_IN_MAMBA
-from sftrun.plan.targets import reach, reachable_names
+from sftrun.plan.check.model_kind import in_place_of_all
+from sftrun.plan.targets import reach
 from sftrun.recipe.models import Lora
 from sftrun.step.configurations import balances_experts
 from tools.small_configs import WORDS, small
@@ -67,7 +67,7 @@ class Tried:
         try:
             get_peft_model(self.load(), _lora("all-linear"))
         except ValueError:
-            return tuple(name for name in reachable_names(self.facts()) if name not in REFUSED_IN_MAMBA)
+            return in_place_of_all(self.facts(), refused=True)
         return "all-linear"
 
 
@@ -130,6 +130,11 @@ def _trains_in_full(tried: Tried) -> None:
     _step(tried, model)
 
 
+def _trains_named(tried: Tried) -> None:
+    """Adapters on what `validate` names in place of all layers, where those fail."""
+    _adapted(tried)
+
+
 def _trains_lora(tried: Tried) -> None:
     model = get_peft_model(tried.load(), _lora(tried.targets()))
     _step(tried, model)
@@ -137,8 +142,7 @@ def _trains_lora(tried: Tried) -> None:
 
 def _comes_back(tried: Tried) -> None:
     """A trained adapter, saved and put on the base again, answers as it did."""
-    model = get_peft_model(tried.load(), _lora(tried.targets()))
-    _step(tried, model)
+    model = _adapted(tried)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         again = PeftModel.from_pretrained(tried.load(), folder).eval()
@@ -147,11 +151,7 @@ def _comes_back(tried: Tried) -> None:
 
 def _trains_nf4(tried: Tried) -> None:
     bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
-    model = tried.load(quantization_config=bits, device_map={"": "cpu"})
-    for module in model.modules():  # as the job does: a repacked weight has no backward pass
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    _step(tried, get_peft_model(model, _lora(tried.targets())))
+    _adapted(tried, quantization_config=bits, device_map={"": "cpu"})
 
 
 def _pads(tried: Tried) -> None:
@@ -205,6 +205,7 @@ TRIALS: Final[dict[str, Callable[[Tried], None]]] = {
     "counts-lora": _counts_lora,
     "full": _trains_in_full,
     "lora": _trains_lora,
+    "lora-named": _trains_named,
     "comes-back": _comes_back,
     "padded": _pads,
     "router": _adds_balance,
@@ -280,6 +281,24 @@ def _row(
     if window is not None:
         sees = sees.triu(1 - window)
     return F.scaled_dot_product_attention(q, k, v, sees, scale=options.get("scaling"))
+
+
+def _adapted(tried: Tried, **options: Any) -> Any:
+    """The model after a step of adapters on all linear layers, or on those that `validate` names in their place."""
+    targets, fault = tried.targets(), Exception()
+    for named in (targets, in_place_of_all(tried.facts(), refused=targets != "all-linear")):
+        model = tried.load(**options)
+        for module in model.modules():  # as the job does: a repacked weight has no backward pass
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+        adapted = get_peft_model(model, _lora(named))
+        try:
+            _step(tried, adapted)
+        except Exception as error:
+            fault = error
+        else:
+            return adapted
+    raise fault
 
 
 def _padded(rows: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -77,6 +77,37 @@ def test_most_types_that_people_fine_tune_pass_every_trial() -> None:
     assert {kind: dict(one.faults) for kind, one in found.items() if one is not None and one.faults} == {}
 
 
+@pytest.mark.parametrize("kind", ["musicgen", "gemma3n", "bigbird_pegasus"])
+def test_a_type_of_which_nothing_was_tried_or_that_is_miscounted_is_refused(kind: str) -> None:
+    (found,) = checked(kind, lora=None)
+    assert (found.code, found.severity) == ("M117", "error")
+    assert "another type" in str(found.help)
+
+
+@pytest.mark.parametrize("kind", ["zamba", "hrm_text", "reformer", "laguna"])
+def test_a_type_whose_adapters_are_miscounted_or_fail_is_trained_in_full_alone(kind: str) -> None:
+    assert ("M117", "error") in codes(checked(kind))
+    assert checked(kind, lora=None) == []
+
+
+@pytest.mark.parametrize("kind", ["phimoe", "llama4_text"])
+def test_what_is_named_in_place_of_all_layers_may_be_quantised(kind: str) -> None:
+    given = {"quantization": {"load_in_4bit": True}, "trainer": {"extra": {"router_aux_loss_coef": 0}}}
+    assert checked(kind, lora={"target_modules": ["q_proj"]}, **given) == []
+
+
+def test_no_type_that_validate_lets_through_is_miscounted() -> None:
+    """The bar of the table: each type is counted as PEFT counts it, or refused."""
+    table = capabilities.table()
+    counted = {"counts", "counts-lora"}
+    wrong = [kind for kind, entry in table.items() if counted & entry["faults"].keys() and not _is_refused(kind)]
+    assert wrong == []
+
+
+def _is_refused(kind: str) -> bool:
+    return ("M117", "error") in codes(checked(kind))
+
+
 def test_a_router_that_takes_no_adapter_is_told_of_with_the_attention_layers_to_write() -> None:
     (found,) = [one for one in checked("phimoe", lora={"target_modules": "all-linear"}) if one.code == "M118"]
     assert "q_proj" in str(found.help)

@@ -7,10 +7,11 @@ import pytest
 from tools import breadth
 
 TABLE = json.loads(breadth.TABLE.read_text("utf-8"))
-# dense, with windows, with absolute positions, mixtures, latent attention, recurrent, convolutional, and no decoder
+# dense, with windows, with absolute positions, mixtures, latent attention, recurrent, convolutional, no decoder, a
+# vision model's text, routers that take no adapter or give no loss, parameters that look like buffers
 KINDS = (
     "llama", "gemma3_text", "gpt2", "opt", "bloom", "falcon", "qwen3_moe", "gpt_oss", "deepseek_v3", "mamba", "lfm2",
-    "qwen3_next", "bert",
+    "qwen3_next", "bert", "gemma3", "gptj", "phimoe", "granitemoe", "gemma3n_text", "hy_v3", "zaya",
 )  # fmt: skip
 
 

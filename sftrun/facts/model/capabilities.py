@@ -23,17 +23,24 @@ class Capabilities(NamedTuple):
     @property
     def keeps_rows_apart(self) -> frozenset[Attention]:
         """Kernels under which rows of one sequence do not see each other."""
+        if "builds" in self.faults:
+            return frozenset()
         return frozenset(name for name in ATTENTIONS if f"apart-{name}" not in self.faults)
 
     @property
     def has_sdpa(self) -> bool:
-        return "runs-sdpa" not in self.faults
+        return not {"runs-sdpa", "builds"} & self.faults.keys()
 
 
 def find(model_type: str) -> Capabilities | None:
-    """None where the type was not tried, or no tiny model of it could be built."""
-    entry = _table()["models"].get(model_type)
-    return None if entry is None or "builds" in entry["faults"] else Capabilities(entry["faults"])
+    """None where the type was not tried."""
+    entry = table().get(model_type)
+    return None if entry is None else Capabilities(entry["faults"])
+
+
+def table() -> Mapping[str, dict[str, dict[str, str]]]:
+    """What was found, by type."""
+    return _table()["models"]
 
 
 def has_language_model(model_type: str) -> bool:

@@ -36,18 +36,29 @@ _EMBEDDINGS = frozenset(
         "embed_positions",
         "token_embedding",
         "position_embedding",
+        "bias_values",
         "shared",
     )
 )
+# by their whole names
+_NAMED = {
+    "transformer.w": "embedding",
+    "reformer.embeddings.position_embeddings.embedding": "embedding",
+    "head": "head",
+    "lm_head.decoder": "head",
+}
 _POSITIONS = frozenset({"wpe", "embed_positions", "position_embedding", "positions_embed"})
 _HEADS = frozenset({"lm_head", "embed_out"})
 _ROUTERS = frozenset({"gate", "router"})
 _LINEAR_ROUTERS = frozenset({"aria_text", "jamba", "llama4_text", "phimoe"})  # types whose routers are nn.Linear
 _BUFFERS = re.compile(
-    r"(inv_freq|masked_bias|(?<!moe_statics)\.e_score_correction_bias|feed_forward\.expert_bias|\.act_fn\.(beta|eps)"
-    r"|\.attn\.bias|layer_scalar|slope_rate|(query|key|diagonal)_decay"
-    r"|_scale_inv|_scale|absmax|quant_map|quant_state.*)$"
+    r"(inv_freq|masked_bias|(?<!moe_statics)(?<!experts)\.e_score_correction_bias|feed_forward\.expert_bias"
+    r"|\.act_fn\.(beta|eps)|\.attn\.bias|layer_scalar|slope_rate|(query|key|diagonal)_decay|balancing_biases"
+    r"|encoder_embedding\.global_(mean|invstd)"
+    r"|_scale_inv|(weight|input|activation|proj|[kqv])_scale|absmax|quant_map|quant_state.*)$"
 )
+
+_BUFFERS_OF = {"hy_v3": ".mlp.expert_bias"}  # what ends so is a parameter in other types
 
 
 class _Module(NamedTuple):
@@ -80,7 +91,7 @@ def facts(
     """The architecture that these tensors make under this config; sizes that the config leaves out come from shapes."""
     text = _text_config(config)
     model_type = str(config.get("model_type", "unknown"))
-    modules, experts = _modules(tensors), tuple(expert_stacks(tensors))
+    modules, experts = _modules(tensors, model_type), tuple(expert_stacks(tensors))
     tied = _is_tied(tensors, config, text)
     linears, others = _sort(modules, text, model_type, tied)
     linears = (*linears, *experts)
@@ -156,7 +167,8 @@ def _vocabulary(others: Iterable[OtherModule]) -> tuple[int, int]:
 
 
 def _is_tied(tensors: Mapping[str, Tensor], config: Mapping[str, object], text: Mapping[str, object]) -> bool:
-    stored = any(name.split(".")[-2:-1] and name.split(".")[-2] in _HEADS for name in tensors)
+    paths = {name.rpartition(".")[0] for name in tensors}
+    stored = any(path.rpartition(".")[2] in _HEADS or _NAMED.get(path) == "head" for path in paths)
     return not stored or config.get("tie_word_embeddings", text.get("tie_word_embeddings")) is True
 
 
@@ -167,11 +179,11 @@ def _dtype(tensors: Iterable[Tensor]) -> str:
     return DTYPES.get(sizes.most_common(1)[0][0], "other") if sizes else "other"
 
 
-def _modules(tensors: Mapping[str, Tensor]) -> list[_Module]:
+def _modules(tensors: Mapping[str, Tensor], model_type: str) -> list[_Module]:
     found: dict[str, dict[str, tuple[int, ...]]] = defaultdict(dict)
     for raw, tensor in tensors.items():
         name = renamed(raw)
-        if _BUFFERS.search(name) or is_expert(name, tensor):
+        if _BUFFERS.search(name) or name.endswith(_BUFFERS_OF.get(model_type, "\0")) or is_expert(name, tensor):
             continue
         path, _, parameter = name.rpartition(".")
         found[path][parameter] = tensor.shape
@@ -206,11 +218,17 @@ def _sort(
 
 def _kind(module: _Module, config: Mapping[str, object]) -> str:
     if len(module.weight) == 2:
+        if module.path in _NAMED:
+            return _NAMED[module.path]
         if module.name in _EMBEDDINGS:
             return "embedding"
         if module.name in _HEADS:
             return "head"
-        routes = module.name in _ROUTERS and module.weight[0] == _experts(config)
+        experts = _experts(config)
+        routes = module.name in _ROUTERS and module.weight[0] in (
+            experts,
+            experts + _integer(config, "n_shared_experts"),
+        )
         routes = routes and config.get("model_type") not in _LINEAR_ROUTERS
         return "router" if routes else "linear"
     return "norm" if "norm" in module.name or "ln_" in module.name else "other"

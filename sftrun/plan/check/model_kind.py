@@ -16,9 +16,15 @@ _MODEL = ("model", "name_or_path")
 _OTHER: Final = "choose a model of another type: docs/models.md lists what was tried"
 # trial -> what it means that it failed, whatever the recipe says
 _NEVER: Final = {
+    "builds": "no small model of it could be made, so that nothing of it was tried",
     "loads": "transformers can't load it again once it is saved",
     "causal": "it reads words before they come, so it can't learn to write them",
     "padded": "padding changes what it says of a row",
+    "counts": "its parameters can't be counted from its files",
+}
+_NEVER_ADAPTED: Final = {
+    "lora-named": "a step with adapters fails",
+    "counts-lora": "its adapters can't be counted from its files",
 }
 _ALL_LINEAR: Final = {"all-linear", "lora"}
 _ATTENTION: Final = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -55,7 +61,8 @@ def _refused(recipe: Recipe, model: ModelFacts, found: Capabilities) -> Iterator
     reason = next((words for trial, words in _NEVER.items() if trial in found.faults), None)
     if recipe.lora is None:
         reason = reason or found.faults.get("full")
-    elif "lora" not in found.faults:
+    else:
+        reason = reason or next((words for trial, words in _NEVER_ADAPTED.items() if trial in found.faults), None)
         reason = reason or found.faults.get("comes-back")
     in_4bit = recipe.quantization is not None and recipe.quantization.load_in_4bit
     if reason is not None:
@@ -82,10 +89,14 @@ def _named(model: ModelFacts, found: Capabilities) -> Diagnostic:
         if refused
         else f"a step with `all-linear` fails on models of the type `{model.model_type}`: {found.faults['lora']}"
     )
-    names = [name for name in reachable_names(model) if name not in REFUSED_IN_MAMBA]
-    attention = [name for name in names if name in _ATTENTION]
-    written = ", ".join(names if refused else attention or names)
+    written = ", ".join(in_place_of_all(model, refused=refused))
     return Diagnostic("M118", message, at=("lora", "target_modules"), help=f"write `target_modules: [{written}]`")
+
+
+def in_place_of_all(model: ModelFacts, *, refused: bool) -> tuple[str, ...]:
+    """Names to write instead of `all-linear`: what PEFT does not refuse, or where a step fails attention alone."""
+    names = tuple(name for name in reachable_names(model) if name not in REFUSED_IN_MAMBA)
+    return names if refused else tuple(name for name in names if name in _ATTENTION) or names
 
 
 def _packed(recipe: Recipe, model: ModelFacts | None, found: Capabilities | None) -> Iterator[Diagnostic]:
