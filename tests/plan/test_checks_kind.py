@@ -66,6 +66,21 @@ def test_a_kernel_that_mixes_rows_is_refused_where_another_does_not() -> None:
     assert "attn_implementation: auto" in str(found.help)
 
 
+@pytest.mark.parametrize(
+    ("kind", "kernel"),
+    [("falcon", "varlen"), ("gptj", "sdpa"), ("gptj", "varlen"), ("gemma2", "varlen"), ("bloom", "sdpa")],
+)
+def test_a_kernel_that_a_model_can_not_be_loaded_with_is_refused(kind: str, kernel: str) -> None:
+    (found,) = checked(kind, model={"attn_implementation": kernel})
+    assert (found.code, found.severity) == ("M121", "error")
+    assert checked(kind, model={"attn_implementation": "eager"}) == []
+
+
+@pytest.mark.parametrize("kind", ["deepseek_v3", "stablelm", "qwen3_next", "llama"])
+def test_varlen_is_sdpa_with_a_mask_where_its_own_kernel_does_not_fit(kind: str) -> None:
+    assert checked(kind, model={"attn_implementation": "varlen"}) == []
+
+
 def test_packing_under_a_plain_kernel_is_feared_of_a_type_that_was_not_tried() -> None:
     found = checked("of-my-own", trainer={"packing": True}, model={"attn_implementation": "sdpa"})
     assert codes(found) == [("M116", "warning"), ("R230", "warning")]

@@ -233,7 +233,7 @@ def _positions(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
 
 def _softcapping(recipe: Recipe, model: ModelFacts) -> Iterator[Diagnostic]:
     kernel = recipe.model.attn_implementation
-    if model.softcapping and kernel in ("sdpa", "varlen"):
+    if model.softcapping and kernel == "sdpa":
         yield Diagnostic(
             "M113",
             f"`{kernel}` can't cap attention scores, which {model.name_or_path} was trained with",

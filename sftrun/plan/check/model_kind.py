@@ -1,5 +1,6 @@
 """What is known of a model's type (docs/models.md): whether it can be trained so, and packed.  Pure."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,6 +27,7 @@ _NEVER_ADAPTED: Final = {
     "lora-named": "a step with adapters fails",
     "counts-lora": "its adapters can't be counted from its files",
 }
+_RAISED: Final = re.compile(r"\w*(Error|UnsupportedAttention): ")  # by a library, where a trial says what it saw
 _ALL_LINEAR: Final = {"all-linear", "lora"}
 _ATTENTION: Final = ("q_proj", "k_proj", "v_proj", "o_proj")
 # what PEFT refuses by name in models of Mamba's kind
@@ -44,6 +46,21 @@ def check_kind(recipe: Recipe, model: ModelFacts | None) -> Iterator[Diagnostic]
     if model is not None:
         yield from _unknown(model) if found is None else _refused(recipe, model, found)
     yield from _packed(recipe, model, found)
+    if found is not None and model is not None:
+        yield from _kernel(recipe, model.model_type, found)
+
+
+def _kernel(recipe: Recipe, kind: str, found: Capabilities) -> Iterator[Diagnostic]:
+    """A kernel that is written and that such a model can't be loaded with."""
+    kernel = recipe.model.attn_implementation
+    fault = found.faults.get("apart-varlen" if kernel == "varlen" else f"runs-{kernel}", "")
+    if "builds" not in found.faults and _RAISED.match(fault):
+        yield Diagnostic(
+            "M121",
+            f"models of the type `{kind}` have no attention `{kernel}`",
+            at=("model", "attn_implementation"),
+            help="write `attn_implementation: auto`",
+        )
 
 
 def _unknown(model: ModelFacts) -> Iterator[Diagnostic]:
