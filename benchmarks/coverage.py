@@ -10,9 +10,10 @@ import argparse
 import random
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain
 
 from sftrun.evaluate.intervals import paired_means, paired_shares, wilson
-from sftrun.evaluate.significance import LEVEL, mcnemar
+from sftrun.evaluate.significance import LEVEL, mcnemar_mid
 
 ROWS = (30, 80, 300, 1000)
 DIFFERENCES: dict[str, tuple[float, Callable[[random.Random], float]]] = {
@@ -38,7 +39,9 @@ def shares(rounds: int) -> Iterator[tuple[str, int, float, float | None]]:
         for rows in ROWS:
             drawn = [changes(source, rows, gain, loss) for _ in range(rounds)]
             held = [low <= gain - loss <= high for low, high in (tango(*one, rows) for one in drawn)]
-            wrong = [mcnemar(*one) < LEVEL and not tango(*one, rows)[0] <= 0 <= tango(*one, rows)[1] for one in drawn]
+            wrong = [
+                mcnemar_mid(*one) < LEVEL and not tango(*one, rows)[0] <= 0 <= tango(*one, rows)[1] for one in drawn
+            ]
             words = f"right or wrong: {gain:.0%} gained, {loss:.0%} lost"
             yield words, rows, sum(held) / rounds, sum(wrong) / rounds if gain == loss else None
 
@@ -66,7 +69,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2000)
     rounds = parser.parse_args().rounds
     print("| what | rows | held | wrong |\n| --- | --- | --- | --- |")
-    for words, rows, held, wrong in (*one_share(rounds), *shares(rounds), *means(rounds)):
+    for words, rows, held, wrong in chain(one_share(rounds), shares(rounds), means(rounds)):
         print(f"| {words} | {rows:,} | {held:.1%} | {'' if wrong is None else f'{wrong:.1%}'} |", flush=True)
 
 

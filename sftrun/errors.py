@@ -10,7 +10,8 @@
     ├── RunStopped              4   the job was stopped before its end; it can be resumed
     ├── BudgetRefused           5   the estimate is above the budget, nothing was started
     ├── RunBusy                 6   somebody else is at this very run
-    └── RemoteError             7   Modal or the Hub refused, or can't be reached
+    ├── RemoteError             7   Modal or the Hub refused, or can't be reached
+    └── GateClosed              8   the tuned model has not gained what the recipe's gate asks for
 
 A wrong recipe is no exception while it is judged: checks yield `Diagnostic`s. Exit code 0 is success, 70 a bug of
 ours, 130 a second Ctrl-C. The standard library only: `job` imports this on the GPU's machine.
@@ -100,6 +101,12 @@ class RemoteError(SftrunError):
     """Modal or the Hub refused, or can't be reached."""
 
     exit_code = 7
+
+
+class GateClosed(SftrunError):
+    """The tuned model has not gained what the gate of its evaluation asks for."""
+
+    exit_code = 8
 
 
 EXIT_BUG = 70

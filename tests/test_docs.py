@@ -20,7 +20,7 @@ LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]*))?\)")
 
 # `plan/build.py` of ARCHITECTURE.md stands in sftrun/
 FOLDERS = "benchmarks|docs|modal_plane|recipes|requirements|schemas|sftrun|tests|tools"
-ROOMS = "cli|contract|facts|job|plan|recipe|report|rows|run|step"
+ROOMS = "cli|contract|evaluate|facts|job|plan|recipe|report|rows|run|step"
 NAMED = re.compile(rf"`((?:{FOLDERS}|{ROOMS})/[\w./-]*)`")
 
 

@@ -45,6 +45,12 @@ def test_the_quickstart_learns_what_the_base_does_not_know(tmp_path: Path) -> No
     model = next(event for event in seen if event["kind"] == "model_ready")
     assert model["trainable_parameters"] == 217_088
 
+    verdict = json.loads(sftrun(home, "evaluate", "quickstart", "--format", "json"))["verdict"]
+    exact = next(result for result in verdict["results"] if result["metric"] == "exact_match")
+    assert (exact["rows"], exact["base"], exact["outcome"]) == (80, 0.0, "better")
+    assert exact["tuned"] > 0.8
+    assert len([event for event in seen if event["kind"] == "answer"]) == 160  # and nothing was asked again
+
     assert "nothing to do" in sftrun(home, "apply", "recipes/quickstart.yaml")
     assert "finished" in sftrun(home, "runs")
     answered = sftrun(

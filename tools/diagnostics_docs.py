@@ -11,6 +11,7 @@ _FAMILIES = {
     "R2": "Keys that disagree",
     "M": "The model and its adapters",
     "D": "The data",
+    "E": "The evaluation",
     "G": "The GPU",
     "V": "Volumes and paths",
     "C": "Cost and time",

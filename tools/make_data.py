@@ -13,6 +13,8 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -23,6 +25,7 @@ from tools.generators.infra import EVERYTHING, PRETRAINING, QUICKSTART
 from tools.generators.task import Task, distinct_tasks
 
 CENSUS_ROWS, CENSUS_HELD_OUT = 192_733, 21_415
+INFRA_ROWS = 2_000
 SEED = 3407
 KINDS = {"all": EVERYTHING, "pretraining": PRETRAINING, "quickstart": QUICKSTART}
 
@@ -39,20 +42,41 @@ def infra(kinds: str, rows: int, seed: int = SEED) -> list[Task]:
 
 def samples() -> dict[str, list[Task]]:
     """What stands below `recipes/data`, by file name."""
-    quickstart = infra("quickstart", 580)
+    quickstart = infra("quickstart", 660)
     census_rows = census.rows(240, SEED)
     return {
         "quickstart-train.jsonl": quickstart[:500],
-        "quickstart-eval.jsonl": quickstart[500:],
+        "quickstart-eval.jsonl": quickstart[500:580],
+        "quickstart-test.jsonl": quickstart[580:],
         "inframind-sample.jsonl": infra("all", 104),
         "census-train-sample.jsonl": census_rows[:200],
         "census-val-sample.jsonl": census_rows[200:],
+        **tests(),
     }
+
+
+@cache
+def tests() -> dict[str, list[Task]]:
+    """Rows that come after all that the full sizes train on."""
+    return {
+        "inframind-test.jsonl": [by_tool(task) for task in infra("all", INFRA_ROWS + 400)[INFRA_ROWS:]],
+        "census-test.jsonl": census.question_rows(200, SEED, CENSUS_ROWS + CENSUS_HELD_OUT),
+    }
+
+
+def by_tool(task: Task) -> Task:
+    """With the tool in the place of the kind: fifty groups would be too small to tell anything."""
+    return task if task.kind == "off-topic" else replace(task, kind=task.kind.partition("-")[0])
 
 
 def alpaca_row(task: Task) -> Row:
     """A task with the columns of the Alpaca form."""
     return {"instruction": task.instruction, "input": task.input, "output": task.output}
+
+
+def test_row(task: Task) -> Row:
+    """Likewise, with the kind, by which an evaluation groups."""
+    return {"kind": task.kind, **alpaca_row(task)}
 
 
 def messages_row(task: Task) -> Row:
@@ -63,6 +87,11 @@ def messages_row(task: Task) -> Row:
 def jsonl(tasks: Sequence[Task], row: Callable[[Task], Row] = alpaca_row) -> str:
     """One JSON object a line."""
     return "".join(json.dumps(row(task), ensure_ascii=False) + "\n" for task in tasks)
+
+
+def row_of(name: str) -> Callable[[Task], Row]:
+    """How the rows of a file below `recipes/data` are written."""
+    return test_row if name.endswith("-test.jsonl") else alpaca_row
 
 
 def write(text: str, path: Path) -> None:
@@ -81,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     if options.what == "samples":
         for name, tasks in samples().items():
-            write(jsonl(tasks), options.folder / name)
+            write(jsonl(tasks, row_of(name)), options.folder / name)
         return
     wanted = options.rows + options.held_out
     tasks = infra(options.kinds, wanted, options.seed) if options.what == "infra" else census.rows(wanted, options.seed)

@@ -19,7 +19,7 @@ from sftrun.facts.gather import Gathered, Wanted, World, gather
 from sftrun.plan.check.by_facts import can_be_estimated, check
 from sftrun.recipe.labelling import row_rules
 from sftrun.recipe.load import Loaded, in_order, load
-from sftrun.recipe.models import Recipe, Source
+from sftrun.recipe.models import EvaluationData, Recipe, Source
 from sftrun.run.folders import ledger_folder
 
 if TYPE_CHECKING:
@@ -91,7 +91,20 @@ def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
         rules=row_rules(recipe),
         max_length=recipe.trainer.max_length,
         template=_template(recipe, folders),
+        **_evaluation(recipe, folders),
     )
+
+
+def _evaluation(recipe: Recipe, folders: dict[str, str]) -> dict[str, tuple[str, str] | None]:
+    tested, here = recipe.evaluation, str(Path.cwd())
+    if tested is None:
+        return {}
+    schema = tested.json_schema
+    return {
+        "test": _path(tested.data, folders.get("evaluation.data.path", here)),
+        "general": _path(tested.general, folders.get("evaluation.general.path", here)),
+        "json_schema": None if schema is None else (schema, folders.get("evaluation.json_schema", here)),
+    }
 
 
 def _template(recipe: Recipe, folders: dict[str, str]) -> tuple[str, str] | None:
@@ -99,7 +112,7 @@ def _template(recipe: Recipe, folders: dict[str, str]) -> tuple[str, str] | None
     return None if named is None else (named, folders.get("dataset.chat_template", str(Path.cwd())))
 
 
-def _path(source: Source | None, folder: str) -> tuple[str, str] | None:
+def _path(source: Source | EvaluationData | None, folder: str) -> tuple[str, str] | None:
     return None if source is None or source.path is None else (source.path, folder)
 
 

@@ -12,6 +12,13 @@ PartName = Literal["test", "general", "neutral"]
 ANSWERS: Final = "answers.jsonl"
 
 
+class Begun(Strict):
+    """How many rows each model is to answer; `test_rows` are those that the verdict is about."""
+
+    rows: int
+    test_rows: int
+
+
 class Answer(Strict):
     """One row, answered by one model.
 

@@ -10,10 +10,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from sftrun.contract.answers import Answer, ModelName
 from sftrun.contract.stepplan import StepPlan
 from sftrun.strict import Strict
 
-StageName = Literal["start", "data", "model", "samples_before", "train", "eval", "samples_after", "save"]
+StageName = Literal[
+    "start",
+    "data",
+    "model",
+    "samples_before",
+    "evaluate_before",
+    "train",
+    "eval",
+    "samples_after",
+    "save",
+    "evaluate_after",
+]
 StopReason = Literal["user", "budget", "timeout", "preempted"]
 FailureKind = Literal["out_of_memory", "data", "model", "disk", "package", "diverged", "killed", "stalled", "error"]
 
@@ -149,6 +161,26 @@ class Sample(Event):
     text: str
 
 
+class Asking(Event):
+    """A model is asked the rows of the recipe's `evaluation`; `done` of them were answered in an attempt before.
+
+    `test_rows` are those that the verdict is about; others show what was forgotten.
+    """
+
+    kind: Literal["asking"] = "asking"
+    model: ModelName
+    rows: int
+    test_rows: int
+    done: int = 0
+
+
+class Answered(Event):
+    """One of these rows, answered."""
+
+    kind: Literal["answer"] = "answer"
+    answer: Answer
+
+
 class Checkpoint(Event):
     """A checkpoint stands whole on the disk (its marker is written)."""
 
@@ -211,6 +243,8 @@ AnyEvent = Annotated[
     | Evaluated
     | StoppedEarly
     | Sample
+    | Asking
+    | Answered
     | Checkpoint
     | Note
     | Finished

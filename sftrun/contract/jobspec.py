@@ -133,6 +133,23 @@ class SampleSpec(Strict):
     temperature: float = 0.0
 
 
+class EvaluationSpec(Strict):
+    """Rows on which base and tuned model are compared; `by` is the column of their groups.
+
+    `general` rows are others, on which nothing is to be lost; `reads_neutral`: nor on the text that ships with the
+    program.  `needs_loss`: a metric is computed from the loss of the expected answers.
+    """
+
+    data: DataSource
+    general: DataSource | None = None
+    reads_neutral: bool = False
+    by: str | None = None
+    max_examples: int | None = None
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    needs_loss: bool = False
+
+
 class MoneySpec(Strict):
     """What the job counts while it runs.  `usd_per_second` is GPU, CPU and memory together.
 
@@ -178,6 +195,7 @@ class JobSpec(Strict):
     trainer: TrainerSpec
     step: StepPlan
     samples: SampleSpec = SampleSpec()
+    evaluation: EvaluationSpec | None = None
     gpu_count: int = 0
     nodes: int = 1
     cluster: ClusterSpec | None = None

@@ -13,7 +13,7 @@ from sftrun.evaluate.intervals import quantile
 POWER: Final = 0.8
 USUAL_CHANGED: Final = 1 / 3
 USUAL_DEVIATION: Final = 0.3  # of differences of a score between 0 and 1
-FEWEST_CHANGED: Final = 6  # all in one direction: 2 × 0.5^6 is below 5 %
+FEWEST_CHANGED: Final = 5  # all in one direction: their mid-p, 0.5^5, is below 5 %
 MOST_ROWS: Final = 10_000_000
 
 

@@ -19,6 +19,17 @@ def mcnemar(gained: int, lost: int) -> float:
     return min(1.0, 2 * _ratio(total, changed))
 
 
+def mcnemar_mid(gained: int, lost: int) -> float:
+    """The same with half of what was seen counted (Lancaster's mid-p): the exact one calls too little.
+
+    Fagerland, Lydersen and Laake (BMC Medical Research Methodology 13, 2013) recommend it.
+    """
+    changed, fewer = gained + lost, min(gained, lost)
+    if 2 * fewer == changed:
+        return 1.0
+    return mcnemar(gained, lost) - _ratio(math.comb(changed, fewer), changed)
+
+
 def _ratio(total: int, changed: int) -> float:
     """total / 2^changed, also where neither fits a float."""
     shift = max(total.bit_length() - 64, 0)

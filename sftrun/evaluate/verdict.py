@@ -9,7 +9,7 @@ from sftrun.contract.choices import MetricName
 from sftrun.evaluate import power
 from sftrun.evaluate.intervals import Interval, paired_means, paired_shares, wilson
 from sftrun.evaluate.metrics import METRICS, Metric, Rules
-from sftrun.evaluate.significance import LEVEL, holm, mcnemar
+from sftrun.evaluate.significance import LEVEL, holm, mcnemar_mid
 from sftrun.strict import Strict
 
 Outcome = Literal["better", "worse", "unclear"]
@@ -189,7 +189,7 @@ def _difference(one: Metric, base: Sequence[float], tuned: Sequence[float]) -> d
     gained = sum(one.sign * difference > 0 for difference in differences)
     lost = sum(one.sign * difference < 0 for difference in differences)
     if one.kind == "yes_no":
-        interval, p = paired_shares(gained, lost, rows), mcnemar(gained, lost)
+        interval, p = paired_shares(gained, lost, rows), mcnemar_mid(gained, lost)
         needed = power.rows_for_shares(mean, (gained + lost) / rows)
     else:
         interval, p = paired_means(differences, widest=float("inf") if one.kind == "loss" else 1.0)

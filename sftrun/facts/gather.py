@@ -14,13 +14,14 @@ from typing import NamedTuple
 from sftrun.contract import engines, output_marker
 from sftrun.contract.choices import EngineName
 from sftrun.contract.row_rules import RowRules
+from sftrun.disk import outside
 from sftrun.errors import Problem
 from sftrun.facts import locks
 from sftrun.facts.gpus import catalog
 from sftrun.facts.machine import machine
 from sftrun.facts.model.headers import Malformed
 from sftrun.facts.model.lookup import model_facts, model_folder
-from sftrun.facts.values import DataFacts, Facts, Machine, ModelFacts
+from sftrun.facts.values import DataFacts, EvaluationFacts, Facts, Machine, ModelFacts
 from sftrun.rows import find
 from sftrun.rows.find import Files
 
@@ -47,6 +48,9 @@ class Wanted(NamedTuple):
     rules: RowRules
     max_length: int
     template: tuple[str, str] | None = None
+    test: tuple[str, str] | None = None
+    general: tuple[str, str] | None = None
+    json_schema: tuple[str, str] | None = None
 
 
 class World(NamedTuple):
@@ -92,6 +96,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         eval_files=eval_files,
         train=train,
         eval=evaluation,
+        evaluation=_evaluation(train_files, wanted, world, problems),
         chat_template=wanted.rules.chat_template,
         output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
@@ -174,6 +179,46 @@ def _rows(
         if isinstance(found, Problem) and key not in problems:
             problems[key] = found
     return _known(pair[0]), _known(pair[1])
+
+
+def _evaluation(train: Files, wanted: Wanted, world: World, problems: dict[str, Problem]) -> EvaluationFacts:
+    """Its rows are looked at as the training rows are, and for those that stand among them."""
+    if wanted.test is None and wanted.general is None and wanted.json_schema is None:
+        return EvaluationFacts()
+    from sftrun.facts.data.count import data_facts
+
+    keys = ("evaluation.data.path", "evaluation.general.path")
+    files = [
+        _files(key, source, wanted, world, problems)
+        for key, source in zip(keys, (wanted.test, wanted.general), strict=True)
+    ]
+    found: list[DataFacts | None] = []
+    for key, each in zip(keys, files, strict=True):
+        how = (wanted.rules, wanted.max_length, _tokenizer(wanted))
+        told = data_facts(train, each, *how, cache_dir=world.home / "cache", progress=world.progress)[1]
+        if isinstance(told, Problem) and key not in problems:
+            problems[key] = told
+        found.append(_known(told))
+    schema = _schema(wanted.json_schema, problems)
+    return EvaluationFacts(files=files[0], general_files=files[1], rows=found[0], general=found[1], json_schema=schema)
+
+
+def _schema(named: tuple[str, str] | None, problems: dict[str, Problem]) -> str | None:
+    """The text of the JSON Schema that a recipe names."""
+    if named is None:
+        return None
+    file = Path(named[1], named[0])
+    try:
+        outside.read_object(file, max_bytes=MAX_TEMPLATE_BYTES)
+        return file.read_text("utf-8")
+    except OSError as error:
+        fault = Problem(
+            "missing", f"the JSON Schema `{named[0]}` can't be read: {error.strerror}", f"put it at `{file}`"
+        )
+    except outside.Damaged as error:
+        fault = Problem("malformed", f"the JSON Schema `{named[0]}` {error}", "write a JSON Schema, an object")
+    problems["evaluation.json_schema"] = fault
+    return None
 
 
 def _tokenizer(wanted: Wanted) -> Path | None:

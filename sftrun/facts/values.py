@@ -214,6 +214,16 @@ class Machine(Strict):
     usd_per_hour: Decimal = Decimal(0)  # what its owner says it costs; nothing is rented by running here
 
 
+class EvaluationFacts(Strict):
+    """What is known of the recipe's `evaluation`; None where it could not be read from here."""
+
+    files: Files = Files()
+    general_files: Files = Files()
+    rows: DataFacts | None = None
+    general: DataFacts | None = None
+    json_schema: str | None = None
+
+
 class Facts(Strict):
     """All that a plan may rest on besides the recipe."""
 
@@ -226,5 +236,6 @@ class Facts(Strict):
     eval_files: Files = Files()
     train: DataFacts | None = None
     eval: DataFacts | None = None
+    evaluation: EvaluationFacts = EvaluationFacts()
     chat_template: str | None = None
     output_holds: str | None = None

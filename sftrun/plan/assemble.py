@@ -7,7 +7,8 @@ the Volume's and become a path of the job's machine.
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, ModelSpec, MoneySpec
+from sftrun.contract.jobspec import DatasetSpec, DataSource, EvaluationSpec, JobSpec, ModelSpec, MoneySpec
+from sftrun.evaluate.metrics import METRICS
 from sftrun.plan.types import Plan, SourcePlan
 
 
@@ -51,6 +52,7 @@ def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpe
         trainer=plan.trainer,
         step=plan.step,
         samples=plan.samples,
+        evaluation=_evaluation(plan, places),
         gpu_count=plan.compute.gpu_count,
         nodes=plan.compute.nodes,
         cpu_threads=places.cpu_threads,
@@ -74,6 +76,22 @@ def _dataset(plan: Plan, places: Places) -> DatasetSpec:
         eval_fraction=data.eval_fraction,
         shuffle=data.shuffle,
         cache_dir=places.cache_dir,
+    )
+
+
+def _evaluation(plan: Plan, places: Places) -> EvaluationSpec | None:
+    wanted, found = plan.recipe.evaluation, plan.evaluation
+    if wanted is None or found is None:
+        return None
+    return EvaluationSpec(
+        data=_source(found.data, places),
+        general=None if found.general is None else _source(found.general, places),
+        reads_neutral=wanted.neutral_text,
+        by=wanted.by,
+        max_examples=wanted.max_examples,
+        max_new_tokens=wanted.generation.max_new_tokens,
+        temperature=wanted.generation.temperature,
+        needs_loss=any(METRICS[name].needs_loss for name in wanted.metrics),
     )
 
 

@@ -15,8 +15,8 @@ from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.host_memory import asked
 from sftrun.plan.estimate.total import data_facts
 from sftrun.plan.identity import earlier, identity
-from sftrun.plan.types import DatasetPlan, Plan, SourcePlan
-from sftrun.recipe.models import Recipe, Source
+from sftrun.plan.types import DatasetPlan, EvaluationPlan, Plan, SourcePlan
+from sftrun.recipe.models import EvaluationData, Recipe, Source
 from sftrun.rows.find import Files
 from sftrun.step.given import Settings
 
@@ -62,6 +62,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         step=speed.step_plan(recipe, facts, device, given, steps, room, said),
         samples=resolve.samples(recipe),
         output_dir=_output(recipe, folders),
+        evaluation=_evaluation(recipe, facts),
         compute=compute,
         lock=facts.lock,
         total_steps=steps,
@@ -91,7 +92,21 @@ def _dataset(recipe: Recipe, facts: Facts) -> DatasetPlan:
     )
 
 
-def _source(source: Source, files: Files) -> SourcePlan:
+def _evaluation(recipe: Recipe, facts: Facts) -> EvaluationPlan | None:
+    wanted, found = recipe.evaluation, facts.evaluation
+    if wanted is None:
+        return None
+    counted = None if found.rows is None else min(found.rows.rows, wanted.max_examples or found.rows.rows)
+    return EvaluationPlan(
+        data=_source(wanted.data, found.files),
+        general=None if wanted.general is None else _source(wanted.general, found.general_files),
+        json_schema=found.json_schema,
+        rows=counted,
+        mean_tokens=None if found.rows is None else found.rows.mean_tokens,
+    )
+
+
+def _source(source: Source | EvaluationData, files: Files) -> SourcePlan:
     on_volume = source.path is not None and PurePosixPath(source.path).is_absolute()
     return SourcePlan(
         local=() if on_volume else files.paths,

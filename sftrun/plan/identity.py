@@ -36,6 +36,7 @@ OUTSIDE = frozenset(
         "tags",
         "budget",
         "secrets",
+        "evaluation",
         "dataset.train.num_examples",
         "dataset.train.mean_tokens",
         "dataset.eval.num_examples",

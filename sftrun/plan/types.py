@@ -126,6 +126,19 @@ class DatasetPlan(Strict):
     shuffle: bool = True
 
 
+class EvaluationPlan(Strict):
+    """The recipe's `evaluation`, resolved: where its rows stand, and the text of its JSON Schema.
+
+    What its metrics are told stands in the recipe.
+    """
+
+    data: SourcePlan
+    general: SourcePlan | None = None
+    json_schema: str | None = None
+    rows: int | None = None
+    mean_tokens: float | None = None
+
+
 class ComputePlan(Strict):
     """Where it runs, in Modal's units: seconds, MiB, physical cores."""
 
@@ -167,6 +180,7 @@ class Plan(Strict):
     step: StepPlan
     samples: SampleSpec
     output_dir: str | None = None  # absolute, where the recipe's is relative to its file
+    evaluation: EvaluationPlan | None = None
     compute: ComputePlan
     lock: dict[str, str]
     total_steps: int | None = None

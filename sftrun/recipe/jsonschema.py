@@ -54,8 +54,13 @@ def schema() -> dict[str, Any]:
     below = {name: {"required": keys} for name, keys in needed.items()}
     made["if"], made["else"] = {"required": ["extends"]}, {"required": made.pop("required"), "properties": below}
     made["required"] = ["version"]
-    for source in ("train", "eval"):
-        _short_form(defs["Dataset"]["properties"], source)
+    for section, source in (
+        ("Dataset", "train"),
+        ("Dataset", "eval"),
+        ("Evaluation", "data"),
+        ("Evaluation", "general"),
+    ):
+        _short_form(defs[section]["properties"], source)
     _suggestions(defs)
     whole: dict[str, Any] = {
         "$schema": GenerateJsonSchema.schema_dialect,

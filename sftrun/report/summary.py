@@ -13,6 +13,7 @@ from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.estimate.memory import allocated_gb
 from sftrun.plan.types import Plan
 from sftrun.report.show import figures
+from sftrun.report.verdicts import Judged
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
 from sftrun.run.state import ENDED, RunState
@@ -121,6 +122,7 @@ class Report(Strict):
     checkpoint: str | None
     checkpoints: int
     samples: tuple[SideBySide, ...]
+    evaluation: Judged | None = None
     notes: tuple[str, ...]
     stop_reason: StopReason | None
     failure: Failure | None
@@ -141,6 +143,7 @@ def report(
     output_dir: str,
     billed: Billed | None = None,
     money: MoneySpec | None = None,
+    evaluation: Judged | None = None,
 ) -> Report:
     """Put the figures together; the rate is for a run that has not said yet what it cost."""
     last, outcome = state.last, state.outcome
@@ -182,6 +185,7 @@ def report(
         checkpoint=state.checkpoint.path if state.checkpoint else None,
         checkpoints=state.checkpoints,
         samples=tuple(SideBySide(prompt=a.prompt, before=a.before, after=a.after) for a in state.answers),
+        evaluation=None if evaluation is None else evaluation.shortened(),
         notes=tuple(note.message for note in state.notes),
         stop_reason=outcome.reason if isinstance(outcome, Stopped) else None,
         failure=_failure(outcome) if isinstance(outcome, Failed) else None,

@@ -199,15 +199,15 @@ def question(
     said = [("system", system)] if system is not None else []
     said += [turn for asked, answer in before for turn in (("user", asked), ("assistant", answer))]
     said.append(("user", prompt))
-    return _asking(template, turns.conversation([{"role": role, "content": content} for role, content in said]))
+    return asking(template, turns.conversation([{"role": role, "content": content} for role, content in said]))
 
 
-def _asking(template: Template, talk: Conversation) -> str:
-    """In the first form that the template takes, as rows are laid out; nothing of it may be gone."""
+def asking(template: Template, talk: Conversation) -> str:
+    """Turns up to where the answer begins, in the first form that the template takes; nothing of them may be gone."""
     refused: Unrenderable | None = None
     for form in (talk, *turns.other_forms(talk)):
         try:
-            text = template.render(form.messages, ask=True)
+            text = template.render(form.messages, form.tools, ask=True)
         except Unrenderable as error:
             refused = refused or error
             continue

@@ -26,3 +26,9 @@ def shown(value: object) -> str:
     """A value in few words, as JSON has it."""
     text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace").decode()
     return f"`{text}`" if len(text) <= 50 else f"`{text[:47]}...`"
+
+
+def group_of(row: Row, column: str | None) -> str | None:
+    """What the row has in that column, as a word; None without a column, or where there is nothing."""
+    value = row.get(column) if column is not None else None
+    return None if is_absent(value) or value == "" else str(value)

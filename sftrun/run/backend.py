@@ -8,10 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from sftrun.contract.answers import Answer, Begun
 from sftrun.contract.executors import executor
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.question import Question
 from sftrun.disk.flock import Holder
+from sftrun.job.supervise.examiner import Done
 from sftrun.plan.types import Plan
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
@@ -65,6 +67,9 @@ class Backend(Protocol):
 
     def download(self, folder: RunFolder, into: Path) -> None:
         """Copy the output folder's files into `into`."""
+
+    def evaluate(self, folder: RunFolder, job: JobSpec, done: Done) -> Iterator[Begun | Answer]:
+        """The rows of `job.evaluation` asked of base and tuned model: their number, then each answer as it comes."""
 
     def answer(
         self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float

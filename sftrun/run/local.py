@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sftrun.contract import output_marker, stopping
+from sftrun.contract.answers import Answer, Begun
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.contract.question import Question
 from sftrun.disk.commands import make_folder, translated
@@ -24,6 +25,7 @@ from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
 from sftrun.facts.machine import machine
 from sftrun.facts.values import Machine
 from sftrun.job.supervise.answerer import ask
+from sftrun.job.supervise.examiner import Done, examine
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.check.budget import reserve_seconds
 from sftrun.plan.estimate import memory
@@ -122,6 +124,13 @@ class Local:
             shutil.copytree(output, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns("checkpoint-*"))
         except shutil.Error as error:
             raise LedgerError(f"can't copy `{output}`: {error.args[0][0][2]}", help="check the disk") from error
+
+    def evaluate(self, folder: RunFolder, job: JobSpec, done: Done) -> Iterator[Begun | Answer]:
+        missing = missing_packages(needs_bitsandbytes=job.quantization is not None)
+        if missing:
+            raise MissingPackages(f"evaluating here needs {', '.join(missing)}", help=INSTALL)
+        require_room(folder.plan(), machine())
+        return examine(job, done)
 
     def answer(
         self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float

@@ -52,7 +52,7 @@ class RunState:
     `seconds_before` is the length of earlier attempts, `attempt_at` the first word of the present one, `active_at` its
     last one so far (a note may be the supervisor's, said when an attempt is long over).  `seconds_counted` is the
     length that `spent_usd` was said for, `step_seconds` the time of all steps that were taken, `wait_seconds` the part
-    of it that they waited for data.
+    of it that they waited for data.  Of an evaluation's `asked` rows the present model has `answered` so many.
     """
 
     status: Status = "starting"
@@ -80,6 +80,8 @@ class RunState:
     best_step: int | None = None
     stopped_early: StoppedEarly | None = None
     answers: tuple[Answer, ...] = ()
+    asked: int = 0
+    answered: int = 0
     checkpoint: Checkpoint | None = None
     checkpoints: int = 0
     notes: tuple[Note, ...] = ()
@@ -269,6 +271,8 @@ _HANDLERS: dict[str, Callable[[RunState, Any], RunState]] = {
     "eval": _evaluated,
     "stopped_early": lambda state, event: replace(state, stopped_early=event),
     "sample": _sample,
+    "asking": lambda state, event: replace(state, asked=event.rows, answered=event.done),
+    "answer": lambda state, event: replace(state, answered=state.answered + 1),
     "checkpoint": lambda state, event: replace(state, checkpoint=event, checkpoints=state.checkpoints + 1),
     "disobeyed": lambda state, event: _noted(state, Note(level="warning", message=event.message)),
     "steps_ready": lambda state, event: state,

@@ -7,7 +7,7 @@ import pytest
 
 from sftrun.evaluate import power
 from sftrun.evaluate.intervals import at_share, paired_means, paired_shares, quantile, wilson
-from sftrun.evaluate.significance import holm, mcnemar
+from sftrun.evaluate.significance import holm, mcnemar, mcnemar_mid
 
 SAME = 1e-9
 
@@ -141,7 +141,21 @@ def test_rows_needed_are_connors() -> None:
     assert power.rows_for_shares(0.02, 0.1) == math.ceil(expected)
 
 
-def test_five_rows_show_nothing_and_no_rows_show_no_difference() -> None:
-    assert power.smallest_share(5) is None
+@pytest.mark.parametrize(("gained", "lost"), [(5, 0), (6, 0), (12, 3), (5, 5), (60, 41), (300, 250), (0, 0), (2, 1)])
+def test_the_mid_p_counts_half_of_what_was_seen(gained: int, lost: int) -> None:
+    changed, fewer = gained + lost, min(gained, lost)
+    below = sum(math.comb(changed, number) for number in range(fewer)) / 2**changed
+    seen = math.comb(changed, fewer) / 2**changed
+    assert mcnemar_mid(gained, lost) == pytest.approx(min(1.0, 2 * (below + seen / 2)), abs=SAME)
+
+
+def test_interval_and_test_rarely_disagree() -> None:
+    pairs = [(gained, lost, rows) for gained, lost in product(range(30), repeat=2) for rows in (60, 200, 1000)]
+    differ = [one for one in pairs if paired_shares(*one).holds_zero != (mcnemar_mid(*one[:2]) >= 0.05)]
+    assert len(differ) < 0.04 * len(pairs)
+
+
+def test_four_rows_show_nothing_and_no_rows_show_no_difference() -> None:
+    assert power.smallest_share(4) is None
     assert power.rows_for_shares(0.0, 0.3) is None
     assert power.rows_for_means(0.0, 0.3) is None

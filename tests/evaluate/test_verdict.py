@@ -60,11 +60,11 @@ def test_no_change_at_all_needs_no_number_of_rows() -> None:
 
 
 def test_a_group_counts_by_its_corrected_p() -> None:
-    # 6 of 6 gained is p = 0.03 alone, and nothing among ten groups
+    # 6 of 6 gained is p = 0.016 alone, and nothing among ten groups
     rows = [(False, True, "lucky")] * 6 + [(True, True, f"g{number}") for number in range(9) for _ in range(20)]
     groups = {result.group: result for result in exact(rows).groups}
     assert len(groups) == 10
-    assert groups["lucky"].p == pytest.approx(0.3125)
+    assert groups["lucky"].p == pytest.approx(0.15625)
     assert groups["lucky"].outcome == "unclear"
 
 

@@ -15,6 +15,7 @@ READS_JSON = {
     "sftrun/contract/jobspec.py": "behind the reader, once a job is upgraded",
     "sftrun/plan/types.py": "behind the reader, once a plan is upgraded",
     "sftrun/job/prepare/shards.py": "the metadata of an Arrow file",
+    "sftrun/job/ask/evaluator.py": "the order of the process that started it",
     "sftrun/job/train/answer.py": "the order of the process that started it",
     "sftrun/evaluate/formats.py": "a model's answer, of which it judges whether it is JSON",
     "sftrun/evaluate/dockerfiles.py": "likewise, of a list within one",

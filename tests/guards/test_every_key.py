@@ -49,6 +49,11 @@ BASE: Written = {
 HUB: Written = {"dataset.train.path": None, "dataset.train.hub": "org/rows"}
 HUB_EVAL: Written = {"dataset.eval.path": None, "dataset.eval.hub": "org/rows"}
 PROMPT: Written = {"samples.prompts": ["hello"]}
+TESTED: Written = {"evaluation.data.path": "eval.jsonl"}
+HUB_TESTED: Written = {"evaluation.data.hub": "org/rows"}
+GENERAL: Written = {**TESTED, "evaluation.general.path": "eval.jsonl"}
+HUB_GENERAL: Written = {**TESTED, "evaluation.general.hub": "org/rows"}
+GATED: Written = {**TESTED, "evaluation.metrics": ["exact_match", "json"], "evaluation.gate.metric": "exact_match"}
 # what stands in the recipe before and after, where the key alone does not do
 CASES: dict[str, tuple[Written, Written]] = {
     "model.name_or_path": ({}, {"model.name_or_path": "Qwen/Qwen2.5-1.5B-Instruct"}),
@@ -112,6 +117,33 @@ CASES: dict[str, tuple[Written, Written]] = {
     "compute.region": ({}, {"compute.region": "us"}),
     "volumes": ({}, {"volumes": {"/out": "others"}}),
     "output.dir": ({}, {"output.dir": "/out/other"}),
+    "evaluation.data.path": (TESTED, {"evaluation.data.path": "other.jsonl"}),
+    "evaluation.data.hub": (HUB_TESTED, {"evaluation.data.hub": "org/others"}),
+    "evaluation.data.config": (HUB_TESTED, {"evaluation.data.config": "other"}),
+    "evaluation.data.split": (HUB_TESTED, {"evaluation.data.split": "other"}),
+    "evaluation.data.revision": (HUB_TESTED, {"evaluation.data.revision": "other"}),
+    "evaluation.general.path": (GENERAL, {"evaluation.general.path": "other.jsonl"}),
+    "evaluation.general.hub": (HUB_GENERAL, {"evaluation.general.hub": "org/others"}),
+    "evaluation.general.config": (HUB_GENERAL, {"evaluation.general.config": "other"}),
+    "evaluation.general.split": (HUB_GENERAL, {"evaluation.general.split": "other"}),
+    "evaluation.general.revision": (HUB_GENERAL, {"evaluation.general.revision": "other"}),
+    "evaluation.metrics": (TESTED, {"evaluation.metrics": ["exact_match", "loss"]}),
+    "evaluation.by": (TESTED, {"evaluation.by": "id"}),
+    "evaluation.max_examples": (TESTED, {"evaluation.max_examples": 2}),
+    "evaluation.neutral_text": (TESTED, {"evaluation.neutral_text": True}),
+    "evaluation.tolerance": ({**TESTED, "evaluation.metrics": ["number"]}, {"evaluation.tolerance": 0.25}),
+    "evaluation.pattern": (
+        {**TESTED, "evaluation.metrics": ["regex"], "evaluation.pattern": "one"},
+        {"evaluation.pattern": "two"},
+    ),
+    "evaluation.json_schema": (
+        {**TESTED, "evaluation.metrics": ["json"]},
+        {"evaluation.json_schema": "schema.json"},
+    ),
+    "evaluation.gate.metric": (GATED, {"evaluation.gate.metric": "json"}),
+    "evaluation.gate.min_gain": (GATED, {"evaluation.gate.min_gain": 0.5}),
+    "evaluation.generation.max_new_tokens": (TESTED, {"evaluation.generation.max_new_tokens": 5}),
+    "evaluation.generation.temperature": (TESTED, {"evaluation.generation.temperature": 0.5}),
     "samples.max_new_tokens": (PROMPT, {"samples.max_new_tokens": 5}),
     "samples.temperature": (PROMPT, {"samples.temperature": 0.5}),
 }
@@ -122,6 +154,11 @@ CLIENT: dict[str, str] = {
     "dataset.train.mean_tokens": "likewise",
     "dataset.eval.num_examples": "likewise",
     "dataset.eval.mean_tokens": "likewise",
+    "evaluation.tolerance": "answers are judged where they are read: tests/report/test_verdicts.py",
+    "evaluation.pattern": "likewise",
+    "evaluation.json_schema": "likewise",
+    "evaluation.gate.metric": "likewise",
+    "evaluation.gate.min_gain": "likewise",
 }
 # keys that order a container, which a job on this machine has not
 CONTAINER = {
@@ -191,6 +228,7 @@ class Desk:
         self.folder = folder
         for name, rows in (("train", ROWS), ("eval", ROWS[:4]), ("other", ROWS[4:])):
             (folder / f"{name}.jsonl").write_text("".join(json.dumps({**row, "id": name}) + "\n" for row in rows))
+        (folder / "schema.json").write_text('{"type": "object"}')
         self.ledger = Ledger(folder / "ledger")
         run = self.ledger.folder(RUN)
         run.path.mkdir(parents=True)

@@ -17,7 +17,8 @@ DATA = Path(__file__).parents[2] / "recipes" / "data"
 
 @pytest.mark.parametrize("name", sorted(make_data.samples()))
 def test_committed_file_is_what_the_generator_makes(name: str) -> None:
-    assert (DATA / name).read_text(encoding="utf-8") == make_data.jsonl(make_data.samples()[name])
+    made = make_data.jsonl(make_data.samples()[name], make_data.row_of(name))
+    assert (DATA / name).read_text(encoding="utf-8") == made
 
 
 def test_no_data_file_is_without_a_generator() -> None:
@@ -30,11 +31,17 @@ def test_quickstart_teaches_kinds_that_the_base_has_not_seen() -> None:
 
 def test_quickstart_is_tested_on_questions_that_it_did_not_train_on() -> None:
     made = make_data.samples()
-    train, held_out = made["quickstart-train.jsonl"], made["quickstart-eval.jsonl"]
-    assert (len(train), len(held_out)) == (500, 80)
-    assert not {(task.instruction, task.input) for task in train} & {
-        (task.instruction, task.input) for task in held_out
-    }
+    names = ("quickstart-train.jsonl", "quickstart-eval.jsonl", "quickstart-test.jsonl")
+    train, held_out, tested = ({(task.instruction, task.input) for task in made[name]} for name in names)
+    assert (len(train), len(held_out), len(tested)) == (500, 80, 80)
+    assert not train & held_out
+    assert not (train | held_out) & tested
+
+
+def test_test_rows_stand_in_no_training_data_of_the_full_size() -> None:
+    tested = {(task.instruction, task.input) for task in make_data.samples()["inframind-test.jsonl"]}
+    assert len(tested) == 400
+    assert not tested & {(task.instruction, task.input) for task in make_data.infra("all", make_data.INFRA_ROWS)}
 
 
 def test_another_seed_makes_other_rows() -> None:

@@ -7,7 +7,7 @@ answers of one to many sentences, lognormal, about 180 tokens a row with its pro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from random import Random
@@ -87,6 +87,22 @@ PLACES = tuple(f"{name} Prefecture" if name not in ("Tokyo", "Hokkaido") else na
 def rows(count: int, seed: int) -> list[Task]:
     """`count` rows, no question twice.  Rows of two slices of the list have no question in common."""
     return list(islice(_stream(seed), count))
+
+
+def question_rows(count: int, seed: int, after: int) -> list[Task]:
+    """Rows that come `after` so many: what is expected is only what was asked for, and the kind is the question's."""
+    found = islice(_stream(seed), after, after + count)
+    return [replace(task, output=_asked_for(task), kind=_kind(task)) for task in found]
+
+
+def _kind(task: Task) -> str:
+    return "comparison" if task.instruction.startswith("Compare") else "figure"
+
+
+def _asked_for(task: Task) -> str:
+    """The first sentence, or the first two of a comparison; what follows in a row is about anything."""
+    sentences = task.output.split(". In ")
+    return ". In ".join(sentences[: 2 if _kind(task) == "comparison" else 1]).removesuffix(".") + "."
 
 
 @cache

@@ -5,17 +5,18 @@ A kind is a name and a function from a random source to a Task, so that a split 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One row: `input` is empty where the instruction says everything."""
+    """One row: `input` is empty where the instruction says everything; `kind` is the name of the kind that made it."""
 
     instruction: str
     output: str
     input: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +59,5 @@ def _unseen(kind: Kind, rng: Random, seen: set[tuple[str, str]]) -> Task | None:
         question = (task.instruction, task.input)
         if question not in seen:
             seen.add(question)
-            return task
+            return replace(task, kind=kind.name)
     return None

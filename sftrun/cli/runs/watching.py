@@ -10,10 +10,12 @@ from types import FrameType
 from typing import Literal
 
 from sftrun.errors import EXIT_INTERRUPTED, LedgerError, RunFailed, RunStopped
+from sftrun.report import verdicts
 from sftrun.report.show.progress import JsonLines, Lines, Watcher, is_plain, stop_words
 from sftrun.report.summary import Report, report
 from sftrun.run import billing
 from sftrun.run.backend import Backend
+from sftrun.run.evaluations import FOLDER
 from sftrun.run.execute import follow, load
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.lost import explain_loss
@@ -76,7 +78,8 @@ def watcher(folder: RunFolder, form: str) -> Watcher:
 def keep_report(folder: RunFolder, state: RunState) -> Report:
     """The run's report; written beside its events once it has ended, so that other tools find it."""
     job = folder.job()
-    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), job.money)
+    found = verdicts.of_run(folder) if state.answered or (folder.path / FOLDER).exists() else None
+    made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), job.money, found)
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
             folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})
@@ -105,6 +108,8 @@ def conclude(folder: RunFolder, state: RunState) -> int:
             raise RunStopped(
                 f"run {folder.id} has stopped at step {outcome.step}: {stop_words(outcome.reason)}", help=again
             )
+    if (judged := verdicts.of_run(folder)) is not None:
+        verdicts.require_gain(judged, folder.id)
     return 0
 
 

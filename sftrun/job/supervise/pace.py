@@ -14,10 +14,12 @@ SILENCE_SECONDS: dict[StageName, float] = {
     "data": 7200.0,
     "model": 7200.0,
     "samples_before": 1800.0,
+    "evaluate_before": 1800.0,
     "train": 600.0,
     "eval": 600.0,
     "samples_after": 1800.0,
     "save": 7200.0,
+    "evaluate_after": 1800.0,
 }
 SLOWEST_STEPS = 20  # a step may take so much longer than the slowest one before it
 # A checkpoint holds the trained weights and two moments at four bytes each; a slow disk takes so many bytes a second

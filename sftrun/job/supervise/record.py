@@ -29,11 +29,18 @@ class Past:
     spent_usd: Decimal = Decimal(0)  # as the last attempt that could say it counted, at the prices of its time
     seconds: float = 0.0  # since then: of attempts that were cut off, from stage `start` to their last event
     reached_save: bool = False
+    rows_to_ask: int = 0
+    tuned_answers: int = 0
     finished: events.Finished | None = None
     checkpoint: events.Checkpoint | None = None
     torn_bytes: int = 0
     began_at: float = 0.0
     last_at: float = 0.0
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the tuned model has answered all that it was asked."""
+        return 0 < self.rows_to_ask <= self.tuned_answers
 
 
 @dataclass
@@ -122,6 +129,10 @@ def _fold(past: Past, event: AnyEvent) -> None:
             past.finished = event if isinstance(event, events.Finished) else past.finished
             past.spent_usd, past.seconds = max(past.spent_usd, event.spent_usd), 0.0
             past.began_at = event.at
+        case events.Asking():
+            past.rows_to_ask = event.rows
+        case events.Answered():
+            past.tuned_answers += event.answer.model == "tuned"
         case events.Checkpoint():
             past.checkpoint = event
     past.last_seq = max(past.last_seq, event.seq)

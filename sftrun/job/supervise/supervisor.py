@@ -90,10 +90,11 @@ class Supervisor:
 
     def _settled_before(self) -> bool:
         """Whether nothing is left to do: the adapter stands, or the money is gone."""
-        done = finished_before(self.spec) if self.record.past.reached_save else None
-        if done is not None:
+        past, reason = self.record.past, self.limits.due(0.0)
+        done = finished_before(self.spec) if past.reached_save else None
+        if done is not None and (reason or past.is_evaluated or self.spec.evaluation is None):
             self._end(done)
-        elif reason := self.limits.due(0.0):
+        elif reason:
             self._end(Stopped(reason=reason, step=self.step, checkpoint=self.checkpoint))
         return self.last is not None
 

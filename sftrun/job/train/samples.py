@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -52,7 +52,31 @@ def wrap(
         ) from None
 
 
+class Said(NamedTuple):
+    """One answer, of so many tokens; `is_ended`: by itself, with one of the ends."""
+
+    text: str
+    tokens: int
+    is_ended: bool
+
+
 def generate(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    ends: Sequence[int],
+    *,
+    between: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> Iterator[str]:
+    """The answers, in order, each up to one of the tokens `ends`; `options` are those of a batch."""
+    for begin in range(0, len(prompts), BATCH):
+        between()
+        said = generate_batch(model, tokenizer, prompts[begin : begin + BATCH], ends, **options)
+        yield from (one.text for one in said)
+
+
+def generate_batch(
     model: Any,
     tokenizer: Any,
     prompts: Sequence[str],
@@ -62,30 +86,56 @@ def generate(
     temperature: float = 0.0,
     has_special_tokens: bool = False,
     is_sharded: bool = False,
-    between: Callable[[], None] = lambda: None,
-) -> Iterator[str]:
-    """The answers, in order, each up to one of the tokens `ends`.  Leaves mode and random states as they were.
+    seed: int | None = None,
+    each_token: Callable[[], None] | None = None,
+) -> list[Said]:
+    """One batch.  Leaves mode and random states as they were.
 
     `is_sharded`: each process has a part of the weights, and all go on until the last one's answers are complete.
+    `seed` is what answers with a temperature are drawn by; `each_token` is called after each token of all rows.
     """
     sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if temperature:
         sampling = {"do_sample": True, "temperature": temperature}
-    for begin in range(0, len(prompts), BATCH):
-        between()
-        with _resting(model):
-            batch = _encode(tokenizer, prompts[begin : begin + BATCH], has_special_tokens).to(model.device)
-            output = model.generate(
-                **batch,
-                **sampling,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=list(ends),
-                pad_token_id=tokenizer.pad_token_id,
-                use_cache=True,
-                synced_gpus=is_sharded,
-            )
-        answers = output[:, batch["input_ids"].shape[1] :]
-        yield from (text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))
+    if each_token is not None:
+        sampling["stopping_criteria"] = [_Between(each_token)]
+    with resting(model):
+        if seed is not None and temperature:
+            torch.manual_seed(seed)
+        batch = _encode(tokenizer, prompts, has_special_tokens).to(model.device)
+        output = model.generate(
+            **batch,
+            **sampling,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(ends),
+            pad_token_id=tokenizer.pad_token_id,
+            use_cache=True,
+            synced_gpus=is_sharded,
+        )
+    answers = output[:, batch["input_ids"].shape[1] :]
+    texts = tokenizer.batch_decode(answers, skip_special_tokens=True)
+    return [_said(text, row, ends) for text, row in zip(texts, answers.tolist(), strict=True)]
+
+
+def ids_of(tokenizer: Any, text: str, has_special_tokens: bool) -> list[int]:
+    """The prompt as it is encoded for its batch."""
+    return list(tokenizer(text, add_special_tokens=not has_special_tokens)["input_ids"])
+
+
+def _said(text: str, row: Sequence[int], ends: Sequence[int]) -> Said:
+    found = next((place for place, token in enumerate(row) if token in ends), None)
+    return Said(text.strip(), len(row) if found is None else found + 1, found is not None)
+
+
+class _Between:
+    """Called after each token; it never ends an answer."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def __call__(self, ids: Any, scores: Any, **_: Any) -> Any:
+        self._call()
+        return torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
 
 
 def without_adapter(model: Any) -> Any:
@@ -103,7 +153,7 @@ def _encode(tokenizer: Any, prompts: Sequence[str], has_special_tokens: bool) ->
 
 
 @contextmanager
-def _resting(model: Any) -> Iterator[None]:
+def resting(model: Any) -> Iterator[None]:
     """Evaluation mode, no gradients, randomness of its own; checkpointing off, as it refuses the cache.
 
     The trainer turns checkpointing on again when it begins.

@@ -1,4 +1,4 @@
-"""The worker: data -> model -> samples before -> train -> eval -> samples after -> save, top to bottom.
+"""The worker: data -> model -> ask the base -> train -> eval -> ask the tuned one -> save -> evaluate, top to bottom.
 
     python -m sftrun.job.train.worker JOB.json
 
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sftrun.contract import events, stopping
+from sftrun.contract.answers import ModelName
 from sftrun.contract.engines import ENGINES
 from sftrun.contract.events import StageName
 from sftrun.contract.jobspec import DataSource, JobSpec
@@ -98,6 +99,7 @@ class Work:
         gc.freeze()  # what stands now stays: collecting it again and again would be in vain
         gc.enable()
         self._sample("before", trainer.model, tokenizer, tokens, data.marker)
+        self._evaluate("base", trainer.model, tokenizer, tokens, data.marker)
 
         self._enter("train", "" if self.checkpoint is None else f"from step {self.step}")
         if spec.nodes > 1:
@@ -131,6 +133,7 @@ class Work:
             memory_gb=callbacks.peak_memory_gb(),
         )
         self._save(trainer, tokenizer, data.marker, end)
+        self._evaluate_saved(trainer.model, tokenizer, tokens, data.marker)
         return end
 
     def _find_checkpoint(self) -> None:
@@ -200,6 +203,32 @@ class Work:
         )
         for index, (prompt, text) in enumerate(zip(wanted.prompts, answers, strict=True)):
             self.channel.say(events.Sample(when=when, index=index, prompt=prompt, text=text))
+
+    def _evaluate(self, name: ModelName, model: Any, tokenizer: Any, tokens: "Tokens", data: "Marker") -> None:
+        if self.spec.evaluation is None:
+            return
+        from sftrun.job.ask import evaluating
+
+        self._enter("evaluate_before" if name == "base" else "evaluate_after", _named(self.spec.evaluation.data))
+        evaluating.ask(self.spec, name, model, tokenizer, tokens, data, self.channel, self._check_stop)
+
+    def _evaluate_saved(self, model: Any, tokenizer: Any, tokens: "Tokens", data: "Marker") -> None:
+        """The run has done its work: whatever stops this stops the evaluation alone."""
+        try:
+            self._evaluate("tuned", model, tokenizer, tokens, data)
+        except JobStopped:
+            if stopping.requested(self.spec.record_dir) == "preempted":
+                raise  # another machine goes on
+            reason = "it was stopped"
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            reason = translate(error).message
+        else:
+            return
+        again = f"`sftrun evaluate {self.spec.run_id}` goes on"
+        self.channel.note(f"the evaluation is not complete: {reason}; {again}", is_warning=True)
 
     def _save(self, trainer: Any, tokenizer: Any, data: "Marker", end: events.Finished) -> None:
         from sftrun.job.train import save

@@ -33,6 +33,10 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
         from sftrun.plan.check import epochs  # what estimates is loaded where it is wanted
 
         yield from epochs.unknown(recipe, facts)
+    if recipe.evaluation is not None:
+        from sftrun.plan.check.evaluation_facts import check_evaluation  # brings statistics: few recipes need them
+
+        yield from check_evaluation(recipe, facts)
     yield from _output(recipe, facts)
 
 

@@ -11,13 +11,14 @@ from sftrun.recipe.check.adapters import ADAPTERS
 from sftrun.recipe.check.best import BEST
 from sftrun.recipe.check.compute import COMPUTE
 from sftrun.recipe.check.dataset import DATA
+from sftrun.recipe.check.evaluation import EVALUATION
 from sftrun.recipe.check.paths import PATHS
 from sftrun.recipe.check.training import TRAINING
 from sftrun.recipe.check.trl_names import NAMES
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
-ALL: tuple[Check, ...] = (*TRAINING, *BEST, *ADAPTERS, *NAMES, *DATA, *COMPUTE, *PATHS)
+ALL: tuple[Check, ...] = (*TRAINING, *BEST, *ADAPTERS, *NAMES, *DATA, *EVALUATION, *COMPUTE, *PATHS)
 
 # keys whose absence a check speaks of
 _RESTS_ON: dict[str, tuple[Path, ...]] = {
@@ -26,6 +27,8 @@ _RESTS_ON: dict[str, tuple[Path, ...]] = {
     "R207": (("lora",),),
     "R211": (("dataset", "train"), ("dataset", "eval")),
     "R212": (("dataset", "train"), ("dataset", "eval")),
+    "E101": (("evaluation", "data"), ("evaluation", "general")),
+    "E102": (("evaluation",),),
     "R213": (("quantization",),),
     "R217": (("compute",),),
     "R222": (("lora",),),

@@ -4,7 +4,12 @@ from sftrun.diagnostics import Diagnostic, Path, Span
 from sftrun.recipe.read.nodes import MapNode, Node, ScalarNode
 from sftrun.recipe.read.source import MAX_BYTES
 
-_SOURCES: tuple[Path, ...] = (("dataset", "train"), ("dataset", "eval"))
+_SOURCES: tuple[Path, ...] = (
+    ("dataset", "train"),
+    ("dataset", "eval"),
+    ("evaluation", "data"),
+    ("evaluation", "general"),
+)
 
 
 def merge(base: Node, over: Node) -> Node:

@@ -18,6 +18,9 @@ RELATIVE: tuple[Path, ...] = (
     ("dataset", "eval", "path"),
     ("dataset", "chat_template"),
     ("output", "dir"),
+    ("evaluation", "data", "path"),
+    ("evaluation", "general", "path"),
+    ("evaluation", "json_schema"),
 )
 _MONEY: Path = ("budget", "max_usd")
 

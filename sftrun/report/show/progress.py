@@ -132,6 +132,9 @@ def describe(event: AnyEvent) -> str:
             return f"eval at step {event.step}: loss {figures.loss(event.loss)}{share} over {event.rows:,} rows{best}"
         case events.StoppedEarly():
             return f"stopped early {figures.stopped_early(event)}"
+        case events.Asking():
+            before = f", {event.done:,} answered before" if event.done else ""
+            return f"{event.rows:,} rows to ask the {event.model} model{before}"
         case events.Checkpoint():
             return f"checkpoint at step {event.step}, {figures.duration(event.seconds)}"
         case events.Stopped(reason="preempted"):
@@ -150,10 +153,12 @@ def stage_words(name: events.StageName) -> str:
         "data": "reading the data",
         "model": "loading the model",
         "samples_before": "asking the base model",
+        "evaluate_before": "asking the base model the test rows",
         "train": "training",
         "eval": "evaluating",
         "samples_after": "asking the tuned model",
         "save": "saving",
+        "evaluate_after": "asking the tuned model the test rows",
     }[name]
 
 

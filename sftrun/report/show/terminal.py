@@ -23,8 +23,25 @@ from sftrun.report.show.progress import Watcher, describe, stage_words
 from sftrun.run.state import RunState
 
 _FRAMES_PER_SECOND = 8
-_STAGES: tuple[StageName, ...] = ("start", "data", "model", "samples_before", "train", "samples_after", "save")
-_SHORT: dict[StageName, str] = {"samples_before": "ask base", "samples_after": "ask tuned"}
+_STAGES: tuple[StageName, ...] = (
+    *(
+        "start",
+        "data",
+        "model",
+        "samples_before",
+        "evaluate_before",
+        "train",
+        "samples_after",
+        "save",
+        "evaluate_after",
+    ),
+)
+_SHORT: dict[StageName, str] = {
+    "samples_before": "ask base",
+    "samples_after": "ask tuned",
+    "evaluate_before": "test base",
+    "evaluate_after": "test tuned",
+}
 _BARS = "▁▂▃▄▅▆▇█"
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 

@@ -72,6 +72,10 @@ def run_summary(report: Report, *, with_help: bool = True) -> RenderableType:
         parts.append(_inset(_estimates(report)))
     if any(sample.before or sample.after for sample in report.samples):
         parts.append(side_by_side((s.prompt, s.before, s.after) for s in report.samples))
+    if report.evaluation is not None:
+        from sftrun.report.show.terminal_verdict import screen
+
+        parts += [Text(""), screen(report.evaluation)]
     if report.failure is not None:
         parts.append(_failure(report.failure, with_help=with_help))
     return Group(*parts)

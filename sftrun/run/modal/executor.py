@@ -15,6 +15,7 @@ from typing import ClassVar
 import modal
 
 from sftrun.contract import output_marker
+from sftrun.contract.answers import Answer, Begun
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.question import Question
 from sftrun.disk import files
@@ -22,6 +23,7 @@ from sftrun.disk.commands import make_folder
 from sftrun.disk.flock import Holder
 from sftrun.errors import SftrunError
 from sftrun.job.supervise import answerer
+from sftrun.job.supervise.examiner import Done
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.types import Plan
 from sftrun.rows.find import sha256
@@ -157,6 +159,12 @@ class Modal:
             volume_files.download(volume, path, kept, say)
         shutil.copytree(kept, into, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f".*{files.UNFINISHED}"))
 
+    def evaluate(self, folder: RunFolder, job: JobSpec, done: Done) -> Iterator[Begun | Answer]:
+        raise SftrunError(
+            f"run {folder.id} stands on Modal, where only the recipe's own `evaluation` is asked",
+            help="write `evaluation` into the recipe, or `sftrun generate` to ask by hand",
+        )
+
     def answer(
         self, folder: RunFolder, questions: Iterator[Question], *, max_new_tokens: int, temperature: float
     ) -> Iterator[Sequence[str]]:
@@ -187,7 +195,9 @@ class Modal:
         return self.watches.setdefault(folder.id, Watch(folder))
 
     def _uploads(self, plan: Plan) -> dict[Path, str]:
-        sources = [plan.dataset.train, *([plan.dataset.eval] if plan.dataset.eval else [])]
+        tested = plan.evaluation
+        others = [plan.dataset.eval, *([tested.data, tested.general] if tested else [])]
+        sources = [plan.dataset.train, *(source for source in others if source is not None)]
         files = [Path(file) for source in sources for file in source.local]
         return {file: volume_files.remote_path(file, sha256(file, self.ledger.root / "cache")) for file in files}
 

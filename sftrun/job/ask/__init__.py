@@ -1,0 +1,1 @@
+"""Base and tuned model are asked rows with known answers; nothing here judges what they say."""
