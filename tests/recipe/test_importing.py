@@ -62,7 +62,18 @@ def test_golden_file_becomes_exactly_its_recipe(file: Path) -> None:
     assert [one.message for one in found.diagnostics] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+SCRIPTS = sorted(HERE.glob("*.txt"))  # of libraries that no linter here has
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
+def test_golden_script_becomes_exactly_its_recipe(file: Path) -> None:
+    found = imported(file.read_text("utf-8"), f"{file.stem}.py")
+
+    assert found.text == file.with_suffix(".recipe.yaml").read_text("utf-8")
+    assert [one.message for one in found.diagnostics] == []
+
+
+@pytest.mark.parametrize("file", [*FILES, *SCRIPTS], ids=lambda file: file.stem)
 def test_an_imported_recipe_loads(file: Path) -> None:
     loaded = load(file.with_suffix(".recipe.yaml"))
 

@@ -17,6 +17,7 @@ EPILOG = """\b
 Examples:
   sftrun import axolotl.yaml > recipe.yaml
   sftrun import llama3_lora_sft.yaml -o recipe.yaml
+  sftrun import finetune_modal.py -o recipe.yaml
   sftrun import axolotl.yaml --lossy -o recipe.yaml
 
 Each key is carried over, or stands in a comment with its line and the reason. Where
@@ -26,17 +27,23 @@ know is marked TODO.
 Exit status: 0 written, 1 not possible.
 """
 
+_MOST_OF_NOTEBOOK = 64 * 2**20  # its pictures are in it
+
 
 @click.command("import", epilog=EPILOG)
 @click.argument("file", type=click.Path())
 @click.option("-o", "--output", type=click.Path(), help="Write to this file, which must not exist, instead of stdout.")
 @click.option("--lossy", is_flag=True, help="Write a recipe also where the run will be another; comments say by what.")
 def command(file: str, output: str | None, lossy: bool) -> int:
-    """Make a recipe from another tool's file (axolotl, LLaMA-Factory, TRL)."""
+    """Make a recipe from another tool's file, or from a Python script or notebook.
+
+    Files of axolotl, LLaMA-Factory and TRL are known, and scripts that train with TRL or Unsloth, on Modal or not. A
+    script is read and never run.
+    """
     from sftrun.cli.recipes.migrate import read
     from sftrun.recipe.foreign.importing import imported
 
-    found = imported(read(file), file)
+    found = imported(read(file, _MOST_OF_NOTEBOOK if file.endswith(".ipynb") else None), file)
     if found.diagnostics and (found.is_refused or not lossy):
         return _refuse(found.diagnostics, found.source, f"{file}: {_count(len(found.diagnostics))}; nothing is written")
     if (wrong := _wrong(found, output)) is not None:

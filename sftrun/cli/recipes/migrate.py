@@ -42,14 +42,15 @@ def command(files: tuple[str, ...], check: bool, to_stdout: bool) -> int:
     return int(check and waiting > 0)
 
 
-def read(name: str) -> str:
-    """The text of a file, or SftrunError that says why not."""
+def read(name: str, most: int | None = None) -> str:
+    """The text of a file of at most so many bytes (as a recipe, if absent), or SftrunError that says why not."""
     from sftrun.recipe.read.source import MAX_BYTES
 
+    most = MAX_BYTES if most is None else most
     try:
         with Path(name).open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
+            data = stream.read(most + 1)
+        if len(data) > most:
             raise SftrunError(f"`{name}` is larger than any recipe", help="check the file name")
         return data.decode("utf-8")
     except OSError as error:

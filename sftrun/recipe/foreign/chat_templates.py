@@ -25,6 +25,16 @@ NAMES: dict[str, dict[str, str]] = {
         "qwen3_5": "qwen3",
         "qwen_25": "qwen2_5",
     },
+    "unsloth": {
+        "chatml": _CHATML,
+        "llama-3": "llama3",
+        "llama3": "llama3",
+        "gemma-3": "gemma3",
+        "gemma3": "gemma3",
+        "qwen-2.5": "qwen2_5",
+        "qwen2.5": "qwen2_5",
+        "qwen25": "qwen2_5",
+    },
     # those of gemma and llama3 cut the blanks at the ends of a turn, LLaMA-Factory's do not
     "llama_factory": {
         "chatml": _CHATML,

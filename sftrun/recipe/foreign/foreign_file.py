@@ -23,11 +23,13 @@ class Table(Strict):
 
     `hands_on`: whether it has SFTConfig's own fields. `renamed`: its key -> ours. `same`: keys without which the run
     is the same. `differs`: keys without which it is another, unless they have the value in `off` or none.
-    `refused`: keys of what is no supervised fine-tuning.
+    `refused`: keys of what is no supervised fine-tuning. `whose` and `is_a` are other words for its defaults and files.
     """
 
     tool: str
     version: str
+    whose: str | None = None
+    is_a: str | None = None
     source: str
     telling: tuple[str, ...]
     needed: tuple[str, ...] = ()

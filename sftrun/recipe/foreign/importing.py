@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 
 from sftrun.diagnostics import Diagnostic, dotted
 from sftrun.errors import SftrunError
-from sftrun.recipe.foreign import axolotl, gpu_guess, llama_factory, trl_cli
+from sftrun.recipe.foreign import gpu_guess
 from sftrun.recipe.foreign.draft import Draft, Left
 from sftrun.recipe.foreign.foreign_file import ForeignFile, Table, reasons, table
+from sftrun.recipe.foreign.script import script_recipe
+from sftrun.recipe.foreign.script.script_file import ScriptFile
+from sftrun.recipe.foreign.tools import axolotl, llama_factory, trl_cli
 from sftrun.recipe.foreign.writing import EMPTY, flow, text_of
 from sftrun.recipe.known import OBJECT_NAME
 from sftrun.recipe.models import Trainer
@@ -49,6 +52,8 @@ class Imported(NamedTuple):
 
 def imported(text: str, file: str) -> Imported:
     """What `file` says as a recipe.  SftrunError where the file is none of the tools' own."""
+    if file.endswith((".py", ".ipynb")):
+        return _of_script(ScriptFile(text, file), file)
     read = ForeignFile(text, file)
     name = tool_of(read.values)
     if name is None:
@@ -59,6 +64,18 @@ def imported(text: str, file: str) -> Imported:
     complete(draft)
     found = (*read.faults, *_told(draft, read.source))
     return Imported(name, text_of(draft, file, read.line), draft.files, draft.todo, found, read.source)
+
+
+def _of_script(read: ScriptFile, file: str) -> Imported:
+    """What a script says as a recipe."""
+    draft = Draft(table("script"))
+    done = script_recipe.carry(draft, read)
+    _each(draft, "script", read.values, done)
+    if "model_name_or_path" not in read.values and "trainer_class" not in read.values:
+        draft.differ(("model_name_or_path",), None, "no model is loaded by a name that can be followed")
+    complete(draft)
+    text = text_of(draft, file, lambda path: read.source.locate(path, on_key=True).line)
+    return Imported("script", text, draft.files, draft.todo, tuple(_told(draft, read.source)), read.source)
 
 
 def _told(draft: Draft, source: Source) -> list[Diagnostic]:
@@ -86,9 +103,13 @@ def carry_all(draft: Draft, name: str, values: dict[str, Any]) -> None:
     for key in draft.table.needed:
         if key not in given:
             draft.differ((key,), None, f"{draft.table.tool} needs it, and it is not there")
-    done = TOOLS[name].carry(draft, given)
+    _each(draft, name, values, TOOLS[name].carry(draft, given))
+
+
+def _each(draft: Draft, name: str, values: dict[str, Any], done: set[str]) -> None:
+    """Each key that the tool's module has not done."""
     for key, value in values.items():
-        if key not in given:
+        if value is None or value == "":
             draft.same((key,), value, EMPTY)
         elif key not in done:
             _by_table(draft, name, key, value)

@@ -34,7 +34,7 @@ def text_of(draft: Draft, file: str, line: Callable[[Path], int]) -> str:
 
 def _lines(draft: Draft, file: str, line: Callable[[Path], int]) -> Iterator[str]:
     table = draft.table
-    yield f"# Imported from {file.rpartition('/')[2]}, a file of {table.tool}.\n"
+    yield f"# Imported from {file.rpartition('/')[2]}, {table.is_a or f'a file of {table.tool}'}.\n"
     yield f"version: 1\nname: {scalar(draft.values['name'])}\n"
     tree = _nested(draft.values)
     for section in SECTIONS:
@@ -84,7 +84,8 @@ def _below(value: Any, path: tuple[str, ...], draft: Draft) -> Iterator[str]:
 def _note(draft: Draft, key: str) -> str:
     if key in draft.todo:
         return f"  # TODO {draft.todo[key]}"
-    return f"  # {draft.table.tool}'s default" if key in draft.defaults else ""
+    whose = draft.table.whose or draft.table.tool + "'s"
+    return f"  # {whose} default" if key in draft.defaults else ""
 
 
 def _remarks(draft: Draft) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from typing import Any
 
 from sftrun.diagnostics import Path
-from sftrun.recipe.foreign import axolotl_data, shared
+from sftrun.recipe.foreign import shared
 from sftrun.recipe.foreign.draft import Draft
+from sftrun.recipe.foreign.tools import axolotl_data
 
 _ALL_SAME = ("Liger", "CutCrossEntropy", "Kernels", "ExpertParallel", "LMEval", "SwanLab", "SageAttention")
 _TEXT_MODELS = ("CausalLM", "AutoTokenizer")

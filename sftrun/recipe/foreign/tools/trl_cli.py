@@ -27,10 +27,10 @@ PEFT_TARGETS: tuple[tuple[str, tuple[str, ...]], ...] = (
 def carry(draft: Draft, values: dict[str, Any]) -> set[str]:
     """What is no plain renaming.  Answers with the keys that are done."""
     draft.is_lora = bool(values.get("use_peft"))
-    return shared.carry(draft, values, _KEYS, _STEPS) | _TOGETHER | _EXTRA
+    return shared.carry(draft, values, KEYS, STEPS) | TOGETHER | EXTRA
 
 
-def _adapter(draft: Draft, values: dict[str, Any]) -> None:
+def adapter(draft: Draft, values: dict[str, Any]) -> None:
     draft.use(*(["use_peft"] if draft.is_lora else []))
     modules = values.get("lora_target_modules")
     if draft.is_lora and modules:
@@ -98,7 +98,7 @@ def _evaluates(values: dict[str, Any]) -> bool:
     return values.get("eval_strategy", values.get("evaluation_strategy", "no")) not in ("no", False)
 
 
-def _often(draft: Draft, values: dict[str, Any]) -> None:
+def often(draft: Draft, values: dict[str, Any]) -> None:
     epochs = values.get("num_train_epochs", 3)
     for kind in ("eval", "save"):
         strategy = values.get(f"{kind}_strategy", values.get("evaluation_strategy") if kind == "eval" else None)
@@ -118,7 +118,7 @@ def _often(draft: Draft, values: dict[str, Any]) -> None:
         draft.put(("max_steps",), "trainer.max_steps", values["max_steps"])
 
 
-def _loss(draft: Draft, values: dict[str, Any]) -> None:
+def loss(draft: Draft, values: dict[str, Any]) -> None:
     if "completion_only_loss" in values:
         draft.put(("completion_only_loss",), "trainer.completion_only_loss", values["completion_only_loss"])
     for key in ("bf16", "fp16"):
@@ -128,8 +128,8 @@ def _loss(draft: Draft, values: dict[str, Any]) -> None:
         draft.default("trainer.bf16", True)
 
 
-def _hands_on(draft: Draft, values: dict[str, Any]) -> None:
-    for key in _EXTRA & set(values):
+def hands_on(draft: Draft, values: dict[str, Any]) -> None:
+    for key in EXTRA & set(values):
         draft.put((key,), f"trainer.extra.{key}", values[key])
 
 
@@ -137,7 +137,7 @@ def _checkpointing(draft: Draft, at: Path, value: Any) -> None:
     draft.put(at, "trainer.gradient_checkpointing", bool(value))
 
 
-_KEYS: dict[str, shared.Key] = {
+KEYS: dict[str, shared.Key] = {
     "model_name_or_path": shared.base_model,
     "dtype": shared.dtype,
     "torch_dtype": shared.dtype,
@@ -148,22 +148,22 @@ _KEYS: dict[str, shared.Key] = {
     "report_to": shared.report_to,
     "gradient_checkpointing": _checkpointing,
 }
-_STEPS: dict[str, shared.Step] = {
-    "use_peft": _adapter,
+STEPS: dict[str, shared.Step] = {
+    "use_peft": adapter,
     "dataset_name": _rows,
-    "save_steps": _often,
-    "completion_only_loss": _loss,
-    "adam_beta1": _hands_on,
+    "save_steps": often,
+    "completion_only_loss": loss,
+    "adam_beta1": hands_on,
 }
 # judged with others
-_TOGETHER = {
+TOGETHER = {
     *("use_peft", "lora_target_modules", "load_in_4bit", "load_in_8bit", "datasets", "dataset_name", "dataset_config"),
     *("dataset_train_split", "dataset_test_split", "test_split_size", "eval_strategy", "evaluation_strategy"),
     *("save_strategy", "eval_steps", "save_steps", "warmup_ratio", "warmup_steps", "max_steps", "bf16", "fp16"),
     "completion_only_loss",
 }
 # SFTConfig's fields that decide the result and have no key of their own
-_EXTRA = {
+EXTRA = {
     *("adam_beta1", "adam_beta2", "adam_epsilon", "neftune_noise_alpha", "label_smoothing_factor", "data_seed"),
     *("lr_scheduler_kwargs", "optim_args", "optim_target_modules", "dataset_text_field", "truncation_mode"),
     *("average_tokens_across_devices", "train_sampling_strategy", "dataloader_drop_last", "full_determinism"),

@@ -1,0 +1,1 @@
+"""One module a tool: what is no plain renaming of its keys."""
