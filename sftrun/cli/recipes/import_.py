@@ -27,8 +27,6 @@ know is marked TODO.
 Exit status: 0 written, 1 not possible.
 """
 
-_MOST_OF_NOTEBOOK = 64 * 2**20  # its pictures are in it
-
 
 @click.command("import", epilog=EPILOG)
 @click.argument("file", type=click.Path())
@@ -42,8 +40,10 @@ def command(file: str, output: str | None, lossy: bool) -> int:
     """
     from sftrun.cli.recipes.migrate import read
     from sftrun.recipe.foreign.importing import imported
+    from sftrun.recipe.foreign.script.script_file import MOST_BYTES
 
-    found = imported(read(file, _MOST_OF_NOTEBOOK if file.endswith(".ipynb") else None), file)
+    most = MOST_BYTES if file.endswith(".ipynb") else None
+    found = imported(read(file, most), file)
     if found.diagnostics and (found.is_refused or not lossy):
         return _refuse(found.diagnostics, found.source, f"{file}: {_count(len(found.diagnostics))}; nothing is written")
     if (wrong := _wrong(found, output)) is not None:

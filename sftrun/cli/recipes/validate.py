@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sftrun.cli.options import complete_recipes, format_option, piped, set_option
+from sftrun.cli.recipes.recipe_files import recipes_below
 from sftrun.diagnostics import Diagnostic
 from sftrun.recipe.load import Loaded, load
 
@@ -47,16 +48,13 @@ def command(
     return int(any(one.severity == "error" for _, found in judged for one in found))
 
 
-_SUFFIXES = (".yaml", ".yml")
-
-
 def expanded(name: str) -> Iterator[str]:
     """The recipes that a file, folder, glob or `-` names; UsageError where there is none."""
     path = Path(name)
     if name == "-" or path.is_file():
         yield name
     elif path.is_dir():
-        yield from _some(_in_folder(path), f"no .yaml file in the folder `{name}`")
+        yield from _some(recipes_below(path), f"no recipe in the folder `{name}`")
     elif any(sign in name for sign in "*?["):
         from glob import glob
 
@@ -82,11 +80,6 @@ def _some(found: Iterable[str], otherwise: str) -> list[str]:
     if not names:
         raise click.UsageError(otherwise)
     return names
-
-
-def _in_folder(folder: Path) -> list[str]:
-    files = (file for file in folder.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-    return sorted(str(file) for file in files if not any(part.startswith(".") for part in file.parts[1:]))
 
 
 def _strict(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:

@@ -4,7 +4,7 @@
 two, without tools.  A tool's own name that stands here for none of ours prints something that no template here does.
 """
 
-_CHATML = "qwen3_instruct_2507"  # ChatML and nothing else, where no tools are
+_CHATML = "chatml"
 
 NAMES: dict[str, dict[str, str]] = {
     "axolotl": {
@@ -51,6 +51,12 @@ NAMES: dict[str, dict[str, str]] = {
         "gemma3": "gemma3",
         "gemma3n": "gemma3",
         "llama3": "llama3",
+        "ministral": "mistral_tekken",
+        "ministral3": "mistral_tekken",
+        "mistral": "mistral_v3",
+        "mistral_small": "mistral_v7",
+        "phi4": "phi4",
+        "phi4_mini": "phi4_mini",
         "qwen": "qwen2_5",
         "qwen2_vl": "qwen2_5_vl",
     },

@@ -168,6 +168,11 @@ def complete(draft: Draft) -> None:
     if not (draft.has("dataset.train")):
         values["dataset.train"], draft.todo["dataset.train"] = {"path": "data/train.jsonl"}, "the training rows"
     _without_rows(draft)
+    if not _can_be_counted(values["dataset.train"]) and any(
+        f"trainer.{key}s_per_epoch" in values for key in ("eval", "save")
+    ):
+        what = "num_examples and mean_tokens, where the rows can't be counted: times an epoch need them"
+        draft.todo.setdefault("dataset.train", what)
     if "trainer.max_steps" in values:
         draft.drop("trainer.num_train_epochs")
     if not OBJECT_NAME.fullmatch(str(values.get("name", ""))):
@@ -196,6 +201,12 @@ _EVALUATING = (
     *("eval_steps", "evals_per_epoch", "per_device_eval_batch_size", "load_best_model_at_end"),
     *("metric_for_best_model", "early_stopping_patience"),
 )
+
+
+def _can_be_counted(source: Any) -> bool:
+    """Whether rows lie on this machine, as far as their path tells."""
+    found = source if isinstance(source, list) else [source]
+    return all(isinstance(one, dict) and not str(one.get("path", "/")).startswith("/") for one in found)
 
 
 def _without_rows(draft: Draft) -> None:

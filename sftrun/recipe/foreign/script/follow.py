@@ -32,6 +32,7 @@ _DEEPEST = 40
 _MOST = 100_000
 # asked of the GPU: true of all but the oldest
 _YES = ("is_bf16_supported", "is_bfloat16_supported", "is_available")
+_STARTS = frozenset(["remote", "spawn", "local"])
 _SAME_AS_ARGUMENT = ("str", "Path", "PurePosixPath", "int", "float", "list", "tuple", "deepcopy")
 
 
@@ -208,7 +209,7 @@ def _parameters(module: ast.Module, function: ast.FunctionDef | ast.AsyncFunctio
 
 def _starts(node: ast.Call, name: str) -> bool:
     func = node.func
-    if isinstance(func, ast.Attribute) and func.attr in ("remote", "spawn", "local"):
+    if isinstance(func, ast.Attribute) and func.attr in _STARTS:
         func = func.value
     return isinstance(func, ast.Name) and func.id == name
 

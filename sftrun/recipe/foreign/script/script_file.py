@@ -1,11 +1,11 @@
 """A script's calls as one flat mapping, by the names of TRL's command line; each value knows its place."""
 
 import ast
-import json
 import re
 from typing import Any
 
 from sftrun.diagnostics import Span
+from sftrun.disk import outside
 from sftrun.errors import SftrunError
 from sftrun.recipe.foreign.script import calls
 from sftrun.recipe.foreign.script.calls import Found, Script
@@ -37,6 +37,7 @@ _OBJECTS = {
     *("model", "args", "train_dataset", "eval_dataset", "peft_config", "quantization_config", "tokenizer"),
     *("processing_class", "data_collator", "name", "image", "schedule", "token", "tokenizer_name"),
 }
+MOST_BYTES = 64 * 2**20  # of a notebook: its pictures are in it
 UNSLOTH = ("FastLanguageModel", "FastModel")
 
 
@@ -136,9 +137,9 @@ def _shown(value: Any) -> str:
 def _code_of_notebook(text: str, file: str) -> str:
     """The code cells of a notebook, one below the other, without the lines that are for the shell."""
     try:
-        cells = json.loads(text)["cells"]
+        cells: Any = outside.parse_object(text, max_bytes=MOST_BYTES)["cells"]
         codes = ["".join(cell["source"]) for cell in cells if cell.get("cell_type") == "code"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (outside.Damaged, KeyError, TypeError, AttributeError) as error:
         raise SftrunError(f"`{file}` is no notebook", help="save it with its code cells") from error
     plain = [re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", code) for code in codes if not code.startswith("%%")]
     return "\n\n".join(plain) + "\n"
