@@ -13,6 +13,7 @@ The environments are made from the lock files and made anew when they change.
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+NODE = ROOT / "requirements" / "node"
 DOCS_VENV = ROOT / ".venv-docs"
 BIN = "Scripts" if sys.platform == "win32" else "bin"
 LOCKS = ("sftrun/facts/locks/base.txt", "sftrun/facts/locks/trl.txt", "requirements/dev.txt")
@@ -47,6 +49,18 @@ def set_up() -> None:
     """Make `.venv`, with this package in it."""
     words = "setting up .venv from the lock files: about two minutes, most of it torch"
     make_environment(VENV, LOCKS, words, "--no-deps", "--editable", ".")
+
+
+def set_up_node() -> None:
+    """Where npm is, the language server that the tests of the schema ask; they are skipped without it."""
+    npm, stamp = shutil.which("npm"), NODE / "node_modules" / ".package-lock.json"
+    lock = NODE / "package-lock.json"
+    if npm is None or (stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime):
+        return
+    print("setting up requirements/node from its lock file: a few seconds", flush=True)
+    command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    if subprocess.run(command, cwd=NODE, check=False).returncode:
+        print("that failed: the tests of the schema in an editor are skipped", flush=True)
 
 
 def build_docs() -> None:
@@ -105,6 +119,8 @@ def main() -> None:
         build_docs()
         return
     set_up()
+    if TEST[0] in {tool[0] for tool in TASKS[task]}:
+        set_up_node()
     if TASKS[task]:
         run_together(TASKS[task])
 

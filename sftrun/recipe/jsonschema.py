@@ -34,6 +34,19 @@ _WORDS: dict[str, str] = {
     **{name: executor.about for name, executor in EXECUTORS.items()},
     "lora_only": "biases of layers with an adapter",
 }
+# what an editor offers where a section's name is typed; the label stands behind the name
+SNIPPETS: dict[str, dict[str, dict[str, Any]]] = {
+    "quantization": {"QLoRA": {"load_in_4bit": True}},
+    "lora": {"on every linear layer": {"r": 16, "lora_alpha": 16, "target_modules": "all-linear"}},
+    "dataset": {"a file beside the recipe": {"train": "data/train.jsonl", "eval_fraction": 0.05}},
+    "trainer": {"an epoch, packed": {"num_train_epochs": 1, "max_length": 2048, "packing": True}},
+    "compute": {
+        "on Modal": {"executor": "modal", "gpu": "L4", "timeout": "4h"},
+        "on this machine": {"executor": "local"},
+    },
+    "samples": {"a prompt": {"prompts": ["a prompt"], "max_new_tokens": 128}},
+    "budget": {"a limit": {"max_usd": 10}},
+}
 
 
 def schema() -> dict[str, Any]:
@@ -62,6 +75,11 @@ def schema() -> dict[str, Any]:
     ):
         _short_form(defs[section]["properties"], source)
     _suggestions(defs)
+    made["defaultSnippets"] = [
+        {"label": f"{section}: {label}", "body": {section: body}}
+        for section, bodies in SNIPPETS.items()
+        for label, body in bodies.items()
+    ]
     whole: dict[str, Any] = {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": ID,
@@ -130,7 +148,11 @@ def _or_null(child: dict[str, Any]) -> dict[str, Any]:
         return child
     if "anyOf" in child:
         return {**child, "anyOf": [*child["anyOf"], {"type": "null"}]}
-    notes = {key: child[key] for key in ("description", "default", "examples", "deprecated") if key in child}
+    notes: dict[str, Any] = {
+        key: child[key] for key in ("description", "default", "examples", "deprecated") if key in child
+    }
     rule = {key: value for key, value in child.items() if key not in notes}
+    if notes.keys() >= {"description", "default"}:
+        notes["markdownDescription"] = f"{notes['description']}\n\nDefault: `{json.dumps(notes['default'])}`"
     allowed: dict[str, Any] = {"anyOf": [rule, {"type": "null"}]}
     return notes | allowed

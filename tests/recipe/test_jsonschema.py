@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sftrun.recipe.jsonschema import schema, text
+from sftrun.recipe.models import Recipe
 from sftrun.recipe.read.nodes import ListNode, MapNode, Node
 from sftrun.recipe.read.source import parse
 
@@ -83,3 +84,11 @@ def test_a_child_recipe_may_leave_required_keys_to_its_base() -> None:
     read = json.loads('{"version": 1, "extends": "base.yaml", "model": {"revision": "main"}}')
 
     assert list(VALIDATOR.iter_errors(read)) == []
+
+
+def test_sections_that_an_editor_offers_are_right() -> None:
+    base = {"version": 1, "name": "r", "model": {"name_or_path": "m"}, "output": {"dir": "out"}}
+    long = {"dataset": {"train": {"path": "rows.jsonl"}}}
+    for offered in schema()["defaultSnippets"]:
+        VALIDATOR.validate(base | {"dataset": {"train": "rows.jsonl"}} | offered["body"])
+        Recipe.model_validate_json(json.dumps(base | offered["body"] | long))

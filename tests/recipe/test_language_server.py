@@ -1,6 +1,6 @@
 """The schema in a real editor's server: yaml-language-server from npm completes and explains keys.
 
-It is looked for in PATH, in `node_modules/.bin` of the repository, and where YAML_LANGUAGE_SERVER says.
+`tools/dev.py` installs it where npm is; else it is looked for in PATH, and where YAML_LANGUAGE_SERVER says.
 """
 
 import json
@@ -18,7 +18,7 @@ NAME = "yaml-language-server"
 SERVER = (
     os.environ.get("YAML_LANGUAGE_SERVER")
     or shutil.which(NAME)
-    or shutil.which(NAME, path=str(ROOT / "node_modules/.bin"))
+    or shutil.which(NAME, path=str(ROOT / "requirements/node/node_modules/.bin"))
 )
 pytestmark = pytest.mark.skipif(SERVER is None or shutil.which("node") is None, reason=f"{NAME} is not installed")
 TEXT = f"""\
@@ -112,6 +112,14 @@ def test_keys_of_a_section_are_completed(client: Client) -> None:
     assert "lora_alpha" not in labels
 
 
+def test_a_section_s_name_offers_its_usual_keys(client: Client) -> None:
+    answer = client.ask("textDocument/completion", at(11, 0))
+
+    offered = {item["label"]: item.get("insertText", "") for item in answer["items"]}
+    assert "load_in_4bit: true" in offered["quantization: QLoRA"]
+    assert {"compute: on Modal", "compute: on this machine"} <= set(offered)
+
+
 def test_words_of_a_key_are_completed(client: Client) -> None:
     answer = client.ask("textDocument/completion", at(6, 8))
 
@@ -122,6 +130,7 @@ def test_hovering_over_a_key_explains_it(client: Client) -> None:
     answer = client.ask("textDocument/hover", at(8, 5))
 
     assert "Tokens a training row" in json.dumps(answer)
+    assert "Default: `1024`" in json.dumps(answer)
 
 
 def test_a_value_of_the_wrong_kind_is_underlined_while_one_types(client: Client) -> None:
