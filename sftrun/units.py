@@ -6,6 +6,7 @@ The recipe's checks have judged the grammar already, so a value that can't be re
 import re
 from typing import Final
 
+LAST_MOMENT: Final = 32_503_680_000.0  # seconds since 1970, the year 3000: a date that any system can show
 _SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _MIB: Final = {"mib": 1, "gib": 1024, "tib": 1024 * 1024, "mb": 1e6 / 2**20, "gb": 1e9 / 2**20}
 

@@ -101,9 +101,17 @@ def main(argv: Sequence[str]) -> int:
 def show_error(error: SftrunError) -> None:
     """Say on stderr what is wrong and the one thing to do."""
     if error.message:
-        click.echo(f"{_red('error:')} {error.message}", err=True)
+        click.echo(f"{_red('error:')} {_shown(error.message)}", err=True)
     if error.help:
-        click.echo(f"  help: {error.help}", err=True)
+        click.echo(f"  help: {_shown(error.help)}", err=True)
+
+
+def _shown(text: str) -> str:
+    """Names, data and other programs' words may stand in it: nothing that a terminal obeys, and no keys."""
+    from sftrun.disk.outside import printable
+    from sftrun.recipe.secrets import mask
+
+    return printable(mask(text))
 
 
 class LazyGroup(click.Group):
@@ -181,13 +189,15 @@ def _quiet_pipe() -> int:
 def _bug(error: Exception, argv: Sequence[str]) -> int:
     import traceback
 
-    text = "".join(traceback.format_exception(error))
+    from sftrun.recipe.secrets import mask
+
+    text = mask("".join(traceback.format_exception(error)))
     if "--debug" in argv or os.environ.get("SFTRUN_DEBUG"):
         click.echo(text, err=True, nl=False)
         where = "the traceback above"
     else:
         where = _write_traceback(text, argv)
-    summary = str(error).splitlines()[0] if str(error) else ""
+    summary = _shown(str(error).splitlines()[0]) if str(error) else ""
     click.echo(f"{_red('bug in sftrun:')} {type(error).__name__}: {summary}", err=True)
     click.echo(f"  help: please open an issue at the sftrun repository, with {where}", err=True)
     return EXIT_BUG
@@ -198,10 +208,12 @@ def _write_traceback(text: str, argv: Sequence[str]) -> str:
     import shlex
     import tempfile
 
+    from sftrun.recipe.secrets import mask
+
     header = f"sftrun {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="sftrun-bug-", suffix=".txt", delete=False) as file:
-            file.write(f"{header}$ sftrun {shlex.join(argv)}\n\n{text}")
+            file.write(f"{header}$ sftrun {mask(shlex.join(argv))}\n\n{text}")
         return file.name
     except OSError:
         return "what `sftrun --debug` prints"

@@ -8,9 +8,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from sftrun.disk import outside
 from sftrun.errors import SftrunError
 
 FILE: Final = "sftrun.toml"
+_MAX_BYTES: Final = 1 << 18
 KEYS: Final = {"prices": ("file",), "budget": ("month_usd",), "local": ("usd_per_hour",)}
 
 
@@ -49,7 +51,9 @@ def _read() -> dict[str, dict[str, Any]]:
     from difflib import get_close_matches
 
     try:
-        found = tomllib.loads(file.read_text("utf-8"))
+        found = tomllib.loads(outside.read_text(file, max_bytes=_MAX_BYTES))
+    except RecursionError as error:
+        raise SftrunError(f"`{file}` can't be read: it nests too deep", help="mend it, or move it away") from error
     except (OSError, ValueError) as error:
         raise SftrunError(f"`{file}` can't be read: {error}", help="mend it, or move it away") from error
     for said, known in _wrong(found):

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 from sftrun.contract.answers import Answer, ModelName
 from sftrun.contract.stepplan import StepPlan
 from sftrun.strict import Strict
+from sftrun.units import LAST_MOMENT
 
 StageName = Literal[
     "start",
@@ -28,13 +29,19 @@ StageName = Literal[
 ]
 StopReason = Literal["user", "budget", "timeout", "preempted"]
 FailureKind = Literal["out_of_memory", "data", "model", "disk", "package", "diverged", "killed", "stalled", "error"]
+# read back, these are input: what is out of any run's reach is no event
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Index = Annotated[int, Field(ge=0, lt=10_000)]
+Amount = Annotated[float, Field(ge=0, le=1e15)]
+Moment = Annotated[float, Field(ge=0, le=LAST_MOMENT)]
+Usd = Annotated[Decimal, Field(ge=0, le=10**9)]
 
 
 class Event(Strict):
     """What all events share."""
 
-    seq: int = 0
-    at: float = 0.0
+    seq: Count = 0
+    at: Moment = 0.0
 
 
 class Started(Event):
@@ -42,12 +49,12 @@ class Started(Event):
 
     kind: Literal["started"] = "started"
     run_id: str
-    attempt: int
+    attempt: Count
     host: str
     pid: int
     device: str
-    gpu_count: int
-    resumed_from: int | None = None
+    gpu_count: Count
+    resumed_from: Count | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
 
@@ -67,11 +74,11 @@ class DataReady(Event):
 
     kind: Literal["data_ready"] = "data_ready"
     format: str
-    rows: int
-    eval_rows: int
-    rows_dropped: int = 0
-    tokens: int
-    learnt_tokens: int
+    rows: Count
+    eval_rows: Count
+    rows_dropped: Count = 0
+    tokens: Count
+    learnt_tokens: Count
     was_ready: bool = False
 
 
@@ -79,10 +86,10 @@ class ModelReady(Event):
     """The model with its adapter, exact counts."""
 
     kind: Literal["model_ready"] = "model_ready"
-    parameters: int
-    trainable_parameters: int
-    total_steps: int
-    first_step: int = 0
+    parameters: Count
+    trainable_parameters: Count
+    total_steps: Count
+    first_step: Count = 0
 
 
 class Disobeyed(Event):
@@ -111,17 +118,17 @@ class Step(Event):
     """One logged optimiser step.  Rates are since the step before it in the log; memory is the peak, in GB (1e9)."""
 
     kind: Literal["step"] = "step"
-    step: int
-    total_steps: int
-    epoch: float
+    step: Count
+    total_steps: Count
+    epoch: Amount
     loss: float
     learning_rate: float
     grad_norm: float | None = None
-    tokens: int = 0
-    tokens_per_second: float = 0.0
-    seconds_per_step: float = 0.0
-    memory_gb: float = 0.0
-    data_wait_share: float = 0.0
+    tokens: Count = 0
+    tokens_per_second: Amount = 0.0
+    seconds_per_step: Amount = 0.0
+    memory_gb: Amount = 0.0
+    data_wait_share: Amount = 0.0
 
 
 class Evaluated(Event):
@@ -132,23 +139,23 @@ class Evaluated(Event):
     """
 
     kind: Literal["eval"] = "eval"
-    step: int
+    step: Count
     loss: float
-    rows: int
-    seconds: float = 0.0
+    rows: Count
+    seconds: Amount = 0.0
     accuracy: float | None = None
-    best_step: int | None = None
+    best_step: Count | None = None
 
 
 class StoppedEarly(Event):
     """Training ends before its last step: so many evaluations were no better than the best one.  The run goes on."""
 
     kind: Literal["stopped_early"] = "stopped_early"
-    step: int
+    step: Count
     patience: int
     metric: str
     best: float
-    best_step: int
+    best_step: Count
 
 
 class Sample(Event):
@@ -156,7 +163,7 @@ class Sample(Event):
 
     kind: Literal["sample"] = "sample"
     when: Literal["before", "after"]
-    index: int
+    index: Index
     prompt: str
     text: str
 
@@ -185,9 +192,9 @@ class Checkpoint(Event):
     """A checkpoint stands whole on the disk (its marker is written)."""
 
     kind: Literal["checkpoint"] = "checkpoint"
-    step: int
+    step: Count
     path: str
-    seconds: float
+    seconds: Amount
 
 
 class Note(Event):
@@ -202,12 +209,12 @@ class Finished(Event):
     """The adapter and the tokenizer stand in `output_dir`; `saved_step`: whose weights, where not the last step's."""
 
     kind: Literal["finished"] = "finished"
-    step: int
+    step: Count
     saved_step: int | None = None
     train_loss: float
     output_dir: str
-    memory_gb: float = 0.0
-    spent_usd: Decimal = Decimal(0)
+    memory_gb: Amount = 0.0
+    spent_usd: Usd = Decimal(0)
 
 
 class Stopped(Event):
@@ -215,9 +222,9 @@ class Stopped(Event):
 
     kind: Literal["stopped"] = "stopped"
     reason: StopReason
-    step: int
+    step: Count
     checkpoint: str | None = None
-    spent_usd: Decimal = Decimal(0)
+    spent_usd: Usd = Decimal(0)
 
 
 class Failed(Event):
@@ -229,7 +236,7 @@ class Failed(Event):
     message: str
     help: str | None = None
     tail: tuple[str, ...] = ()
-    spent_usd: Decimal = Decimal(0)
+    spent_usd: Usd = Decimal(0)
 
 
 AnyEvent = Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sftrun.disk import files
+from sftrun.disk import files, outside
 from sftrun.errors import LedgerError
 
 _REASONS: dict[int, tuple[str, str]] = {
@@ -24,6 +24,8 @@ _REASONS: dict[int, tuple[str, str]] = {
     errno.ENAMETOOLONG: ("the path is too long", "use a shorter path"),
     errno.EFBIG: ("the file would be larger than is allowed here", "raise the limit with `ulimit -f`"),
     errno.EMFILE: ("too many files are open", "raise the limit with `ulimit -n`"),
+    errno.EINVAL: ("it is no regular file", "move it away"),
+    errno.ELOOP: ("its links lead in a circle", "move it away"),
     errno.EIO: ("the disk reports an input/output error", "check the disk"),
 }
 
@@ -57,6 +59,6 @@ def read_text(path: Path) -> str:
     """All of a file; LedgerError where it can't be read or is no text."""
     with translated("read", path):
         try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise LedgerError(f"`{path}` is damaged: it is no UTF-8 text", help="restore it or move it away") from error
+            return outside.read_text(path)
+        except outside.Damaged as error:
+            raise LedgerError(f"`{path}` is damaged: it {error}", help="restore it or move it away") from error

@@ -5,17 +5,23 @@ are bounded, text can be printed, and what was asked for as an object is one.  W
 value or `Damaged`, which the caller turns into words of his own.
 """
 
+import errno
 import json
 import math
+import os
+import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 if TYPE_CHECKING:  # listing runs needs no pydantic
     from sftrun.strict import Strict
 
 MAX_BYTES = 1 << 25
 MAX_DEPTH = 64
+# what a terminal obeys instead of showing it (lines and tabs may be), and halves of a character
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 Model = TypeVar("Model", bound="Strict")
 
 
@@ -68,18 +74,48 @@ def parse_model(kind: type[Model], text: str | bytes, *, max_bytes: int = MAX_BY
 
 def read_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, object]:
     """The JSON object in a file; OSError where it can't be read."""
-    return parse_object(_read(path, max_bytes), max_bytes=max_bytes)
+    return parse_object(read_bytes(path, max_bytes=max_bytes), max_bytes=max_bytes)
 
 
 def read_model(kind: type[Model], path: Path, *, max_bytes: int = MAX_BYTES) -> Model:
     """The model in a file; OSError where it can't be read."""
-    return parse_model(kind, _read(path, max_bytes), max_bytes=max_bytes)
+    return parse_model(kind, read_bytes(path, max_bytes=max_bytes), max_bytes=max_bytes)
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
-    """No more than is needed to see that it is too long."""
-    with path.open("rb") as file:
+def printable(text: str) -> str:
+    """The text with a mark in place of what moves a cursor, rings a bell or turns text around on a terminal."""
+    return CONTROLS.sub("\ufffd", text)
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """All of a text; OSError where it can't be read, Damaged where it is none or too long."""
+    data = read_bytes(path, max_bytes=max_bytes)
+    if len(data) > max_bytes:
+        raise Damaged(f"is longer than {max_bytes:,} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Damaged("is no UTF-8 text") from None
+
+
+def read_bytes(path: Path, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """All of a regular file, one byte more than `max_bytes` at most; OSError where it can't be read."""
+    with open_file(path) as file:
         return file.read(max_bytes + 1)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file to read: a pipe would be waited for, and a device has no end.  OSError where it is none."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+            raise OSError(number, "it is no file" if number == errno.EINVAL else os.strerror(number), str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _finite(text: str) -> float:

@@ -128,7 +128,7 @@ def _template(name: str, folder: str) -> str | Problem:
         help = f"did you mean `{near[0]}`?" if near else f"put it at `{file}`, or name one of {', '.join(_KNOWN)} …"
         return Problem("missing", f"no chat template `{name}`, neither by name nor as a file beside the recipe", help)
     try:
-        text = file.read_bytes()[: MAX_TEMPLATE_BYTES + 1].decode()
+        text = outside.read_bytes(file, max_bytes=MAX_TEMPLATE_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         return Problem("malformed", f"the chat template `{name}` can't be read: {error}", "save it as UTF-8")
     if len(text) > MAX_TEMPLATE_BYTES:

@@ -62,7 +62,7 @@ def apply(request: Request, ledger: Ledger, backend: Backend, waiting: Callable[
         if state.status in ("running", "starting"):
             return Applied(folder, "attached", state)
         if state.status == "finished":
-            return _nothing(folder, state, backend)
+            return _nothing(request.plan, folder, state, backend)
         return _resume(request, folder, generation, state, backend)
 
 
@@ -130,8 +130,11 @@ def _resume(request: Request, folder: RunFolder, generation: int, state: RunStat
     return Applied(folder, "resumed", state)
 
 
-def _nothing(folder: RunFolder, state: RunState, backend: Backend) -> Applied:
+def _nothing(plan: Plan, folder: RunFolder, state: RunState, backend: Backend) -> Applied:
     must_own_output(folder, backend, help=f"`{folder.manifest().command} --force` trains it again")
+    if plan.recipe.model.trust_remote_code and not folder.job().model.trust_remote_code:
+        # adopted from a Volume, which could not allow it; who applies the recipe here does
+        folder.write({"job.json": backend.job(plan, folder.id).model_dump_json(indent=2) + "\n"})
     return Applied(folder, "nothing", state)
 
 

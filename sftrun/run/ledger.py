@@ -23,7 +23,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
 
 from sftrun.contract import record_files
 from sftrun.contract.choices import ExecutorName
@@ -35,6 +37,7 @@ from sftrun.errors import LedgerError
 from sftrun.plan.types import Plan
 from sftrun.run.folders import RUN_ID, ledger_folder, runs_folder
 from sftrun.strict import Strict
+from sftrun.units import LAST_MOMENT
 
 _GAP = 32  # generations that may have been deleted before a later one is missed
 
@@ -43,11 +46,11 @@ class Manifest(Strict):
     """run.json: which run this is."""
 
     version: Literal[1] = 1
-    id: str
+    id: Annotated[str, Field(pattern=f"^{RUN_ID.pattern}$")]
     name: str
     identity: str
-    generation: int
-    created: float
+    generation: Annotated[int, Field(ge=1, le=2**31)]
+    created: Annotated[float, Field(ge=0, le=LAST_MOMENT)]
     user: str
     host: str
     executor: ExecutorName

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from sftrun.disk.commands import write_file
 from sftrun.disk.flock import holder
 from sftrun.errors import LedgerError, RunNotFound
 from sftrun.run.folders import RUN_ID, runs_folder
+from sftrun.units import LAST_MOMENT
 
 _TAIL_BYTES = 32768
 _FORMAT = 1
@@ -116,7 +118,7 @@ def _read_row(folder: Path) -> Row:
             id=folder.name,
             name=str(manifest["name"]),
             status="starting",
-            created=float(manifest["created"]),
+            created=_moment(manifest["created"]),
             executor=str(manifest["executor"]),
             model=str(manifest["model"]),
         )
@@ -129,10 +131,35 @@ def _read_row(folder: Path) -> Row:
         return Row(id=folder.name, problem="run.json or events.jsonl is damaged")
 
 
+def _moment(value: Any) -> float:
+    at = float(value)
+    if not 0 <= at <= LAST_MOMENT:
+        raise ValueError(at)
+    return at
+
+
+def _count(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number <= 2**53:
+        raise ValueError(number)
+    return number
+
+
+def _money(value: Any) -> str:
+    """An amount as it stands; whoever adds it up may take it for one."""
+    try:
+        is_sum = isinstance(value, str) and 0 <= Decimal(value) <= 10**9
+    except InvalidOperation:
+        is_sum = False
+    if not is_sum:
+        raise ValueError(value)
+    return str(value)
+
+
 def _last_events(path: Path) -> list[dict[str, Any]]:
     """The last events, newest first; a torn or foreign line is left out."""
     try:
-        with path.open("rb") as file:
+        with outside.open_file(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - _TAIL_BYTES, 0))
             lines = file.read().split(b"\n")
@@ -156,11 +183,11 @@ def _with_events(row: Row, events: list[dict[str, Any]]) -> Row:
     ended = last["kind"] in _ENDED
     row = row._replace(status=last["kind"] if ended else "running")
     if ended:
-        step = int(last.get("step", 0))
-        row = row._replace(spent_usd=str(last.get("spent_usd", "0")), step=step, total_steps=step)
+        step = _count(last.get("step", 0))
+        row = row._replace(spent_usd=_money(last.get("spent_usd", "0")), step=step, total_steps=step)
     logged = events[-1]
     if logged["kind"] == "step":
-        at, total, loss = int(logged["step"]), int(logged["total_steps"]), float(logged["loss"])
+        at, total, loss = _count(logged["step"]), _count(logged["total_steps"]), float(logged["loss"])
         row = row._replace(step=row.step or at, total_steps=total, loss=loss)
     return row
 
@@ -187,7 +214,8 @@ def _read_index(root: Path) -> dict[str, tuple[Stamp, Row]]:
 def _row(run_id: str, values: list[Any]) -> Row:
     if len(values) != len(_KINDS) or not all(map(isinstance, values, _KINDS)):
         raise outside.Damaged("holds a row of other values")
-    return Row(run_id, *values)
+    row = Row(run_id, *values)
+    return row._replace(created=_moment(row.created), spent_usd=_money(row.spent_usd))
 
 
 def _write_index(root: Path, fresh: dict[str, tuple[Stamp, Row]]) -> None:

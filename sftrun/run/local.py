@@ -19,6 +19,7 @@ from sftrun.contract import output_marker, stopping
 from sftrun.contract.answers import Answer, Begun
 from sftrun.contract.jobspec import JobSpec, MoneySpec
 from sftrun.contract.question import Question
+from sftrun.disk import outside
 from sftrun.disk.commands import make_folder, translated
 from sftrun.disk.flock import Holder, holder, send
 from sftrun.errors import LedgerError, MissingPackages, RunFailed, SftrunError
@@ -187,7 +188,7 @@ def missing_packages(*, needs_bitsandbytes: bool) -> list[str]:
 
 def _stillborn(folder: RunFolder, code: int) -> RunFailed:
     log = folder.path / "supervisor.log"
-    lines = log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+    lines = outside.read_bytes(log).decode(errors="replace").splitlines()[-_TAIL_LINES:]
     said = "".join(f"\n  | {line}" for line in lines)
     return RunFailed(f"the supervisor of run {folder.id} ended before it began (exit {code}){said}", help=f"see {log}")
 

@@ -4,6 +4,7 @@ import os
 import shutil
 
 from sftrun.contract.executors import executor
+from sftrun.disk import outside
 from sftrun.run.ledger import RunFolder
 from sftrun.run.state import RunState
 
@@ -29,7 +30,7 @@ def _cause(folder: RunFolder) -> str:
 
 def _last_words(folder: RunFolder) -> str:
     try:
-        lines = (folder.path / "supervisor.log").read_text(errors="replace").splitlines()
+        lines = outside.read_bytes(folder.path / "supervisor.log").decode(errors="replace").splitlines()
     except OSError:
         return ""
     return lines[-1].strip() if lines else ""

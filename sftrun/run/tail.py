@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sftrun.contract.events import AnyEvent, parse
+from sftrun.disk import outside
 from sftrun.disk.commands import translated
 
 _CHUNK_BYTES = 1 << 20
@@ -41,8 +42,11 @@ class Tail:
         while chunk := self._more():
             whole, newline, rest = chunk.rpartition(b"\n")
             self.is_torn = bool(rest)
-            if not newline:
+            if not newline and len(rest) < outside.MAX_BYTES:
                 return
+            if not newline:  # no event is so long
+                self.offset, self.skipped = self.offset + len(rest), self.skipped + 1
+                continue
             self.offset += len(whole) + 1
             yield from (line for line in whole.split(b"\n") if line.strip())
 
@@ -50,11 +54,11 @@ class Tail:
         """What follows `offset`: some whole lines, unless the file ends within one."""
         with translated("read the events", self.path):
             try:
-                with self.path.open("rb") as file:
+                with outside.open_file(self.path) as file:
                     self.offset = min(self.offset, file.seek(0, os.SEEK_END))
                     file.seek(self.offset)
                     chunk = file.read(_CHUNK_BYTES)
-                    return chunk if b"\n" in chunk else chunk + file.readline()
+                    return chunk if b"\n" in chunk else chunk + file.readline(outside.MAX_BYTES)
             except FileNotFoundError:
                 return b""
 

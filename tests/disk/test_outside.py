@@ -1,6 +1,7 @@
 """JSON of other processes: whatever the bytes are, the answer is a value or `Damaged`."""
 
 import json
+import os
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -50,8 +51,26 @@ def test_a_text_that_is_too_long_is_not_parsed() -> None:
 
 
 def test_a_file_without_end_is_read_no_further_than_its_bound() -> None:
-    with pytest.raises(Damaged, match="is longer than 1,000 bytes"):
+    with pytest.raises(OSError, match="it is no file"):
         outside.read_object(Path("/dev/zero"), max_bytes=1000)
+
+
+def test_a_large_file_is_read_no_further_than_its_bound(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("wb") as out:
+        out.truncate(1 << 40)
+    with pytest.raises(Damaged, match="is longer than 1,000 bytes"):
+        outside.read_object(tmp_path / "f", max_bytes=1000)
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f")
+    with pytest.raises(OSError, match="it is no file"):
+        outside.read_object(tmp_path / "f")
+
+
+@pytest.mark.parametrize("char", ["\x1b", "\r", "\x07", "\x00", "\x7f", "\x9b", "\u202e", "\u2066", "\ud83d"])
+def test_a_terminal_shows_what_it_could_obey(char: str) -> None:
+    assert outside.printable(f"a{char}b\n\tç 日本") == "a\ufffdb\n\tç 日本"
 
 
 def test_what_nests_as_deep_as_is_allowed_is_read() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sftrun.contract import events
+from sftrun.disk import outside
 from sftrun.errors import RunNotFound
 from sftrun.run.listing import find, rows
 
@@ -93,13 +94,13 @@ def test_ten_thousand_runs_are_listed_from_the_index(tmp_path: Path, monkeypatch
         make(tmp_path, f"{number:010x}", name=f"recipe-{number % 50}", created=number)
     rows(tmp_path)
     opened: list[Path] = []
-    open_file = Path.open
+    open_file = outside.open_file
 
-    def counted(path: Path, mode: str = "r") -> Any:
+    def counted(path: Path) -> Any:
         opened.append(path)
-        return open_file(path, mode)
+        return open_file(path)
 
-    monkeypatch.setattr(Path, "open", counted)
+    monkeypatch.setattr(outside, "open_file", counted)
     assert len(rows(tmp_path)) == 10_000
     assert 0 < len(opened) < 10
 

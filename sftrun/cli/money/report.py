@@ -28,6 +28,7 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
     if str(html) == "-" and form == "json":
         raise UsageError("`--html -` and `--format json` both print", help="write the page to a file")
     from sftrun.cli.runs.watching import keep_report, open_run, show
+    from sftrun.recipe.secrets import mask
     from sftrun.run import billing
     from sftrun.run.execute import load
 
@@ -47,7 +48,7 @@ def command(run: str, html: Path | None, billed: bool, form: str) -> int:
         write_file(html, text)
         click.echo(f"wrote {html}", err=True)
     if form == "json":
-        click.echo(summary.model_dump_json(indent=2))
+        click.echo(mask(summary.model_dump_json(indent=2)))
     elif html is None:
         show(summary)
     return 0

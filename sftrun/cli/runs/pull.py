@@ -22,6 +22,7 @@ def command(run: str, folder: str) -> int:
     """
     from sftrun.cli.runs.watching import keep_report, open_run
     from sftrun.disk.commands import write_file
+    from sftrun.recipe.secrets import mask
     from sftrun.run.copy_results import pull
     from sftrun.run.execute import load, must_own_output
 
@@ -31,7 +32,7 @@ def command(run: str, folder: str) -> int:
 
     def fill(beside: Path) -> None:
         backend.download(found, beside)
-        write_file(beside / "report.json", summary.model_dump_json(indent=2) + "\n")
+        write_file(beside / "report.json", mask(summary.model_dump_json(indent=2)) + "\n")
 
     pull(Path(folder), fill)
     click.echo(f"run {found.id} is in {folder}: {_size(Path(folder))}")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from sftrun.cli.main import show_error
 from sftrun.cli.options import format_option
 from sftrun.contract.executors import executor
+from sftrun.errors import SftrunError
 from sftrun.run.folders import ledger_folder
 from sftrun.run.listing import Row, rows
 
@@ -29,8 +31,7 @@ def command(limit: int, refresh: bool, form: str) -> int:
       sftrun runs --limit 5 --format json
     """
     root = ledger_folder()
-    if refresh:
-        _refresh(root)
+    code = _refresh(root) if refresh else 0
     listed = rows(root)
     if form == "json":
         click.echo(json.dumps({"runs": [row._asdict() for row in listed[:limit]], "count": len(listed)}, indent=2))
@@ -38,19 +39,29 @@ def command(limit: int, refresh: bool, form: str) -> int:
         click.echo(f"no runs in {root} yet; `sftrun apply recipes/quickstart.yaml` makes the first")
     else:
         _table(listed, limit)
-    return 0
+    return code
 
 
-def _refresh(root: Path) -> None:
-    """Bring the events of runs elsewhere; one that has stopped or failed here may have been resumed since."""
+def _refresh(root: Path) -> int:
+    """Bring the events of runs elsewhere; one that has stopped or failed here may have been resumed since.
+
+    A run that can't be asked for is said, once for each reason, and stands in nobody's way.  Returns an exit code.
+    """
     from sftrun.run.backend import choose
     from sftrun.run.execute import load
     from sftrun.run.ledger import Ledger
 
-    ledger = Ledger(root)
+    ledger, failed = Ledger(root), dict[str, SftrunError]()
     for row in rows(root):
-        if row.status not in ("finished", "damaged") and executor(row.executor).is_elsewhere:
+        if row.status in ("finished", "damaged") or not executor(row.executor).is_elsewhere:
+            continue
+        try:
             load(ledger.folder(row.id), choose(row.executor, ledger))
+        except SftrunError as error:
+            failed[error.message] = error
+    for each in failed.values():
+        show_error(each)
+    return next((each.exit_code for each in failed.values()), 0)
 
 
 def _table(listed: list[Row], limit: int) -> None:

@@ -19,6 +19,7 @@ def command(run: str, billed: bool, form: str) -> int:
       sftrun show quickstart --format json | jq .loss_last
     """
     from sftrun.cli.runs.watching import keep_report, open_run, show
+    from sftrun.recipe.secrets import mask
     from sftrun.run import billing
     from sftrun.run.execute import load
     from sftrun.run.lost import explain_loss
@@ -29,7 +30,7 @@ def command(run: str, billed: bool, form: str) -> int:
     state = load(folder, backend)
     summary = keep_report(folder, state)
     if form == "json":
-        click.echo(summary.model_dump_json(indent=2))
+        click.echo(mask(summary.model_dump_json(indent=2)))
         return 0
     show(summary)
     for line in backend.about(folder):

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Literal
 
 from sftrun.errors import EXIT_INTERRUPTED, LedgerError, RunFailed, RunStopped
+from sftrun.recipe.secrets import mask
 from sftrun.report import verdicts
 from sftrun.report.show.progress import JsonLines, Lines, Watcher, is_plain, stop_words
 from sftrun.report.summary import Report, report
@@ -82,7 +83,7 @@ def keep_report(folder: RunFolder, state: RunState) -> Report:
     made = report(folder.manifest(), folder.plan(), state, job.output_dir, billing.read(folder), job.money, found)
     if state.outcome is not None:
         with suppress(LedgerError):  # derived: a ledger that can't be written can still be read
-            folder.write({"report.json": made.model_dump_json(indent=2) + "\n"})
+            folder.write({"report.json": mask(made.model_dump_json(indent=2)) + "\n"})
     return made
 
 

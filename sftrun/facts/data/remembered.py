@@ -35,8 +35,8 @@ def load(cache_dir: Path | None, name: str | None) -> Counted | None:
     file = cache_dir / "data" / name
     try:
         facts = outside.read_model(DataFacts, file.with_suffix(".json"))
-        names = outside.parse(file.with_suffix(".names").read_bytes())
-        return _unpacked(facts, _texts(names), file.with_suffix(".rows").read_bytes())
+        names = outside.parse(outside.read_bytes(file.with_suffix(".names")))
+        return _unpacked(facts, _texts(names), outside.read_bytes(file.with_suffix(".rows"), max_bytes=facts.rows * 18))
     except (OSError, ValueError):
         return None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sftrun.contract import gpu_names
+from sftrun.disk import outside
 from sftrun.errors import SftrunError
 from sftrun.facts.values import Catalog, Gpu, Prices
 
@@ -128,7 +129,7 @@ def read_rates(path: Path) -> dict[str, Any]:
     import tomllib  # few have such a file, all have a catalog
 
     try:
-        text = path.read_text("utf-8")
+        text = outside.read_text(path)
         found = (
             tomllib.loads(text, parse_float=Decimal)
             if path.suffix == ".toml"
@@ -136,6 +137,8 @@ def read_rates(path: Path) -> dict[str, Any]:
         )
     except OSError as error:
         raise SftrunError(f"can't read the prices in {path}: {error.strerror}", help=_EXAMPLE) from error
+    except RecursionError as error:
+        raise SftrunError(f"{path} nests too deep", help=_EXAMPLE) from error
     except ValueError as error:
         raise SftrunError(f"{path} is neither JSON nor TOML: {error}", help=_EXAMPLE) from error
     if not isinstance(found, dict):

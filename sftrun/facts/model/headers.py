@@ -91,7 +91,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 
 def _read_header(file: Path) -> dict[str, Tensor]:
     try:
-        with file.open("rb") as stream:
+        with outside.open_file(file) as stream:
             length = _header_length(stream.read(8), str(file))
             text = stream.read(length)
             size = stream.seek(0, 2)
@@ -127,7 +127,7 @@ def _is_plain(name: object) -> bool:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return outside.read_bytes(file)
     except OSError as error:
         raise unreadable(file, error) from None
 

@@ -7,7 +7,10 @@ import os
 import re
 from pathlib import Path
 
+from sftrun.disk import outside
+
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+_MAX_REF_BYTES = 100
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -16,11 +19,21 @@ def cached_folder(name: str, revision: str | None) -> Path | None:
     kept = cache_home() / ("models--" + name.replace("/", "--"))
     wanted = revision or "main"
     try:
-        commit = wanted if _COMMIT.match(wanted) else (kept / "refs" / wanted).read_text().strip()
+        commit = wanted if _COMMIT.match(wanted) else _commit(kept / "refs", wanted)
         folder = kept / "snapshots" / commit
         return folder if (folder / "config.json").exists() else None
     except (OSError, ValueError):
         return None
+
+
+def _commit(refs: Path, branch: str) -> str:
+    """What the cache knows of a branch: a name's parts are no way out of its folder."""
+    if Path(branch).is_absolute() or ".." in Path(branch).parts:
+        raise ValueError(branch)
+    commit = outside.read_text(refs / branch, max_bytes=_MAX_REF_BYTES).strip()
+    if not _COMMIT.match(commit):
+        raise ValueError(commit)
+    return commit
 
 
 def cache_home() -> Path:

@@ -164,7 +164,7 @@ def _content(folder: Path, files: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         if (folder / name).is_file():
-            digest.update(name.encode() + (folder / name).read_bytes())
+            digest.update(name.encode() + outside.read_bytes(folder / name))
     for file in files:
         digest.update(file.name.encode())
         digest.update(_sampled(file))
@@ -175,7 +175,7 @@ def _sampled(file: Path, piece: int = 1 << 18, pieces: int = 4) -> bytes:
     """Hash of a file's size and of 1 MB spread over it: 60 GB of weights are not read through to be told apart."""
     size = file.stat().st_size
     digest = hashlib.sha256(str(size).encode())
-    with file.open("rb") as stream:
+    with outside.open_file(file) as stream:
         for number in range(pieces):
             stream.seek(number * max(piece, (size - piece) // (pieces - 1)))
             digest.update(stream.read(piece))

@@ -1,11 +1,11 @@
 """Numbers as people read them.  One place, so that a figure looks the same in a progress bar, a table and a log."""
 
-import unicodedata
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-_TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+from sftrun.disk import outside
+from sftrun.recipe import secrets
 
 
 class Early(Protocol):
@@ -94,9 +94,5 @@ def share(part: float, whole: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of a model or a log without what would move the cursor, ring the bell or turn the writing round."""
-    return "".join(c if c in "\n\t" or not _is_control(c) else "�" for c in text)
-
-
-def _is_control(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING
+    """Text of a model, a log or a name as a terminal may have it: nothing that it would obey, and no keys."""
+    return outside.printable(secrets.mask(text))

@@ -12,6 +12,7 @@ from typing import IO
 from sftrun.contract import events
 from sftrun.contract.events import AnyEvent, dump
 from sftrun.contract.jobspec import MoneySpec
+from sftrun.recipe.secrets import mask
 from sftrun.report.show import figures
 from sftrun.run.state import RunState
 
@@ -51,17 +52,17 @@ class Silent(Watcher):
 
 
 class JsonLines(Watcher):
-    """The events as they stand in the record; words go to `err`."""
+    """The events as they stand in the record, keys starred out; words go to `err`."""
 
     def __init__(self, out: IO[str], err: IO[str]) -> None:
         self._out, self._err = out, err
 
     def heard(self, event: AnyEvent, state: RunState) -> None:
-        self._out.write(dump(event) + "\n")
+        self._out.write(mask(dump(event)) + "\n")
         self._out.flush()
 
     def say(self, text: str) -> None:
-        self._err.write(text + "\n")
+        self._err.write(figures.printable(text) + "\n")
         self._err.flush()
 
 

@@ -6,23 +6,27 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import grpclib.exceptions
 import modal
+from modal.config import config
 from modal.types import InputInfo, InputStatus
+from pydantic import Field
 
 from sftrun.disk import outside
+from sftrun.errors import RemoteError
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal.board import call_key, remote_key
 from sftrun.run.modal.handover import JobCrashed
 from sftrun.run.modal.wire_errors import redacted
 from sftrun.strict import Strict
+from sftrun.units import LAST_MOMENT
 
 FILE = "remote.json"
 BOARD = "sftrun-board"
 Standing = Literal["pending", "ended", "unknown"]
-End = Literal["returned", "cancelled", "timeout", "never_began", "failed", "expired"]
+End = Literal["returned", "cancelled", "timeout", "never_began", "failed", "expired", "forgotten"]
 # what a wire that is cut can raise; the last ones leak out of the client unwrapped
 BROKEN = (
     modal.exception.ServiceError,
@@ -42,25 +46,30 @@ _ENDS: dict[InputStatus, End] = {
 }
 
 
+WaitedFor = Literal["image", "prepare", "queue", "container"]
+ModalId = Annotated[str, Field(pattern=r"^([a-z]{2}-[A-Za-z0-9]+)?$")]
+
+
 class Remote(Strict):
     """remote.json: how to find the run on Modal.
 
     `since` is the last event of earlier attempts, `waits` how long (seconds) what the job can't see has taken.
     """
 
-    app_id: str
-    call_id: str
-    function_id: str = ""
+    app_id: ModalId
+    call_id: ModalId
+    function_id: ModalId = ""
     dashboard: str
+    environment: str = ""
     volume: str
     record: str
-    started: float
+    started: Annotated[float, Field(ge=0, le=LAST_MOMENT)]
     user: str
     since: int = 0
     preparing: bool = False
     settled: bool = False  # it has ended and all of it was read
     said: str | None = None  # Modal's own word where the call ended with an exception
-    waits: dict[str, float] = {}
+    waits: dict[WaitedFor, float] = {}
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,33 @@ def write(folder: RunFolder, remote: Remote) -> None:
 
 def read(folder: RunFolder) -> Remote | None:
     """None where nothing was ever started on Modal."""
-    return folder.load(FILE, Remote) if (folder.path / FILE).exists() else None
+    if not (folder.path / FILE).exists():
+        return None
+    known = folder.load(FILE, Remote)
+    if not known.settled:
+        _must_be_here(folder.id, known)
+    return known
+
+
+def environment() -> str:
+    """The environment of Modal's in which this command's names live; "" for the workspace's own choice."""
+    return str(config.get("environment") or "")
+
+
+def _must_be_here(run_id: str, known: Remote) -> None:
+    """Names of Dict and Volume mean others in another environment: what is read there would be taken for the run's."""
+    there, here = known.environment or _shown_environment(known), environment()
+    if (there and here and there != here) or (known.environment and not here):
+        raise RemoteError(
+            f"run {run_id} is in Modal's environment `{there}`, this command asks `{here or 'the default one'}`",
+            help=f"set MODAL_ENVIRONMENT={there}",
+        )
+
+
+def _shown_environment(known: Remote) -> str:
+    """As its page is named, `https://modal.com/apps/WORKSPACE/ENVIRONMENT/APP`; "" where it is named otherwise."""
+    parts = known.dashboard.split("/")
+    return parts[5] if len(parts) == 7 and parts[3] == "apps" else ""
 
 
 def told(folder: RunFolder) -> Remote | None:
@@ -120,8 +155,10 @@ def ask(call_id: str) -> Answer:
         return PENDING
     except modal.exception.OutputExpiredError as error:
         return Answer("ended", "expired", str(error), error=error)
-    except modal.exception.AuthError:
+    except (modal.exception.AuthError, modal.exception.PermissionDeniedError):
         raise
+    except modal.exception.NotFoundError as error:  # before its base: a final refusal is no broken wire
+        return Answer("ended", "forgotten", redacted(str(error)), error=error)
     except BROKEN as error:
         return _judged(call, call_id, error)
     except KeyboardInterrupt as error:

@@ -15,6 +15,7 @@ from sftrun.contract.events import AnyEvent, Failed, Stopped
 from sftrun.contract.record_files import EVENTS, LOG
 from sftrun.disk import outside
 from sftrun.disk.flock import exclusive
+from sftrun.errors import RemoteError
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal import board, call
 from sftrun.run.modal.call import Answer, Remote
@@ -40,13 +41,24 @@ def settle(folder: RunFolder, known: Remote, answer: Answer) -> None:
     """The call has ended: read all that there is, then see to it that the record ends with a word."""
     with exclusive(folder.path / "sync-lock"):
         _append(folder, board.read(call.board(), folder.id, last_seq(folder), has_ended=True))
-        _append(folder, _from_volume(known, last_seq(folder)))
+        recorded = _from_volume(known, 0)
+        if answer.end == "forgotten" and not recorded:
+            raise _not_here(folder.id, known)
+        after = last_seq(folder)
+        _append(folder, [line for line in recorded if board.seq_of(line) > after])
         fetch_log(folder, known)
         state = fold(Tail(folder.events).read())
         if state.outcome is None or state.outcome.seq <= known.since:
             _append(folder, [_said_for_it(folder, state, last_word(state, answer))])
         known = call.read(folder) or known
         call.write(folder, known.model_copy(update={"settled": True, "said": answer.said or None}))
+
+
+def _not_here(run_id: str, known: Remote) -> RemoteError:
+    return RemoteError(
+        f"Modal knows neither the call nor the record of run {run_id} here; its page is {known.dashboard}",
+        help="use the token and the environment that it was started with; it is only found there",
+    )
 
 
 def never_began(folder: RunFolder, message: str, help: str | None) -> None:
@@ -65,7 +77,7 @@ def renew(folder: RunFolder, known: Remote) -> None:
         more = board.read(call.board(), folder.id, last, has_ended=True)
         if more and board.seq_of(more[0]) == last + 1:
             lines += more
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(f"{redacted(line)}\n" for line in lines)
         if lines and folder.events.exists() and folder.events.read_text() != text:
             folder.write({EVENTS: text})
 
@@ -98,7 +110,7 @@ def failure(state: RunState, answer: Answer) -> Failed:
                 return _refusal(answer.value.removeprefix(REFUSED))
             message = "the job's container ended without a word" if state.seq else f"it did not begin: {answer.value}"
             return Failed(failure="error", stage=stage, message=message, help=resume)
-        case "expired":
+        case "expired" | "forgotten":
             return Failed(failure="killed", stage=stage, message=f"Modal no longer knows its end: {said}", help=resume)
         case "never_began":
             return Failed(failure="error", stage="start", message=f"its container did not start: {said}", help=resume)

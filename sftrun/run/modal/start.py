@@ -78,6 +78,7 @@ class Start:
             call_id="",
             function_id=execute.object_id,
             dashboard=app.get_dashboard_url(),
+            environment=modal_call.environment(),
             volume=self.plan.recipe.volumes[output_mount(self.plan)],
             record=record_path(self.folder.id),
             started=time.time(),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sftrun.errors import RemoteError
+from sftrun.recipe import secrets
 
 _STATUS_PAGE = "see https://status.modal.com, then run the command again"
 
@@ -89,7 +90,8 @@ _TOKEN = re.compile(
 
 def redacted(text: str) -> str:
     """`text` with the rest of anything that looks like a token left out."""
-    return _TOKEN.sub(lambda match: f"{next(group for group in match.groups() if group)}…", text)
+    shortened = _TOKEN.sub(lambda match: f"{next(group for group in match.groups() if group)}…", text)
+    return secrets.mask(shortened)
 
 
 @contextmanager
