@@ -23,6 +23,8 @@ from sftrun.recipe.models import EvaluationData, Recipe, Source
 from sftrun.run.folders import ledger_folder
 
 if TYPE_CHECKING:
+    from sftrun.errors import Problem
+    from sftrun.facts.model.adapter import Place
     from sftrun.facts.values import Facts
     from sftrun.plan.types import Plan
 
@@ -56,7 +58,7 @@ def examine(loaded: Loaded, *, offline: bool = True, with_plan: bool = True) -> 
         return Examined(loaded, None, None, loaded.diagnostics)
     with bar() as progress:
         world = World(ledger_folder(), offline, own_prices(), machine_usd_per_hour(), progress)
-        gathered = gather(wanted(loaded.recipe, loaded.folders), world)
+        gathered = gather(wanted(loaded.recipe, loaded.folders, offline=offline), world)
     plan, found = None, [*loaded.diagnostics, *check(loaded.recipe, gathered.facts, gathered.problems)]
     if with_plan or can_be_estimated(loaded.recipe, gathered.facts):
         plan, more = _planned(loaded.recipe, gathered.facts, loaded.folders)
@@ -75,10 +77,11 @@ def _planned(recipe: Recipe, facts: "Facts", folders: dict[str, str]) -> "tuple[
     return plan, list(estimated.check(plan, facts, plan_of))
 
 
-def wanted(recipe: Recipe, folders: dict[str, str]) -> Wanted:
+def wanted(recipe: Recipe, folders: dict[str, str], *, offline: bool = True) -> Wanted:
     """What to ask the world about this recipe."""
     here = str(Path.cwd())
     return Wanted(
+        adapter=_adapter(recipe, folders, offline),
         model=recipe.model.name_or_path,
         revision=recipe.model.revision,
         model_folder=folders.get("model.name_or_path", here),
@@ -105,6 +108,15 @@ def _evaluation(recipe: Recipe, folders: dict[str, str]) -> dict[str, tuple[str,
         "general": _path(tested.general, folders.get("evaluation.general.path", here)),
         "json_schema": None if schema is None else (schema, folders.get("evaluation.json_schema", here)),
     }
+
+
+def _adapter(recipe: Recipe, folders: dict[str, str], offline: bool) -> "Place | Problem | None":
+    if recipe.model.adapter is None:
+        return None
+    from sftrun.run import adapter_place
+
+    beside = Path(folders.get("model.adapter", str(Path.cwd())))
+    return adapter_place.find(recipe.model.adapter, beside, ledger_folder(), offline=offline)
 
 
 def _template(recipe: Recipe, folders: dict[str, str]) -> tuple[str, str] | None:

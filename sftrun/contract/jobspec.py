@@ -65,6 +65,13 @@ class LoraSpec(Strict):
     use_dora: bool = False
 
 
+class AdapterSpec(Strict):
+    """The adapter to go on from: its folder on this machine, and its content."""
+
+    folder: str
+    sha256: str
+
+
 class DataSource(Strict):
     """Rows: files on this machine (absolute), or a data set of the Hub at a revision."""
 
@@ -190,6 +197,7 @@ class JobSpec(Strict):
     model: ModelSpec
     quantization: QuantizationSpec | None = None
     lora: LoraSpec | None = None
+    adapter: AdapterSpec | None = None
     dataset: DatasetSpec
     rows: RowRules = RowRules()
     trainer: TrainerSpec

@@ -19,9 +19,10 @@ from sftrun.errors import Problem
 from sftrun.facts import locks
 from sftrun.facts.gpus import catalog
 from sftrun.facts.machine import machine
+from sftrun.facts.model.adapter import Place, adapter_facts
 from sftrun.facts.model.headers import Malformed
 from sftrun.facts.model.lookup import model_facts, model_folder
-from sftrun.facts.values import DataFacts, EvaluationFacts, Facts, Machine, ModelFacts
+from sftrun.facts.values import AdapterFacts, DataFacts, EvaluationFacts, Facts, Machine, ModelFacts
 from sftrun.rows import find
 from sftrun.rows.find import Files
 
@@ -51,6 +52,7 @@ class Wanted(NamedTuple):
     test: tuple[str, str] | None = None
     general: tuple[str, str] | None = None
     json_schema: tuple[str, str] | None = None
+    adapter: Place | Problem | None = None
 
 
 class World(NamedTuple):
@@ -92,6 +94,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         machine=_machine(world) if wanted.local else Machine(),
         lock=locks.read(engines.engine(wanted.engine).lock),
         model=model if isinstance(model, ModelFacts) else None,
+        adapter=_adapter(wanted, world, problems),
         train_files=train_files,
         eval_files=eval_files,
         train=train,
@@ -101,6 +104,17 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
     return Gathered(facts, problems)
+
+
+def _adapter(wanted: Wanted, world: World, problems: dict[str, Problem]) -> AdapterFacts | None:
+    place = wanted.adapter
+    found = adapter_facts(place, world.home / "cache") if isinstance(place, Place) else place
+    if isinstance(found, Problem):
+        problems["model.adapter"] = found
+        return None
+    pattern, folder = _place(*wanted.output, wanted.volumes, world.home)
+    is_output = found is not None and wanted.local and Path(folder, pattern).resolve() == Path(found.folder).resolve()
+    return found.model_copy(update={"is_output": True}) if found is not None and is_output else found
 
 
 def _with_template(wanted: Wanted, problems: dict[str, Problem]) -> Wanted:

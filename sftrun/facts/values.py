@@ -1,7 +1,7 @@
 """Facts as values: what `gather` found out, and where from.  None means 'could not be known from here'."""
 
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from sftrun.contract.choices import DataFormat
 from sftrun.rows.find import Files, kind
@@ -83,6 +83,24 @@ class ModelFacts(Strict):
     has_chat_template: bool | None = None
     gated: bool = False
     bytes_on_disk: int = 0
+
+
+class AdapterFacts(Strict):
+    """An adapter to go on from: its folder on this machine, and what its files say.
+
+    `name` is how the recipe calls it, `run_id` the run that trained it, where one of this ledger did.  `shapes`: the
+    (in, out) features of each module that it changes, by the module's whole name.  `is_output`: the run would end
+    there.  `lora` is what a recipe's section would say.
+    """
+
+    name: str
+    run_id: str | None = None
+    folder: str
+    sha256: str
+    base_model: str | None
+    lora: dict[str, Any]
+    shapes: dict[str, tuple[int, int]] = {}
+    is_output: bool = False
 
 
 FaultKind = Literal[
@@ -232,6 +250,7 @@ class Facts(Strict):
     machine: Machine
     lock: dict[str, str]
     model: ModelFacts | None = None
+    adapter: AdapterFacts | None = None
     train_files: Files = Files()
     eval_files: Files = Files()
     train: DataFacts | None = None
@@ -239,3 +258,8 @@ class Facts(Strict):
     evaluation: EvaluationFacts = EvaluationFacts()
     chat_template: str | None = None
     output_holds: str | None = None
+
+    @property
+    def adapter_lora(self) -> dict[str, Any] | None:
+        """The `lora` section of the adapter that is gone on from, as a recipe would write it."""
+        return None if self.adapter is None else self.adapter.lora

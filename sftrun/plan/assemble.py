@@ -7,7 +7,9 @@ the Volume's and become a path of the job's machine.
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from sftrun.contract.jobspec import DatasetSpec, DataSource, EvaluationSpec, JobSpec, ModelSpec, MoneySpec
+from sftrun.contract.jobspec import AdapterSpec, DatasetSpec, DataSource, EvaluationSpec, JobSpec, ModelSpec, MoneySpec
+from sftrun.disk import adapter_files
+from sftrun.errors import SftrunError
 from sftrun.evaluate.metrics import METRICS
 from sftrun.plan.types import Plan, SourcePlan
 
@@ -47,6 +49,7 @@ def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpe
         model=_model(plan.model, places),
         quantization=plan.quantization,
         lora=plan.lora,
+        adapter=_adapter(plan, places),
         dataset=_dataset(plan, places),
         rows=plan.rows,
         trainer=plan.trainer,
@@ -59,6 +62,17 @@ def jobspec(plan: Plan, run_id: str, places: Places, money: MoneySpec) -> JobSpe
         money=money,
         timeout_seconds=float(plan.compute.timeout_seconds),
     )
+
+
+def _adapter(plan: Plan, places: Places) -> AdapterSpec | None:
+    """An upload keeps the files' names, so that its folder is one of an adapter."""
+    found, wanted = plan.adapter, plan.recipe.model.adapter
+    if found is None and wanted is not None:
+        raise SftrunError(f"the adapter `{wanted}` could not be had", help="`sftrun validate` says why")
+    if found is None:
+        return None
+    weights = f"{found.folder}/{adapter_files.WEIGHTS}"
+    return AdapterSpec(folder=str(PurePosixPath(places.uploads.get(weights, weights)).parent), sha256=found.sha256)
 
 
 def _model(model: ModelSpec, places: Places) -> ModelSpec:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from sftrun.contract.jobspec import ModelSpec
-from sftrun.facts.values import Facts
+from sftrun.facts.values import AdapterFacts, Facts
 from sftrun.plan.decide import resolve, speed
 from sftrun.plan.decide.decisions import Chosen, Decisions, Room
 from sftrun.plan.decide.often import intervals
@@ -15,7 +15,8 @@ from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.host_memory import asked
 from sftrun.plan.estimate.total import data_facts
 from sftrun.plan.identity import earlier, identity
-from sftrun.plan.types import DatasetPlan, EvaluationPlan, Plan, SourcePlan
+from sftrun.plan.types import AdapterPlan, DatasetPlan, EvaluationPlan, Plan, SourcePlan
+from sftrun.recipe.going_on import with_lora
 from sftrun.recipe.models import EvaluationData, Recipe, Source
 from sftrun.rows.find import Files
 from sftrun.step.given import Settings
@@ -23,6 +24,7 @@ from sftrun.step.given import Settings
 
 def build(recipe: Recipe, facts: Facts, *, folders: Mapping[str, str]) -> Plan:
     """Decide everything.  `folders` holds the folder that each relative path of the recipe is relative to."""
+    recipe = with_lora(recipe, facts.adapter_lora)
     plan = _build(recipe, facts, folders, Room())
     if not plan.compute.gpu_count:
         return plan
@@ -56,6 +58,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         model=model,
         quantization=quantization,
         lora=lora,
+        adapter=_adapter(facts.adapter, said),
         dataset=_dataset(recipe, facts),
         rows=resolve.rows(recipe, facts, said),
         trainer=trainer,
@@ -68,6 +71,13 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
         total_steps=steps,
         decisions=tuple(said.made),
     )
+
+
+def _adapter(found: AdapterFacts | None, said: Decisions) -> AdapterPlan | None:
+    if found is None:
+        return None
+    said.say("lora.r", found.lora["r"], f"as the adapter `{found.name}` has it, which the run goes on from")
+    return AdapterPlan(name=found.name, run_id=found.run_id, folder=found.folder, sha256=found.sha256)
 
 
 def _model_at(model: ModelSpec, facts: Facts, folders: Mapping[str, str]) -> ModelSpec:

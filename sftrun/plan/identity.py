@@ -94,7 +94,9 @@ def _with_dtype(recipe: Recipe) -> Recipe:
 
 
 def _with_text(said: dict[str, object], facts: Facts) -> dict[str, object]:
-    """With a chat template by its text, whatever it is called and wherever it lies."""
+    """With adapter and chat template by their content, whatever they are called and wherever they lie."""
+    if facts.adapter is not None:
+        said = said | {"model.adapter": facts.adapter.sha256}
     if facts.chat_template is None:
         return said
     return said | {"dataset.chat_template": hashlib.sha256(facts.chat_template.encode()).hexdigest()}

@@ -139,6 +139,21 @@ class EvaluationPlan(Strict):
     mean_tokens: float | None = None
 
 
+class AdapterPlan(Strict):
+    """The adapter that the run goes on from: its folder on this machine, and whose it is."""
+
+    name: str
+    run_id: str | None = None
+    folder: str
+    sha256: str
+
+    @property
+    def words(self) -> str:
+        """In a line."""
+        run = f"run {self.run_id}"
+        return self.name if self.run_id is None else run if self.run_id == self.name else f"{run} ({self.name})"
+
+
 class ComputePlan(Strict):
     """Where it runs, in Modal's units: seconds, MiB, physical cores."""
 
@@ -174,6 +189,7 @@ class Plan(Strict):
     model: ModelSpec
     quantization: QuantizationSpec | None
     lora: LoraSpec | None
+    adapter: AdapterPlan | None = None
     dataset: DatasetPlan
     rows: RowRules
     trainer: TrainerSpec

@@ -32,6 +32,12 @@ class Model(Strict):
         examples=["Qwen/Qwen2.5-0.5B-Instruct", "./models/mine", "builtin:tiny"],
     )
     revision: str | None = Field(None, description="Hub branch, tag or commit; the lock keeps the commit it meant.")
+    adapter: Text | None = Field(
+        None,
+        description="Go on from this adapter: a run of this folder (id or name), a folder, or a Hub id. "
+        "`lora` then says only what may change.",
+        examples=["phi3-census", "684b49bf72", "./adapters/mine", "owner/adapter"],
+    )
     dtype: Auto | Dtype = Field(
         "auto",
         description="Type of the weights that are not quantised; auto is float32 where all are trained, else bfloat16, "

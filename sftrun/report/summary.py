@@ -90,6 +90,7 @@ class Report(Strict):
     status: Literal["starting", "running", "finished", "stopped", "failed", "lost"]
     attempts: int
     model: str
+    adapter: str | None = None
     executor: str
     device: str | None
     gpu_count: int
@@ -153,6 +154,7 @@ def report(
         status=state.status,
         attempts=state.attempt,
         model=manifest.model,
+        adapter=None if plan.adapter is None else plan.adapter.words,
         executor=manifest.executor,
         device=state.started.device if state.started else None,
         gpu_count=state.started.gpu_count if state.started else 0,

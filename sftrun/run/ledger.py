@@ -74,6 +74,8 @@ class Lock(Strict):
     model: str
     model_commit: str | None = None
     model_sha256: str | None = None
+    adapter: str | None = None
+    adapter_sha256: str | None = None
     train_sha256: str | None = None
     eval_sha256: str | None = None
     gpus: tuple[str, ...] = ()

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from safetensors.numpy import save_file
 
 from sftrun.cli.examine import examine
 from sftrun.contract.jobspec import JobSpec
@@ -58,6 +60,7 @@ GATED: Written = {**TESTED, "evaluation.metrics": ["exact_match", "json"], "eval
 CASES: dict[str, tuple[Written, Written]] = {
     "model.name_or_path": ({}, {"model.name_or_path": "Qwen/Qwen2.5-1.5B-Instruct"}),
     "model.dtype": ({}, {"model.dtype": "float32"}),
+    "model.adapter": ({}, {"model.adapter": "adapter"}),
     "model.attn_implementation": ({}, {"model.attn_implementation": "eager"}),
     "quantization.load_in_4bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "quantization.load_in_8bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
@@ -229,6 +232,7 @@ class Desk:
         for name, rows in (("train", ROWS), ("eval", ROWS[:4]), ("other", ROWS[4:])):
             (folder / f"{name}.jsonl").write_text("".join(json.dumps({**row, "id": name}) + "\n" for row in rows))
         (folder / "schema.json").write_text('{"type": "object"}')
+        _make_adapter(folder / "adapter")
         self.ledger = Ledger(folder / "ledger")
         run = self.ledger.folder(RUN)
         run.path.mkdir(parents=True)
@@ -254,6 +258,13 @@ class Desk:
         with modal_ear.instead(told):
             Start(self.ledger.folder(RUN), plan, job, print).spawn()
         return repr(told)
+
+
+def _make_adapter(folder: Path) -> None:
+    folder.mkdir()
+    told = {"peft_type": "LORA", "r": 16, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    save_file({"empty": np.zeros(1)}, str(folder / "adapter_model.safetensors"))
 
 
 def _unpriced(job: JobSpec) -> JobSpec:

@@ -154,6 +154,8 @@ def _lock(examined: Examined, plan: Plan) -> Lock:
         model=plan.recipe.model.name_or_path,
         model_commit=facts.model.commit if facts.model else None,
         model_sha256=facts.model.content_sha256 if facts.model else None,
+        adapter=None if plan.adapter is None else plan.adapter.words,
+        adapter_sha256=None if plan.adapter is None else plan.adapter.sha256,
         train_sha256=facts.train_files.sha256,
         eval_sha256=facts.eval_files.sha256,
         gpus=plan.compute.gpus,

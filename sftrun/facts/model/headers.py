@@ -60,7 +60,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], tuple[Path, ...]]:
     files = _weight_files(folder)
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= _read_header(file)
+        tensors |= read_header(file)
     if not tensors:
         raise _broken(str(files[0]), "names no tensor")
     return tensors, files
@@ -89,7 +89,8 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     )
 
 
-def _read_header(file: Path) -> dict[str, Tensor]:
+def read_header(file: Path) -> dict[str, Tensor]:
+    """All tensors of one file."""
     try:
         with outside.open_file(file) as stream:
             length = _header_length(stream.read(8), str(file))

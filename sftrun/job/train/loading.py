@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sftrun import builtin
-from sftrun.contract.jobspec import JobSpec, LoraSpec, ModelSpec, QuantizationSpec
+from sftrun.contract.jobspec import AdapterSpec, JobSpec, LoraSpec, ModelSpec, QuantizationSpec
 from sftrun.contract.stepplan import StepPlan
+from sftrun.disk import adapter_files
 from sftrun.job.failures import DENIED, JobFailure, translate
 from sftrun.job.train import arguments
 
@@ -114,6 +115,28 @@ def load_tuned(spec: JobSpec, base: Any) -> Any:
     if not (Path(spec.output_dir) / "adapter_model.safetensors").is_file():
         raise JobFailure("model", f"{spec.output_dir} holds no adapter_model.safetensors", "train it to the end first")
     return said(f"the adapter {spec.output_dir}", lambda: PeftModel.from_pretrained(base, spec.output_dir))
+
+
+def with_adapter(base: Any, adapter: AdapterSpec, lora: LoraSpec) -> Any:
+    """An adapter on `base`, to be trained on; its content is what the plan was made for."""
+    from peft import LoraConfig, PeftModel
+
+    folder = Path(adapter.folder)
+    try:
+        found = adapter_files.content(folder)
+    except OSError as error:
+        gone = f"the adapter to go on from is gone: {error.filename}"
+        raise JobFailure("model", gone, "restore it, or name another") from None
+    if found != adapter.sha256:
+        raise JobFailure(
+            "model", f"the adapter in {folder} has changed since the run was planned", "apply the recipe again"
+        )
+    config = LoraConfig.from_pretrained(str(folder))
+    config.lora_dropout = lora.lora_dropout
+    return said(
+        f"the adapter {folder}",
+        lambda: PeftModel.from_pretrained(base, str(folder), is_trainable=True, config=config),
+    )
 
 
 def lora_config(lora: LoraSpec) -> Any:

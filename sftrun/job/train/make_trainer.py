@@ -98,6 +98,8 @@ def _model(spec: JobSpec) -> Loaded:
         return importlib.import_module(loader).load(spec), None
     base = loading.load_model(spec.model, spec.quantization, spec.step)
     fast_path.require_attention(spec, base)
+    if spec.lora is not None and spec.adapter is not None:
+        return loading.with_adapter(base, spec.adapter, spec.lora), None
     adapter = None if spec.lora is None else loading.lora_config(spec.lora)
     if spec.rows.add_tokens:
         tokens = row_tokenizer.of_job(spec)

@@ -9,20 +9,27 @@ from pathlib import PurePosixPath
 from sftrun.diagnostics import Diagnostic
 from sftrun.errors import Problem
 from sftrun.facts.values import Facts, Machine
+from sftrun.plan.check import adapter_fits
 from sftrun.plan.check.data_facts import check_data
 from sftrun.plan.check.model_facts import check_model, lacks_template, model_problem, no_template
 from sftrun.plan.check.model_kind import check_kind
 from sftrun.recipe.check.compute import without_bf16
 from sftrun.recipe.check.dataset import by_form
+from sftrun.recipe.going_on import with_lora
 from sftrun.recipe.models import Recipe
 
 # a fact that is only out of reach is no fault of the recipe: the plan says what it rests on instead
 _NO_FAULT = {"unreachable", "unknown"}
+# of a fact that is missing: what is neither model nor data
+_CODES = {"output.dir": "V112", "model.adapter": "M130"}
 
 
 def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iterator[Diagnostic]:
     """Every diagnostic that model and data give rise to."""
     yield from _missing(recipe, problems)
+    if facts.adapter is not None:
+        yield from adapter_fits.check(recipe, facts.adapter, facts.model)
+    recipe = with_lora(recipe, facts.adapter_lora)
     if facts.model is not None:
         yield from check_model(recipe, facts.model)
     yield from check_kind(recipe, facts.model)
@@ -30,7 +37,7 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
     yield from _own_memory(recipe, facts)
     yield from _data(recipe, facts)
     if recipe.trainer.evals_per_epoch is not None or recipe.trainer.saves_per_epoch is not None:
-        from sftrun.plan.check import epochs  # what estimates is loaded where it is wanted
+        from sftrun.plan.check import epochs  # brings the estimates: not for a recipe that says all in steps
 
         yield from epochs.unknown(recipe, facts)
     if recipe.evaluation is not None:
@@ -100,5 +107,5 @@ def _missing(recipe: Recipe, problems: Mapping[str, Problem]) -> Iterator[Diagno
             if found is not None:
                 yield found
         elif problem.kind not in _NO_FAULT:
-            code = "V112" if key == "output.dir" else "D106" if problem.kind == "unsafe" else "D101"
+            code = _CODES.get(key, "D106" if problem.kind == "unsafe" else "D101")
             yield Diagnostic(code, problem.message, at=tuple(key.split(".")), help=problem.help)

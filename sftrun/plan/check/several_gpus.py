@@ -23,6 +23,7 @@ def check(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     yield from _tied(plan, facts)
     if plan.compute.gpu_count > 1 and plan.lora is None and plan.step.precision.trained == "bfloat16":
         yield rounded_away(plan.recipe)
+    yield from _adapter(plan)
 
 
 def _others(plan: Plan, peak_gb: float, facts: Facts) -> Iterator[Diagnostic]:
@@ -51,6 +52,13 @@ def _tied(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
         at=("lora", "modules_to_save"),
         help="take it out, or take one GPU, or several that hold all weights each",
     )
+
+
+def _adapter(plan: Plan) -> Iterator[Diagnostic]:
+    """Sharded weights are empty where the first process has none to give yet: an adapter can't be read into them."""
+    if plan.adapter is not None and plan.step.sharding == "fsdp":
+        message = "sharded weights can't go on from an adapter"
+        yield Diagnostic("M133", message, at=("model", "adapter"), help="take GPUs that hold all weights each")
 
 
 def _rounds(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:

@@ -15,6 +15,7 @@ from sftrun.recipe.check.evaluation import EVALUATION
 from sftrun.recipe.check.paths import PATHS
 from sftrun.recipe.check.training import TRAINING
 from sftrun.recipe.check.trl_names import NAMES
+from sftrun.recipe.going_on import with_lora
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
@@ -44,7 +45,7 @@ _RESTS_ON: dict[str, tuple[Path, ...]] = {
 
 def check(recipe: Recipe, holes: Iterable[Path] = ()) -> Iterator[Diagnostic]:
     """Everything that is wrong with a recipe by itself.  `holes` are the paths that were wrong and taken out."""
-    gone = tuple(holes)
+    gone, recipe = tuple(holes), with_lora(recipe, None)
     for one in ALL:
         for found in one(recipe):
             if not any(_touches(found, hole) for hole in gone):

@@ -14,6 +14,7 @@ STDIN = "<stdin>"
 MAX_CHAIN = 16
 RELATIVE: tuple[Path, ...] = (
     ("model", "name_or_path"),
+    ("model", "adapter"),
     ("dataset", "train", "path"),
     ("dataset", "eval", "path"),
     ("dataset", "chat_template"),

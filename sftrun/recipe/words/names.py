@@ -58,6 +58,11 @@ FOREIGN: dict[str, str] = {
     "qlora": "(write `quantization: {load_in_4bit: true}` beside `lora`)",
     # adapters
     "adapter": "(leave `lora` out for full fine-tuning, write it for LoRA, and `quantization` too for QLoRA)",
+    "lora_model_dir": "model.adapter",
+    "adapter_name_or_path": "model.adapter",
+    "adapter_path": "model.adapter",
+    "lora_path": "model.adapter",
+    "resume_adapter_file": "model.adapter",
     "finetuning_type": "(leave `lora` out for full fine-tuning, write it for LoRA, and `quantization` too for QLoRA)",
     "use_peft": "(write the section `lora`)",
     "peft": "lora",

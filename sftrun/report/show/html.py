@@ -154,6 +154,8 @@ def _facts(report: Report, drawn: Curves) -> Iterable[tuple[str, str]]:
         yield "began", figures.minute(report.began_at)
     yield "time", figures.duration(report.seconds)
     yield from money_facts(report)
+    if report.adapter is not None:
+        yield "goes on from", report.adapter
     if report.total_steps:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:

@@ -165,6 +165,8 @@ def _figures(report: Report) -> Table:
 
 
 def _facts(report: Report) -> Iterable[tuple[str, str]]:
+    if report.adapter is not None:
+        yield "goes on from", report.adapter
     if report.total_steps:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:

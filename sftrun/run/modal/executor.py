@@ -18,7 +18,7 @@ from sftrun.contract import output_marker
 from sftrun.contract.answers import Answer, Begun
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.question import Question
-from sftrun.disk import files
+from sftrun.disk import adapter_files, files
 from sftrun.disk.commands import make_folder
 from sftrun.disk.flock import Holder
 from sftrun.errors import SftrunError
@@ -199,9 +199,18 @@ class Modal:
         others = [plan.dataset.eval, *([tested.data, tested.general] if tested else [])]
         sources = [plan.dataset.train, *(source for source in others if source is not None)]
         files = [Path(file) for source in sources for file in source.local]
-        return {file: volume_files.remote_path(file, sha256(file, self.ledger.root / "cache")) for file in files}
+        cache = self.ledger.root / "cache"
+        data = {file: volume_files.remote_path(file, sha256(file, cache)) for file in files}
+        return data | _adapter_files(plan)
 
     def _output(self, folder: RunFolder) -> tuple[modal.Volume, str]:
         plan, mount = folder.plan(), output_mount(folder.plan())
         path = PurePosixPath(plan.recipe.output.dir).relative_to(mount)
         return call.volume(plan.recipe.volumes[mount]), str(path)
+
+
+def _adapter_files(plan: Plan) -> dict[Path, str]:
+    """Beside each other, below the content of both."""
+    found = plan.adapter
+    files = [] if found is None else [Path(found.folder, name) for name in adapter_files.FILES]
+    return {file: volume_files.remote_path(file, found.sha256) for file in files if found is not None}
