@@ -132,7 +132,7 @@ def _ledger() -> Iterator[Finding]:
 def _modal() -> Iterator[Finding]:
     if _version("modal") is None:
         yield Finding("modal", False, "the client is not installed", "pip install modal")
-    elif os.environ.get("MODAL_TOKEN_ID") or _modal_config().exists():
+    elif has_modal_token():
         yield Finding("modal", True, f"client {_version('modal')}, a token is set")
     else:
         yield Finding("modal", False, "no token", "modal token new")
@@ -144,6 +144,11 @@ def _hub() -> Iterator[Finding]:
         yield Finding("hub", True, "a token is set")
     else:
         yield Finding("hub", True, "no token: gated models need one (`hf auth login`)")
+
+
+def has_modal_token() -> bool:
+    """Whether Modal's client will find a token, by its environment or file."""
+    return bool(os.environ.get("MODAL_TOKEN_ID")) or _modal_config().exists()
 
 
 def _modal_config() -> Path:

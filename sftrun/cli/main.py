@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Recipes": (
+        Entry("init", "recipes.init", "Write a first recipe for your data, or copy one that ships."),
         Entry("validate", "recipes.validate", "Check recipes to the line and column; nothing is run."),
         Entry("explain", "recipes.explain", "Say what a diagnostic's code or a recipe's key means."),
         Entry("migrate", "recipes.migrate", "Bring an older recipe to this version, comments kept."),

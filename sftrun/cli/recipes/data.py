@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,13 @@ def show(recipe: str, row: int | None, split: str, overrides: tuple[str, ...], f
     for line in _row(examined, wanted, split, row or 1):
         click.echo(line)
     return 0
+
+
+def row_lines(examined: Examined) -> Iterator[str]:
+    """The first training row as the model will see it; nothing where it can't be shown."""
+    if examined.loaded.recipe is not None:
+        with suppress(SftrunError):
+            yield from _row(examined, examined.loaded.recipe, "train", 1)
 
 
 def _recipe(examined: Examined) -> Recipe:

@@ -1,0 +1,1 @@
+"""How a first recipe comes about: what is wished for, what is here, what follows, and why."""
