@@ -46,7 +46,7 @@ def files_of(one: Shipped, output: Path) -> dict[Path, bytes]:
     text = one.file.read_text("utf-8")
     beside = {
         output.parent / path: (one.file.parent / path).read_bytes()
-        for path in re.findall(r"(?:train|eval|path): *(data/[\w./-]+)", text)
+        for path in re.findall(r"\b[a-z]+: *(data/[\w./-]+)", text)
         if (one.file.parent / path).is_file()
     }
     return {output: _SCHEMA.sub("", text, count=1).encode(), **beside}
