@@ -15,6 +15,8 @@ class RowRules(Strict):
     `chat_template` is a template's text in the place of the model's own.  `eos_token` and `pad_token` of None are the
     tokenizer's, to which `add_tokens` are added.  `completion_only` is of a prompt and its completion,
     `assistant_only` of messages; None is true.
+    `chunk`: a text longer than `max_length` is taken in pieces, each of which begins `chunk_overlap` tokens before the
+    end of the one before it.
     """
 
     format: DataFormat | Literal["auto"] = "auto"
@@ -26,4 +28,6 @@ class RowRules(Strict):
     add_tokens: tuple[str, ...] = ()
     completion_only: bool | None = None
     assistant_only: bool | None = None
+    chunk: bool = False
+    chunk_overlap: int = 0
     truncation_mode: Literal["keep_start", "keep_end"] = "keep_start"

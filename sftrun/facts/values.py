@@ -133,7 +133,8 @@ class DataFacts(Strict):
 
     Token figures are after cutting at `max_length`, of rows in which something is learnt: the job leaves the others
     out.  `percentiles` (50, 90, 99, 100) and `length_counts` (tokens, rows) are of all rows before they are cut.
-    `learnt_tokens` are those that give a loss.  Without a tokenizer in reach they are None and 0, and
+    `learnt_tokens` are those that give a loss, `unlearnt_tokens` those that were cut off.  `pieces` are those of texts
+    in several, beyond the first.  Without a tokenizer in reach they are None and 0, and
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
@@ -150,6 +151,8 @@ class DataFacts(Strict):
     percentiles: dict[str, int] = {}
     length_counts: tuple[tuple[int, int], ...] = ()
     rows_cut: int = 0
+    pieces: int = 0
+    unlearnt_tokens: int = 0
     rows_nothing_learnt: int = 0
     bytes: int = 0
     sha256: str | None = None
@@ -179,8 +182,8 @@ class DataFacts(Strict):
 
     @property
     def rows_learnt(self) -> int:
-        """Rows that the job keeps: those in which something is learnt."""
-        return self.rows - self.rows_nothing_learnt
+        """Rows that the job keeps: those in which something is learnt, of texts in several pieces each piece."""
+        return self.rows + self.pieces - self.rows_nothing_learnt
 
 
 class Gpu(Strict):

@@ -18,6 +18,8 @@ def row_rules(recipe: Recipe, chat_template: str | None = None) -> RowRules:
         chat_template=chat_template,
         eos_token=dataset.eos_token or extra.get("eos_token"),
         add_tokens=dataset.add_tokens,
+        chunk=dataset.chunk,
+        chunk_overlap=dataset.chunk_overlap,
         pad_token=dataset.pad_token or extra.get("pad_token"),
         completion_only=None if trainer.completion_only_loss == "auto" else trainer.completion_only_loss,
         assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,

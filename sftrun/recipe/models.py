@@ -150,6 +150,8 @@ class Dataset(Strict):
         description="Special tokens that the tokenizer lacks; their rows of embedding and head are trained.",
         examples=[["<|im_start|>", "<|im_end|>"]],
     )
+    chunk: bool = Field(False, description="Text longer than max_length: all of it in pieces, instead of a cut.")
+    chunk_overlap: NonNegativeInt = Field(0, description="Tokens that a piece has in common with the one before it.")
     shuffle: bool = Field(True, description="Shuffle the training rows by `trainer.seed`.")
 
 

@@ -74,6 +74,29 @@ class Labeller:
         kept = slice(-self.max_length, None) if self.rules.truncation_mode == "keep_end" else slice(self.max_length)
         return row if len(row.ids) <= self.max_length else Labelled(row.ids[kept], row.labels[kept])
 
+    def pieces(self, row: Labelled) -> list[Labelled]:
+        """As the trainer gets it: cut at `max_length`, or a text under `chunk` in pieces of that length."""
+        if not self._is_chunked:
+            return [self.cut(row)]
+        windows = self.windows(len(row.ids))
+        return [Labelled(row.ids[begin:end], row.labels[begin:end]) for begin, end in windows]
+
+    def windows(self, tokens: int) -> list[tuple[int, int]]:
+        """(begin, end) of the pieces of a text; the last one has two tokens at least: one alone teaches none."""
+        longest, overlap = self.max_length, self.rules.chunk_overlap
+        if not self._is_chunked or tokens <= longest:
+            return [(0, min(tokens, longest))]
+        begins = range(0, tokens - overlap, longest - overlap)
+        return [(min(begin, tokens - 2), min(begin + longest, tokens)) for begin in begins]
+
+    @property
+    def _is_chunked(self) -> bool:
+        return self.rules.chunk and self.form == "text"
+
+    def learnable(self, row: Measured | Labelled) -> int:
+        """Tokens that would give a loss if nothing was cut."""
+        return count_learnt(row.labels) if isinstance(row, Labelled) else row.tokens - max(row.border, 1)
+
     def learnt(self, row: Measured | Labelled) -> int:
         """Tokens that give a loss once the row is cut."""
         if isinstance(row, Labelled):

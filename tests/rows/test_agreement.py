@@ -64,6 +64,8 @@ OPTIONS = {
     "text in another column": Option(generated.story, {"format": "text"}, extra(dataset_text_field="story")),
     "text in another column, by its columns": Option(generated.story, {}, extra(dataset_text_field="story")),
     "text, cut": Option(generated.raw, {}, SHORT),
+    "text, in pieces": Option(generated.raw, {"chunk": True}, SHORT),
+    "text, in pieces that overlap": Option(generated.raw, {"chunk": True, "chunk_overlap": 5}, SHORT),
     "pairs, by their columns": Option(generated.pair),
     "pairs, by name": Option(generated.pair, {"format": "prompt_completion"}),
     "pairs, prompts learnt": Option(generated.pair, {}, {"completion_only_loss": False}),
@@ -118,7 +120,7 @@ def test_the_check_the_shown_and_the_prepared_rows_are_the_same(
         rows = [row for line, row in enumerate(rows, 1) if line not in refused]
     assert len(rows) > ROWS / 3
     facts, made = facts_of(examine_file("recipe.yaml")), make()
-    kept = [show(number) for number in range(1, len(rows) + 1)]
+    kept = [piece for number in range(1, len(rows) + 1) for piece in show(number)]
     learnt = [row for row in kept if count_learnt(row[1])]
     assert [(row["input_ids"], row["labels"]) for row in made.train()] == learnt
     counts = made.marker.train.counts
@@ -181,8 +183,8 @@ def ordered() -> JobSpec:
     return Local(Ledger(Path("home").resolve())).job(examined.plan, RUN)
 
 
-def show(number: int) -> tuple[list[int], list[int]]:
-    """(ids, labels) that `data show` has of a row."""
+def show(number: int) -> list[tuple[list[int], list[int]]]:
+    """(ids, labels) that `data show` has of a row, or of each piece of it."""
     said = StringIO()
     with redirect_stdout(said):
         assert main(["data", "show", "recipe.yaml", "--row", str(number), "--format", "json"]) == 0
@@ -190,4 +192,4 @@ def show(number: int) -> tuple[list[int], list[int]]:
     spans = [(span["tokens"], span["learnt"]) for span in shown["spans"]]
     assert sum(tokens for tokens, _ in spans) == len(shown["input_ids"])
     assert sum(tokens for tokens, is_learnt in spans if is_learnt) == count_learnt(shown["labels"])
-    return shown["input_ids"], shown["labels"]
+    return [(piece["input_ids"], piece["labels"]) for piece in shown.get("pieces", [shown])]

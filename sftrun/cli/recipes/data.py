@@ -151,12 +151,13 @@ def _row(examined: Examined, recipe: Recipe, split: str, number: int) -> Iterato
 
 
 class _Shown(NamedTuple):
-    """A row as the trainer gets it; `length`: its tokens before it is cut."""
+    """A row as the trainer gets it; `length`: its tokens before it is cut.  `kept` is the first of its `pieces`."""
 
     place: str
     length: int
     kept: Labelled
     tokens: tokenizer.Tokens
+    pieces: list[Labelled]
 
 
 def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> _Shown:
@@ -176,8 +177,10 @@ def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> _S
     labelled = fault(row, how.form, rules) or _first(labeller, row)
     if not isinstance(labelled, Labelled):
         raise SftrunError(f"{file}:{line}: {labelled}", help="mend that row")
-    place = f"row {number} of dataset.{split} ({Path(file).name}, line {line})"
-    return _Shown(place, len(labelled.ids), labeller.cut(labelled), known)
+    first, *others = labeller.pieces(labelled)
+    more = f", piece 1 of {1 + len(others)}" if others else ""
+    place = f"row {number} of dataset.{split} ({Path(file).name}, line {line}{more})"
+    return _Shown(place, len(labelled.ids), first, known, [first, *others])
 
 
 def _first(labeller: Labeller, row: Row) -> Labelled | str:
@@ -199,5 +202,7 @@ def _json(examined: Examined, recipe: Recipe, split: str, number: int | None) ->
     spans = [{"text": part.text, "learnt": part.is_learnt, "tokens": part.tokens} for part in parts]
     ids, labels = found.kept
     told = {"row": found.place, "tokens": found.length, "input_ids": ids, "labels": labels, "spans": spans}
+    if len(found.pieces) > 1:
+        told["pieces"] = [{"input_ids": piece.ids, "labels": piece.labels} for piece in found.pieces]
     click.echo(json.dumps(told, ensure_ascii=False))
     return 0

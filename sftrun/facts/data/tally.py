@@ -44,6 +44,7 @@ class Tally:
     ends: Counter[str] = field(default_factory=Counter)
     faults: list[RowFault] = field(default_factory=list)
     line_count: int = 0
+    unlearnt: int = 0
 
     def fault(self, file: str, line: int, kind: FaultKind, message: str, column: int = 1) -> None:
         """Count it, and keep the first few."""
@@ -152,21 +153,30 @@ def _take(
     found: Measured | Labelled | Refused | None,
     labeller: Labeller | None,
 ) -> None:
-    length = learnt = 0
+    lengths, learnt = [0], [0]
     if isinstance(found, Refused):
         result.fault(*place, found.kind, found.message)
     elif found is not None and labeller is not None:
-        length = found.tokens if isinstance(found, Measured) else len(found.ids)
-        learnt = labeller.learnt(found)
+        lengths, learnt = _lengths(found, labeller)
+        result.unlearnt += labeller.learnable(found) - sum(learnt) if len(learnt) == 1 else 0
         if len(result.lines) < ends.ROWS:
             result.ends.update(_ends(found, labeller))
-        if learnt == 0:
+        if not any(learnt):
             result.fault(*place, "nothing_learnt", _why_nothing(found, labeller.max_length))
         if isinstance(found, Measured) and not found.clean:
             result.fault(*place, "border", "the prompt's last token merges with the completion's first")
     result.lines.append(place[1])
-    result.lengths.append(length)
-    result.learnt.append(learnt)
+    result.lengths.extend(lengths)
+    result.learnt.extend(learnt)
+
+
+def _lengths(found: Measured | Labelled, labeller: Labeller) -> tuple[list[int], list[int]]:
+    """(tokens, tokens learnt) of a row, or of each piece of a text under `chunk`."""
+    tokens = found.tokens if isinstance(found, Measured) else len(found.ids)
+    pieces = labeller.windows(tokens)
+    if len(pieces) == 1:
+        return [tokens], [labeller.learnt(found)]
+    return [end - begin for begin, end in pieces], [end - begin - 1 for begin, end in pieces]
 
 
 def _ends(found: Measured | Labelled, labeller: Labeller) -> Iterator[str]:

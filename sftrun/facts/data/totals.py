@@ -60,6 +60,7 @@ def summed(
         whole.unread.update(one.unread)
         whole.renamed.update(one.renamed)
         whole.ends.update(one.ends)
+        whole.unlearnt += one.unlearnt
         whole.lengths += one.lengths
         whole.learnt += one.learnt
         whole.hashes += one.hashes
@@ -94,6 +95,7 @@ def summed(
     )
     known = isinstance(found, Tokens) and len(whole.lengths) > 0
     figures = _figures(whole.lengths, whole.learnt, how.max_length) if known else {}
+    figures |= {"pieces": len(whole.lengths) - len(whole.hashes), "unlearnt_tokens": whole.unlearnt} if known else {}
     return Counted(facts.model_copy(update=figures), names, whole.hashes, places)
 
 

@@ -18,13 +18,15 @@ Ids: TypeAlias = "array[int]"  # 4 bytes a token; a list takes 8 and an object e
 class Learnable:
     """Rows ready for the trainer; `dropped` are the indices of those in which nothing is learnt.
 
-    `ends` counts the tokens that learnt stretches end with, in the first `ends.ROWS` of them.
+    `pieces` are those beyond the first of each row.  `ends` counts the tokens that learnt stretches end with, in the
+    first `ends.ROWS` of them.
     """
 
     input_ids: list[Ids] = field(default_factory=list)
     labels: list[Ids] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
     cut: int = 0
+    pieces: int = 0
     ends: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
@@ -46,13 +48,15 @@ def label(rows: Sequence[Row], places: Sequence[str], labeller: Labeller) -> Lea
         if isinstance(made, Refused):
             help = "mend that row, or name a template that prints it in `dataset.chat_template`"
             raise JobFailure("data", f"{places[index]}: {made.message}", help)
-        kept = labeller.cut(made)
-        result.cut += len(made.ids) > labeller.max_length
-        if count_learnt(kept.labels):
-            result.input_ids.append(array("i", kept.ids))
-            result.labels.append(array("i", kept.labels))
+        pieces = labeller.pieces(made)
+        result.pieces += len(pieces) - 1
+        result.cut += len(pieces) == 1 and len(made.ids) > labeller.max_length
+        learnt = [piece for piece in pieces if count_learnt(piece.labels)]
+        for piece in learnt:
+            result.input_ids.append(array("i", piece.ids))
+            result.labels.append(array("i", piece.labels))
             if len(result) <= ends.ROWS:
-                result.ends.update(ends.of_row(kept, labeller.tokens))
-        else:
+                result.ends.update(ends.of_row(piece, labeller.tokens))
+        if not learnt:
             result.dropped.append(index)
     return result

@@ -97,7 +97,7 @@ class Prepared:
             format=self.marker.format,
             rows=train.rows,
             eval_rows=self.eval_rows,
-            rows_dropped=train.given - train.rows,
+            rows_dropped=train.given + train.pieces - train.rows,
             tokens=train.tokens,
             learnt_tokens=train.learnt_tokens,
             was_ready=self.was_ready,
@@ -106,7 +106,7 @@ class Prepared:
     def remarks(self, longest: int) -> Iterator[str]:
         """Warnings about the data, as sentences."""
         train = self.marker.train.counts
-        dropped = train.given - train.rows
+        dropped = train.given + train.pieces - train.rows
         if train.cut:
             yield f"{train.cut} of {train.given} rows were cut at `trainer.max_length` {longest}"
         if dropped > DROPPED_SHARE_WORTH_SAYING * train.given:

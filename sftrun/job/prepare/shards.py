@@ -35,14 +35,16 @@ Result = TypeVar("Result")
 
 
 class Counts(Strict):
-    """What became of rows: `rows` of `given` are learnt from; `first_dropped` is the first one's index that is not.
+    """What became of rows: `rows` of `given` are learnt from, and of texts in several pieces `pieces` more.
 
+    `first_dropped` is the first one's index that is not learnt from.
     `ends` are the tokens that learnt stretches end with, and how often, in some of the rows.
     """
 
     given: int = 0
     rows: int = 0
     cut: int = 0
+    pieces: int = 0
     tokens: int = 0
     learnt_tokens: int = 0
     first_dropped: int | None = None
@@ -56,7 +58,7 @@ class Counts(Strict):
         return Counts(**sums, first_dropped=first, ends=Counter(self.ends) + Counter(other.ends))
 
 
-_SUMMED = ("given", "rows", "cut", "tokens", "learnt_tokens")
+_SUMMED = ("given", "rows", "cut", "pieces", "tokens", "learnt_tokens")
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def _count(made: Learnable, given: int) -> Counts:
         given=given,
         rows=len(made),
         cut=made.cut,
+        pieces=made.pieces,
         tokens=made.tokens,
         learnt_tokens=made.learnt_tokens,
         first_dropped=made.dropped[0] if made.dropped else None,

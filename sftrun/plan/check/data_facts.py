@@ -119,16 +119,24 @@ def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> 
         kept = enough if enough > recipe.trainer.max_length else longest
         share = "every row" if kept == longest else "99 %"
         help = f"write `max_length: {kept}` to keep {share} whole"
+        if facts.format == "text":
+            help += ", or `chunk: true` in `dataset` to learn all of it in pieces"
         if positions is not None and kept > positions:
             help = f"split the long rows: the model has {positions:,} positions, {share} would need {kept:,}"
         yield Diagnostic(
             "D107",
             f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"
-            f"{' of the eval data' if name == 'eval' else ''}: the longest has {longest:,} tokens",
+            f"{' of the eval data' if name == 'eval' else ''}: {_lost(facts)}, the longest row has {longest:,} tokens",
             at=("trainer", "max_length"),
             severity="warning",
             help=help,
         )
+
+
+def _lost(facts: DataFacts) -> str:
+    """Of the tokens that are to be learnt, by how much the answers are cut."""
+    share = 100 * facts.unlearnt_tokens / max(facts.unlearnt_tokens + (facts.learnt_tokens or 0), 1)
+    return f"{share:.2g} % of what is to be learnt is lost" if facts.unlearnt_tokens else "nothing learnt is lost"
 
 
 def _repeated(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:

@@ -65,8 +65,8 @@ def _rounds(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     recipe, gpus = plan.recipe, plan.compute.gpu_count * plan.compute.nodes
     train, each = data_facts(facts.train, recipe.dataset.train), recipe.trainer.per_device_train_batch_size
     found = None if train is None else workload.sequences(recipe.trainer, train, recipe.dataset.eval_fraction or 0.0)
-    if train is not None and found is None and train.rows <= each * gpus:
-        found = train.rows  # packed into no more bins than that
+    if train is not None and found is None and train.rows_learnt <= each * gpus:
+        found = train.rows_learnt  # packed into no more bins than that
     if not found or not (again := workload.repeated(found, each, gpus)):
         return
     smaller = (each >> n for n in range(1, each.bit_length()))

@@ -205,9 +205,9 @@ def _packed_step(recipe: Recipe, train: DataFacts | None, gpus: int, steps: int 
         return (
             f"a step takes {sequences} sequences of {t.max_length} tokens with as many rows as fit, so steps are fewer"
         )
-    rows = t.max_length * lengths.packed_share(found, t.max_length, train.rows) / found.mean * sequences
+    rows = t.max_length * lengths.packed_share(found, t.max_length, train.rows_learnt) / found.mean * sequences
     words = f"a step takes {sequences} sequences, about {rows:.0f} rows of {found.mean:.0f} tokens"
     if t.max_steps is not None or steps is None:
         return f"{words}, not {sequences} rows"
-    learnt = train.rows * (1 - (recipe.dataset.eval_fraction or 0)) * (t.num_train_epochs or 1)
+    learnt = train.rows_learnt * (1 - (recipe.dataset.eval_fraction or 0)) * (t.num_train_epochs or 1)
     return f"{words}, so the run takes {steps} steps and not about {round(learnt / sequences)}"

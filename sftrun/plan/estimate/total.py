@@ -123,7 +123,7 @@ def peak(known: Inputs) -> MemoryEstimate:
     if found is None or known.train is None:
         words = "from the model's shapes; rows taken to be as long as `max_length` allows"
         return memory.estimate(known.setup, workload.worst_batch(trainer, step), known.gpu, basis=words)
-    batches = known.train.rows / trainer.per_device_train_batch_size
+    batches = known.train.rows_learnt / trainer.per_device_train_batch_size
     words = f"from the model's shapes and the longest batch, rows {known.train.source}"
     return memory.estimate(known.setup, workload.batch(trainer, step, found, batches), known.gpu, basis=words)
 

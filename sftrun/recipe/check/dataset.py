@@ -108,6 +108,7 @@ def _unused(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
         (form == "instruction", ("dataset", "instruction_template"), "instruction_template" in written),
         (_is_laid_out(recipe, form), ("dataset", "chat_template"), "chat_template" in written),
         (form == "text", ("trainer", "extra", "dataset_text_field"), "dataset_text_field" in extra),
+        (form == "text", ("dataset", "chunk"), recipe.dataset.chunk),
     )
     for is_read, at, is_written in keys:
         if is_written and not is_read:
@@ -149,6 +150,16 @@ def template(recipe: Recipe) -> Iterator[Diagnostic]:
     message = f"the template has no place for {{{missing}}}" if "{" in text else f"`{text[:40]}` is no template"
     help = f"did you mean `{near}`?" if near else "write chat, alpaca, plain, or a text with {instruction} and {output}"
     yield Diagnostic("R119", message, at=at, help=help)
+
+
+def pieces(recipe: Recipe) -> Iterator[Diagnostic]:
+    dataset, longest, at = recipe.dataset, recipe.trainer.max_length, ("dataset", "chunk_overlap")
+    if dataset.chunk_overlap and not dataset.chunk:
+        message = "`chunk_overlap` changes nothing without `chunk: true`"
+        yield Diagnostic("R236", message, at=at, on_key=True, help="write `chunk: true`, or take it out")
+    elif dataset.chunk and dataset.chunk_overlap >= longest - 1:
+        message = f"pieces of {longest} tokens can't have {dataset.chunk_overlap} in common with the one before"
+        yield Diagnostic("R236", message, at=at, help=f"write `chunk_overlap: {longest // 8}`")
 
 
 def added(recipe: Recipe) -> Iterator[Diagnostic]:
@@ -230,4 +241,4 @@ def _plain(text: str) -> str:
     return "".join(letter if letter in good else "-" for letter in text).strip("-")[:63]
 
 
-DATA = (sources, evaluation, by_form, template, added, samples, labels, environment)
+DATA = (sources, evaluation, by_form, template, pieces, added, samples, labels, environment)

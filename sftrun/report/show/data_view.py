@@ -61,7 +61,10 @@ def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
         yield f"  learnt from   {learnt:,} tokens, {figures.share(learnt, facts.tokens)}"
         shown = " · ".join(f"{_NAMES.get(share, share)} {length:,}" for share, length in facts.percentiles.items())
         yield f"  tokens a row  {shown} · `max_length` {facts.max_length:,}"
-        yield f"  cut           {facts.rows_cut:,} rows"
+        lost = f", {facts.unlearnt_tokens:,} tokens that would be learnt" if facts.unlearnt_tokens else ""
+        yield f"  cut           {facts.rows_cut:,} rows{lost}"
+        if facts.pieces:
+            yield f"  in pieces     {facts.rows + facts.pieces:,} of {facts.rows:,} rows"
         yield ""
         yield from (f"  {line}" for line in histogram(facts.length_counts))
 
