@@ -28,6 +28,7 @@ from sftrun.rows.find import Files
 
 # the job writes it into each output folder (`job.output`)
 MAX_TEMPLATE_BYTES = 1_000_000
+_NEVER_SHOWN = ("secret", "personal")
 _KNOWN = ("chatml", "llama3", "qwen3", "gemma3")
 
 
@@ -252,7 +253,8 @@ def _readable(found: DataFacts) -> DataFacts:
 
     faults, shown = [], set[str]()
     for fault in found.faults:
-        text = line_at(Path(fault.file), fault.line) if fault.is_at_a_line and fault.kind not in shown else ""
+        is_told = fault.is_at_a_line and fault.kind not in shown and fault.kind not in _NEVER_SHOWN
+        text = line_at(Path(fault.file), fault.line) if is_told else ""
         shown.add(fault.kind)
         faults.append(fault.model_copy(update={"file": _from_here(fault.file), "text": text}))
     return found.model_copy(update={"faults": tuple(faults)})

@@ -105,7 +105,7 @@ class AdapterFacts(Strict):
 
 FaultKind = Literal[
     "syntax", "form", "roles", "nothing_learnt", "duplicate", "in_train", "template", "incomplete", "border", "blank",
-    "two_begins", "special"
+    "two_begins", "special", "secret", "personal"
 ]  # fmt: skip
 
 
@@ -136,6 +136,7 @@ class DataFacts(Strict):
     `learnt_tokens` are those that give a loss, `unlearnt_tokens` those that were cut off.  `pieces` are those of texts
     in several, beyond the first.  Without a tokenizer in reach they are None and 0, and
     `no_lengths` says why.  `faults` holds the first few rows of each kind, the counts beside it all of them.
+    `private` are kinds of keys and personal data (rows that look like holding them).
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
     `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.  `unknown_marks` are
@@ -171,6 +172,9 @@ class DataFacts(Strict):
     rows_blank: int = 0
     rows_with_two_begins: int = 0
     rows_with_special_tokens: int = 0
+    rows_with_secrets: int = 0
+    rows_with_personal_data: int = 0
+    private: dict[str, int] = {}
     unread_columns: dict[str, int] = {}
     renamed_roles: dict[str, int] = {}
     lacking_tokens: dict[str, str] = {}

@@ -78,6 +78,11 @@ CASES: dict[str, tuple[Written, Written]] = {
         HUB | HUB_EVAL | {"dataset.format": "messages"},
         {"dataset.chat_template": "llama3"},
     ),
+    "dataset.chunk": (HUB | HUB_EVAL | {"dataset.format": "text"}, {"dataset.chunk": True}),
+    "dataset.chunk_overlap": (
+        HUB | HUB_EVAL | {"dataset.format": "text", "dataset.chunk": True},
+        {"dataset.chunk_overlap": 8},
+    ),
     "dataset.train.path": ({}, {"dataset.train.path": "other.jsonl"}),
     "dataset.train.hub": (HUB, {"dataset.train.hub": "org/others"}),
     "dataset.train.config": (HUB, {"dataset.train.config": "other"}),

@@ -64,8 +64,6 @@ OPTIONS = {
     "text in another column": Option(generated.story, {"format": "text"}, extra(dataset_text_field="story")),
     "text in another column, by its columns": Option(generated.story, {}, extra(dataset_text_field="story")),
     "text, cut": Option(generated.raw, {}, SHORT),
-    "text, in pieces": Option(generated.raw, {"chunk": True}, SHORT),
-    "text, in pieces that overlap": Option(generated.raw, {"chunk": True, "chunk_overlap": 5}, SHORT),
     "pairs, by their columns": Option(generated.pair),
     "pairs, by name": Option(generated.pair, {"format": "prompt_completion"}),
     "pairs, prompts learnt": Option(generated.pair, {}, {"completion_only_loss": False}),
@@ -104,6 +102,8 @@ OPTIONS = {
     "talks, the model's own of many": Option(generated.talk, model_template=twins.shipped("qwen3")),
     "talks in two": Option(generated.talk_in_two),
     "talks in two, prompts learnt": Option(generated.talk_in_two, {}, {"completion_only_loss": False}),
+    "text, in pieces": Option(generated.raw, {"chunk": True}, SHORT),
+    "text, in pieces that overlap": Option(generated.raw, {"chunk": True, "chunk_overlap": 5}, SHORT),
 }
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
+from sftrun.facts.data import private
 from sftrun.facts.values import FaultKind, RowFault
 from sftrun.rows import ends, shape, tokenizer, turns
 from sftrun.rows.forms import Pair
@@ -43,6 +44,7 @@ class Tally:
     renamed: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     faults: list[RowFault] = field(default_factory=list)
+    private: Counter[str] = field(default_factory=Counter)
     line_count: int = 0
     unlearnt: int = 0
 
@@ -103,7 +105,9 @@ def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None) -> Tally
         for (line, row), pair, found in zip(batch, pairs, measured, strict=True):
             _judge(result, (stretch.file, line), row, pair, work.how)
             _take(result, (stretch.file, line), found, labeller)
-            digest = blake2b(content(row, pair, work.how), digest_size=8).digest()
+            told = content(row, pair, work.how)
+            _private(result, (stretch.file, line), told)
+            digest = blake2b(told, digest_size=8).digest()
             result.hashes.append(int.from_bytes(digest, "little"))
         if labeller is not None:
             _special(result, stretch.file, batch, pairs, labeller)
@@ -168,6 +172,15 @@ def _take(
     result.lines.append(place[1])
     result.lengths.extend(lengths)
     result.learnt.extend(learnt)
+
+
+def _private(result: Tally, place: tuple[str, int], told: bytes) -> None:
+    """Keys and personal data; a row is one fault of each sort, its kinds are counted apart."""
+    seen = list(private.found(told))
+    result.private.update(one.what for one in seen)
+    for kind in dict.fromkeys(one.kind for one in seen):
+        named = " and ".join(one.what for one in seen if one.kind == kind)
+        result.fault(*place, kind, f"it holds what looks like {named}")
 
 
 def _lengths(found: Measured | Labelled, labeller: Labeller) -> tuple[list[int], list[int]]:

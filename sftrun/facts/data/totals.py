@@ -60,6 +60,7 @@ def summed(
         whole.unread.update(one.unread)
         whole.renamed.update(one.renamed)
         whole.ends.update(one.ends)
+        whole.private.update(one.private)
         whole.unlearnt += one.unlearnt
         whole.lengths += one.lengths
         whole.learnt += one.learnt
@@ -84,6 +85,9 @@ def summed(
         rows_blank=whole.counts["blank"],
         rows_with_two_begins=whole.counts["two_begins"],
         rows_with_special_tokens=whole.counts["special"],
+        rows_with_secrets=whole.counts["secret"],
+        rows_with_personal_data=whole.counts["personal"],
+        private=dict(whole.private.most_common()),
         unread_columns=dict(whole.unread),
         renamed_roles=dict(sorted(whole.renamed.items())),
         lacking_tokens=dict(lacking(found, how.rules)) if isinstance(found, Tokens) else {},

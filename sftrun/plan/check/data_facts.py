@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from sftrun.diagnostics import Diagnostic, Path, Severity, Span
+from sftrun.facts.data.private import PERSONAL
 from sftrun.facts.values import DataFacts, FaultKind, RowFault
 from sftrun.recipe.models import Recipe, Source
 from sftrun.rows.forms import CHAT, COLUMNS, NAMED_TEMPLATES, TURNS, detect
@@ -63,6 +64,7 @@ def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positio
         yield from _incomplete(facts, at)
         yield from _roles(facts, at)
         yield from _typed(facts, at)
+        yield from _private(facts, at)
         yield from _unread(facts, at)
         yield from _border(recipe, facts, at)
         yield from _declared(name, source, facts)
@@ -126,7 +128,7 @@ def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> 
         yield Diagnostic(
             "D107",
             f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"
-            f"{' of the eval data' if name == 'eval' else ''}: {_lost(facts)}, the longest row has {longest:,} tokens",
+            f"{' of the eval data' if name == 'eval' else ''}: the longest has {longest:,} tokens{_lost(facts)}",
             at=("trainer", "max_length"),
             severity="warning",
             help=help,
@@ -134,9 +136,9 @@ def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> 
 
 
 def _lost(facts: DataFacts) -> str:
-    """Of the tokens that are to be learnt, by how much the answers are cut."""
+    """By how much the answers are cut: rows alone do not tell."""
     share = 100 * facts.unlearnt_tokens / max(facts.unlearnt_tokens + (facts.learnt_tokens or 0), 1)
-    return f"{share:.2g} % of what is to be learnt is lost" if facts.unlearnt_tokens else "nothing learnt is lost"
+    return f", and {share:.2g} % of what is to be learnt is lost" if facts.unlearnt_tokens else ""
 
 
 def _repeated(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
@@ -182,6 +184,27 @@ def _typed(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
     for kind, code, count, help in kinds:
         if count:
             yield _lines(facts, kind, code, count, at, help, severity="warning")
+
+
+def _private(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    """By kind, count and line; the values stay where they are."""
+    sorts: tuple[tuple[FaultKind, str, int, str, str], ...] = (
+        ("secret", "D132", facts.rows_with_secrets, "keys", "take them out, and revoke those that are real"),
+        ("personal", "D133", facts.rows_with_personal_data, "personal data", "write made-up ones in their place"),
+    )
+    for kind, code, count, what, help in sorts:
+        if not count:
+            continue
+        is_key = kind == "secret"
+        named = ", ".join(f"{name} ({rows:,})" for name, rows in facts.private.items() if _is_key(name) is is_key)
+        faults = [fault for fault in facts.faults if fault.kind == kind]
+        lines = ", ".join(f"{PurePath(one.file).name} {_row_word(one)} {one.line}" for one in faults)
+        more = f" and {count - len(faults):,} more" if count > len(faults) else ""
+        yield _warning(code, f"{_of(count, facts)} hold what looks like {what}: {named}", at, help, (f"{lines}{more}",))
+
+
+def _is_key(name: str) -> bool:
+    return name not in PERSONAL
 
 
 def _unread(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:

@@ -3,8 +3,8 @@
 from bisect import bisect_right
 
 from sftrun.diagnostics import Diagnostic, Path, Span
+from sftrun.key_forms import find
 from sftrun.recipe.read.nodes import BREAK, ListNode, MapNode, Node, Source
-from sftrun.recipe.secrets import find
 
 
 def find_all(source: Source) -> list[Diagnostic]:
