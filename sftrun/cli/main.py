@@ -33,7 +33,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("migrate", "recipes.migrate", "Bring an older recipe to this version, comments kept."),
         Entry("import", "recipes.import_", "Make a recipe from another tool's config."),
         Entry("schema", "recipes.schema", "Print the recipe's JSON Schema, for editors."),
-        Entry("data", "recipes.data", "Look at the rows as the trainer will see them."),
+        Entry("data", "recipes.data", "Look at the rows as the trainer will see them; clean and split them."),
     ),
     "Runs": (
         Entry("apply", "runs.apply", "Start a recipe's run, attach to it, or resume it."),

@@ -11,6 +11,7 @@ import click
 
 from sftrun.cli.examine import Examined, examine_file
 from sftrun.cli.options import format_option, recipe_argument, set_option
+from sftrun.cli.recipes import data_writing
 from sftrun.cli.waiting import bar
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem, RecipeRejected, SftrunError, UsageError
@@ -32,7 +33,11 @@ from sftrun.run.folders import ledger_folder
 
 @click.group()
 def command() -> None:
-    """Look at the rows as the trainer will see them."""
+    """Look at the rows as the trainer will see them; clean them, and split them."""
+
+
+command.add_command(data_writing.clean)
+command.add_command(data_writing.split)
 
 
 @command.command()

@@ -26,6 +26,7 @@ from sftrun.rows.labels import Labelled, Labeller, Refused
 from sftrun.rows.plain import Row
 from sftrun.rows.read import Broken, Stretch, read
 from sftrun.rows.tokenizer import Measured, Tokens
+from sftrun.rows.turns import Conversation
 
 BATCH = 500
 FAULTS_KEPT = 5
@@ -122,6 +123,20 @@ def content(row: Row, pair: Pair | None, how: How) -> bytes:
     return json.dumps(told, sort_keys=True, default=str).encode()
 
 
+def is_blank(row: Row, pair: Pair | None, how: How) -> bool:
+    """Whether a row has nothing to learn but an end."""
+    return _is_blank(pair, how) if pair is not None else _ends_blank(shape.conversation(row, how.form)[0])
+
+
+def _is_blank(pair: Pair, how: How) -> bool:
+    return not (pair[0] if how.form == "text" else pair[1]).strip()
+
+
+def _ends_blank(talk: Conversation) -> bool:
+    last = talk.messages[-1]
+    return last["role"] == "assistant" and not turns.says(last)
+
+
 def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int, Row]]:
     for line, row in read(stretch):
         result.line_count = line
@@ -138,16 +153,14 @@ def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int,
 def _judge(result: Tally, place: tuple[str, int], row: Row, pair: Pair | None, how: How) -> None:
     """What a row's own texts say, whatever the tokenizer."""
     result.unread.update(shape.unread(row, how.form, how.rules))
+    talk = Conversation((), None, ())
     if pair is None:
         talk, _ = shape.conversation(row, how.form)
         result.renamed.update(talk.renamed)
         fault = turns.order_fault(talk)
         if fault is not None:
             result.fault(*place, "roles", fault)
-        is_blank = talk.messages[-1]["role"] == "assistant" and not turns.says(talk.messages[-1])
-    else:
-        is_blank = not (pair[0] if how.form == "text" else pair[1]).strip()
-    if is_blank:
+    if _ends_blank(talk) if pair is None else _is_blank(pair, how):
         result.fault(*place, "blank", "the answer is blank: nothing but its end is learnt")
 
 

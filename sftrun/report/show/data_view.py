@@ -3,9 +3,10 @@
 Learnt tokens are green, or stand between ⟦ and ⟧ where there is no colour; what is cut off is only counted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from sftrun.facts.values import DataFacts
 from sftrun.report.show import figures
@@ -67,6 +68,36 @@ def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
             yield f"  in pieces     {facts.rows + facts.pieces:,} of {facts.rows:,} rows"
         yield ""
         yield from (f"  {line}" for line in histogram(facts.length_counts))
+
+
+def cleaned_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What `data clean` kept and dropped, each reason with its first rows."""
+    yield f"{told['rows']:,} rows, {told['kept']:,} kept in {told['output']}"
+    for reason, found in told["dropped"].items():
+        yield f"  {found['rows']:,} {_REASONS[reason]}"
+        yield from (f"    {one['file']}:{one['line']}: {one['why']}" for one in found["first"])
+        more = found["rows"] - len(found["first"])
+        if more:
+            yield f"    and {more:,} more"
+
+
+_REASONS = {
+    "broken": "that can't be read",
+    "misshapen": "that are not of the format",
+    "blank": "with nothing to learn",
+    "duplicate": "that stand there already",
+    "near_duplicate": "that nearly stand there already",
+    "in_eval": "that stand in the eval data",
+    "near_eval": "that nearly stand in the eval data",
+}
+
+
+def split_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What `data split` wrote."""
+    train, evaluation = told["train"], told["eval"]
+    share = figures.share(evaluation["rows"], train["rows"] + evaluation["rows"])
+    yield f"{train['rows']:,} rows in {train['file']}"
+    yield f"{evaluation['rows']:,} rows ({share}) in {evaluation['file']}"
 
 
 _NAMES = {"50": "half up to", "90": "90 % up to", "99": "99 % up to", "100": "longest"}
