@@ -140,7 +140,7 @@ class DataFacts(Strict):
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
     `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.  `unknown_marks` are
-    printed by the named chat template as if they were tokens, and are none.
+    printed by the named chat template as if they were tokens, and are none.  `never_ends`: no token ends turns.
     """
 
     source: Literal["counted", "declared"]
@@ -181,6 +181,7 @@ class DataFacts(Strict):
     template_asks: bool = True
     ends: tuple[str, ...] = ()
     unknown_marks: tuple[str, ...] = ()
+    never_ends: bool = False
     eos_token: str | None = None
     faults: tuple[RowFault, ...] = ()
 

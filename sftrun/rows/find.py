@@ -18,6 +18,8 @@ from sftrun.strict import Strict
 
 SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
 PACKED_SUFFIX: Final = ".gz"
+# of LLaMA-Factory and `datasets`: they describe data sets, and hold no rows
+_DESCRIBING: Final = ("dataset_info.json", "dataset_infos.json")
 _GLOB = set("*?[")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -62,7 +64,7 @@ def find(pattern: str, folder: str | Path = "/") -> tuple[Path, ...]:
 
 
 def _is_data(path: Path) -> bool:
-    return not path.name.startswith(".") and kind(path) is not None and path.is_file()
+    return not path.name.startswith(".") and path.name not in _DESCRIBING and kind(path) is not None and path.is_file()
 
 
 def _is_shown(match: Path, pattern: Path) -> bool:

@@ -12,6 +12,11 @@ def is_absent(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def says_nothing(text: str) -> bool:
+    """Whether a text is white space, and what has no width."""
+    return not text.strip().strip("\u200b\u200c\u200d\u2060\ufeff \n")
+
+
 def listed(value: object) -> Any:
     """A list as it stands, or as JSON text has it, which is all that a cell of a CSV file can hold."""
     if is_absent(value) or value == "":

@@ -1,7 +1,7 @@
 """One row against its form: what is wrong with it, what of it nobody reads, and its texts."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.row_rules import RowRules
@@ -39,7 +39,7 @@ def unread(row: Row, form: DataFormat, rules: RowRules) -> tuple[str, ...]:
 def is_conversation(row: Row, form: DataFormat, rules: RowRules) -> bool:
     """True for rows that a chat template lays out."""
     if form == "prompt_completion":
-        return not isinstance(row["prompt"], str)
+        return not isinstance(_turns_or_text(row["prompt"]), str)
     return form == "messages" or is_chat(form, rules)
 
 
@@ -58,7 +58,7 @@ def system(row: Row, form: DataFormat) -> str | None:
 def _said(row: Row, form: DataFormat) -> tuple[Sequence[Row], Sequence[Row]]:
     """The turns as they stand in the row: those of its prompt, or all, and those of its completion."""
     if form == "prompt_completion":
-        return row["prompt"], row["completion"]
+        return _turns_or_text(row["prompt"]), _turns_or_text(row["completion"])
     return (listed(row["messages"]) if form == "messages" else turns_of(row)), ()
 
 
@@ -91,6 +91,7 @@ def pair(row: Row, form: DataFormat, rules: RowRules) -> Pair | None:
 
 
 def _pair_fault(row: Row) -> str | None:
+    row = {column: _turns_or_text(row[column]) for column in COLUMNS["prompt_completion"]} | {"tools": row.get("tools")}
     texts = [isinstance(row[column], str) for column in COLUMNS["prompt_completion"]]
     if all(texts):
         return None
@@ -108,6 +109,14 @@ def _chat_fault(row: Row) -> str | None:
     if history is not None and not (isinstance(history, list) and all(map(_is_exchange, history))):
         return f"`history` is {shown(history)}, not a list of pairs: what was asked, and the answer"
     return turns.tools_fault(row.get("tools"))
+
+
+def _turns_or_text(value: Any) -> Any:
+    """Turns also where a cell of a CSV file has them as JSON text; any other text is one."""
+    if not isinstance(value, str) or not (value.lstrip().startswith("[{") and '"role"' in value):
+        return value
+    found = listed(value)
+    return found if isinstance(found, list) else value
 
 
 def _is_exchange(value: object) -> bool:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sftrun.rows.plain import is_absent, shown
+from sftrun.rows.plain import is_absent, says_nothing, shown
 
 Message = dict[str, Any]
 # of other tools' conversations, in small letters
@@ -23,6 +23,13 @@ ROLES: Final = {
 _OURS: Final = frozenset({"system", "developer", "user", "assistant", "tool", "ipython", "observation", "function"})
 THINKING: Final = ("reasoning_content", "thinking", "reasoning")
 _LEARN: Final = ("train", "weight")
+# what a turn says beside its content that no template prints
+_OLDER: Final = {
+    "function_call": "`tool_calls`",
+    "refusal": "it as `content`",
+    "audio": "its words as `content`",
+    "images": "rows without them",
+}
 _FOLLOWS = {
     "": ("user",),
     "user": ("assistant",),
@@ -84,7 +91,7 @@ def system(messages: Sequence[Mapping[str, Any]]) -> str | None:
 
 def says(turn: Mapping[str, Any]) -> bool:
     """Whether a turn made plain has anything in it."""
-    return bool(text_of(turn["content"]).strip() or turn.get("tool_calls") or thought(turn).strip())
+    return bool(not says_nothing(text_of(turn["content"])) or turn.get("tool_calls") or thought(turn).strip())
 
 
 def fault(messages: object, column: str) -> str | None:
@@ -127,6 +134,11 @@ def _turn_fault(turn: Mapping[str, Any]) -> str | None:
         return "no `role`" if role is None else f"`role` is {shown(role)}, not a word"
     if not is_absent(calls) and (wrong := _calls_fault(calls)) is not None:
         return wrong
+    if calls and not is_absent(calls) and calls != "[]" and _role(role) != "assistant":
+        return f"`tool_calls` of `{role}`: the assistant alone calls tools"
+    for old, ours in _OLDER.items():
+        if not is_absent(turn.get(old)):
+            return f"`{old}` is read by nobody: write {ours}"
     wrong = _content_fault(content, calls or thought(turn) if _role(role) == "assistant" else None)
     return wrong or _mark_fault(turn) or _thinking_fault(turn)
 

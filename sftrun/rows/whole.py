@@ -25,10 +25,10 @@ def fault(talk: Conversation, text: str, spans: Sequence[Span], *, only_assistan
     if missing is not None:
         return f"the chat template does not print the tool `{missing}`"
     learnt, rest = _parts(text, spans) if only_assistant else (text, text)
-    return _said(talk, text, learnt, only_assistant) or _heard(talk, text, rest)
+    return _said(talk, text, learnt, rest, only_assistant) or _heard(talk, text, rest)
 
 
-def _said(talk: Conversation, text: str, learnt: str, only_assistant: bool) -> str | None:
+def _said(talk: Conversation, text: str, learnt: str, rest: str, only_assistant: bool) -> str | None:
     """Of the assistant's turns."""
     last = max((n for n, turn in enumerate(talk.messages) if turn["role"] == "assistant"), default=-1)
     wanted = Counter(_answer(turn) for turn in _own(talk) if _answer(turn))
@@ -46,7 +46,8 @@ def _said(talk: Conversation, text: str, learnt: str, only_assistant: bool) -> s
         if hidden and not _holds(learnt, hidden) and (number == last or _holds(text, hidden)):
             return f"what the assistant thinks is not learnt: {_begin(hidden)}"
     if only_assistant:
-        return next((_unwanted(turn) for n, turn in enumerate(talk.messages) if _is_left_out(talk, n, learnt)), None)
+        left = (turn for n, turn in enumerate(talk.messages) if _is_left_out(talk, n, learnt))
+        return next((_unwanted(turn) for turn in left if _stands_too_seldom(talk, _answer(turn), rest)), None)
     return None
 
 
@@ -72,6 +73,12 @@ def _is_left_out(talk: Conversation, number: int, learnt: str) -> bool:
     if turn["role"] != "assistant" or talk.learn[number] or not _answer(turn):
         return False
     return _answer(turn) in learnt and _answer(turn) not in {_answer(other) for other in _own(talk)}
+
+
+def _stands_too_seldom(talk: Conversation, answer: str, rest: str) -> bool:
+    """Whether what is not learnt lacks an answer that is not to be: one may be a part of what is, like an end token."""
+    others = (t for t, learn in zip(talk.messages, talk.learn, strict=True) if t["role"] != "assistant" or not learn)
+    return rest.count(answer) < sum(answer in text_of(turn["content"]) for turn in others)
 
 
 def _unwanted(turn: Mapping[str, Any]) -> str:

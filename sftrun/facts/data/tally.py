@@ -23,7 +23,7 @@ from sftrun.facts.values import FaultKind, RowFault
 from sftrun.rows import ends, shape, tokenizer, turns
 from sftrun.rows.forms import Pair
 from sftrun.rows.labels import Labelled, Labeller, Refused
-from sftrun.rows.plain import Row
+from sftrun.rows.plain import Row, says_nothing
 from sftrun.rows.read import Broken, Stretch, read
 from sftrun.rows.tokenizer import Measured, Tokens
 from sftrun.rows.turns import Conversation
@@ -105,6 +105,8 @@ def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None) -> Tally
         measured = labeller.measure([row for _, row in batch], pairs) if labeller else [None] * len(batch)
         for (line, row), pair, found in zip(batch, pairs, measured, strict=True):
             _judge(result, (stretch.file, line), row, pair, work.how)
+            if found is not None and pair is not None and _is_end_alone(found, pair, work.how):
+                result.fault(stretch.file, line, "blank", "the answer is an end token alone")
             _take(result, (stretch.file, line), found, labeller)
             told = content(row, pair, work.how)
             _private(result, (stretch.file, line), told)
@@ -129,7 +131,14 @@ def is_blank(row: Row, pair: Pair | None, how: How) -> bool:
 
 
 def _is_blank(pair: Pair, how: How) -> bool:
-    return not (pair[0] if how.form == "text" else pair[1]).strip()
+    return says_nothing(pair[0] if how.form == "text" else pair[1])
+
+
+def _is_end_alone(found: Measured | Labelled | Refused, pair: Pair, how: How) -> bool:
+    """Whether somebody has typed the token that would have been added, and nothing else."""
+    if not isinstance(found, Measured) or how.form == "text" or how.rules.completion_only is False:
+        return False
+    return found.tokens - found.border == 1 and found.clean and not says_nothing(pair[1])
 
 
 def _ends_blank(talk: Conversation) -> bool:

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sftrun.errors import Problem
 from sftrun.facts.data.tally import FAULTS_KEPT, How, Tally
@@ -94,6 +95,7 @@ def summed(
         template_asks=_asks(found, how),
         ends=ends.usual(whole.ends),
         unknown_marks=_unknown_marks(found, how),
+        never_ends=_template(found, how) is not None and not whole.ends and _is_whole(whole, how),
         eos_token=found.eos if isinstance(found, Tokens) else None,
         faults=_first_of_each(faults),
     )
@@ -135,6 +137,12 @@ def _asks(found: Tokens | Problem, how: How) -> bool:
 def _template(found: Tokens | Problem, how: How) -> Template | None:
     is_laid_out = how.form == "messages" or is_chat(how.form, how.rules)
     return found.template_for(None) if isinstance(found, Tokens) and is_laid_out else None
+
+
+def _is_whole(whole: Tally, how: How) -> bool:
+    """Whether some row is learnt from to its end: what is cut has none."""
+    pairs = zip(whole.lengths, whole.learnt, strict=True)
+    return any(learnt and length <= how.max_length for length, learnt in islice(pairs, ends.ROWS))
 
 
 def _unknown_marks(found: Tokens | Problem, how: How) -> tuple[str, ...]:

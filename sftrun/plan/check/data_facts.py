@@ -161,6 +161,10 @@ def _laid_out(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
             "the model's chat template has no generation prompt: after training, nothing says that it is to answer"
         )
         yield _warning("D114", message, ("model", "name_or_path"), "set `dataset.chat_template` to one that has it")
+    if facts.never_ends and not facts.unknown_marks:
+        message = "no token ends what the assistant says: after training, the model does not stop by itself"
+        help = "name a chat template whose turns end with a token, like `{{ eos_token }}`, in `dataset.chat_template`"
+        yield _warning("D134", message, at, help)
     if facts.unknown_marks:
         named = ", ".join(f"`{mark}`" for mark in facts.unknown_marks)
         message = f"the chat template prints {named}, no token of the model: letters are learnt in its place"
