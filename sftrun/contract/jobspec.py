@@ -45,6 +45,7 @@ class LoraSpec(Strict):
     """Keyword arguments of PEFT's LoraConfig.
 
     `ensure_weight_tying`: an embedding in `modules_to_save` and the head that is tied to it stay one weight.
+    `autocast_adapter_dtype`: what `step.precision.adapters` follows from; None as TRL does it, and jobs before it did.
     `added_tokens`: so many rows of embedding and head are trained beside the adapter, those of `rows.add_tokens`.
     """
 
@@ -53,6 +54,7 @@ class LoraSpec(Strict):
     lora_dropout: float = 0.0
     bias: Literal["none", "all", "lora_only"] = "none"
     target_modules: tuple[str, ...] | str = "all-linear"
+    target_parameters: tuple[str, ...] = ()
     exclude_modules: tuple[str, ...] | str = ()
     layers_to_transform: tuple[int, ...] = ()
     rank_pattern: dict[str, int] = {}
@@ -63,6 +65,7 @@ class LoraSpec(Strict):
     added_tokens: int = 0
     use_rslora: bool = False
     use_dora: bool = False
+    autocast_adapter_dtype: bool | None = None
 
 
 class AdapterSpec(Strict):

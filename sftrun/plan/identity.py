@@ -58,13 +58,13 @@ _NO_KEY = object()
 
 def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
     """`2-` and 64 hex digits."""
-    recipe = _with_dtype(recipe)
+    recipe = _as_before(recipe)
     return f"2-{_hash({'recipe': _with_text(written(recipe), facts), **_besides(recipe, facts, compute)})}"
 
 
 def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ...]:
     """What older releases called the same run, the latest first; nothing for a recipe that they could not read."""
-    recipe, known = _with_dtype(recipe), keys()["1"]
+    recipe, known = _as_before(recipe), keys()["1"]
     if not all(_is_said_in(known, key, value) for key, value in written(recipe).items()):
         return ()
     body = _only(recipe.model_dump(mode="json"), known)
@@ -82,6 +82,21 @@ def keys() -> dict[str, dict[str, Any]]:
     """By the version of the identity that first had them: the recipe's keys with their defaults of that time."""
     found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("identity_keys.json").read_text("utf-8"))
     return found
+
+
+def _as_before(recipe: Recipe) -> Recipe:
+    """The recipe in the words of the releases that had no word for a type: what they did is what nothing says."""
+    return _with_adapters(_with_dtype(recipe))
+
+
+def _with_adapters(recipe: Recipe) -> Recipe:
+    """Over quantised weights adapters were in 16 bits, where no loss scaler forbade it: `false` is what was."""
+    lora, quantization = recipe.lora, recipe.quantization
+    is_quantized = quantization is not None and (quantization.load_in_4bit or quantization.load_in_8bit)
+    if lora is None or not is_quantized or recipe.trainer.fp16 or recipe.trainer.library.keeps_adapters_in_float32:
+        return recipe
+    flipped = lora.model_copy(update={"autocast_adapter_dtype": not lora.autocast_adapter_dtype})
+    return recipe.model_copy(update={"lora": flipped})
 
 
 def _with_dtype(recipe: Recipe) -> Recipe:

@@ -7,13 +7,13 @@ them, for the rest they stay frozen whatever the list says.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sftrun.diagnostics import Path
 from sftrun.facts.values import Linear, ModelFacts, OtherModule
 from sftrun.plan import peft_names
-from sftrun.plan.peft_names import ALL_LINEAR, Group, Names, paths
+from sftrun.plan.peft_names import ALL_LINEAR, Group, Names, Section, paths
 from sftrun.recipe.models import Lora
 
 _MIXTRAL = {"gate": "gate", "w1": "gate_up_proj", "w3": "gate_up_proj", "w2": "down_proj"}
@@ -60,6 +60,7 @@ class Reach(NamedTuple):
     saved_unmatched: tuple[str, ...] = ()
     frozen_experts: int = 0
     half_pairs: tuple[str, ...] = ()
+    parameters_unmatched: tuple[str, ...] = ()
 
     @property
     def trainable_parameters(self) -> int:
@@ -70,7 +71,7 @@ class Reach(NamedTuple):
         return any(group.expert for group in self.reached)
 
 
-def reach(lora: Lora, model: ModelFacts) -> Reach:
+def reach(lora: Section, model: ModelFacts) -> Reach:
     """Exact figures for a recipe's `lora` section on a model."""
     targets, expert_targets, half = _translated(lora, model)
     reached = (*_modules(targets, lora, model), *_stacks(expert_targets, lora, model))
@@ -96,6 +97,7 @@ def reach(lora: Lora, model: ModelFacts) -> Reach:
         saved_unmatched=tuple(name for name in lora.modules_to_save if not _saves_any(name, model)),
         frozen_experts=0 if any(group.expert for group in reached) else _expert_parameters(model),
         half_pairs=half,
+        parameters_unmatched=tuple(name for name in lora.target_parameters if not _means_any(name, model)),
     )
 
 
@@ -127,7 +129,18 @@ def reachable_names(model: ModelFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(linear.name for linear in model.linears if not linear.expert))
 
 
-def _translated(lora: Lora, model: ModelFacts) -> tuple[Names, tuple[str, ...], tuple[str, ...]]:
+def stacked_names(model: ModelFacts) -> tuple[str, ...]:
+    """Ends of the names of stacked experts, each once: what may stand in `target_parameters`."""
+    return tuple(dict.fromkeys(".".join(x.path.split(".")[-2:]) for x in model.linears if x.expert))
+
+
+def _means_any(name: str, model: ModelFacts) -> bool:
+    stacks = (path for linear in model.linears if linear.expert for path in paths(linear))
+    routers = (f"{path}.weight" for other in model.others if other.kind == "router" for path in paths(other))
+    return any(peft_names.ends(path, name) for path in (*stacks, *routers))
+
+
+def _translated(lora: Section, model: ModelFacts) -> tuple[Names, tuple[str, ...], tuple[str, ...]]:
     """(names of modules, names of stacked parameters, names without their partner), as PEFT rewrites a list."""
     named, mapping = lora.target_modules, EXPERT_NAMES.get(model.model_type)
     if mapping is not None and named == ALL_LINEAR:
@@ -142,7 +155,7 @@ def _translated(lora: Lora, model: ModelFacts) -> tuple[Names, tuple[str, ...], 
     return modules, tuple(dict.fromkeys(mapping[old] for old in mapping if old in present)), half
 
 
-def _modules(targets: Names, lora: Lora, model: ModelFacts) -> Iterator[Reached]:
+def _modules(targets: Names, lora: Section, model: ModelFacts) -> Iterator[Reached]:
     every = _all_linear(model) if targets == ALL_LINEAR else targets
     for linear in model.linears:
         if not linear.expert:
@@ -158,27 +171,36 @@ def _all_linear(model: ModelFacts) -> str:
     return rf"(?!(?:.*\.)?(?:{old})$).*" if old else ".*"
 
 
-def _of_one_rank(group: Group, inputs: int, outputs: int, targets: Names, lora: Lora) -> Iterator[Reached]:
+def _of_one_rank(group: Group, inputs: int, outputs: int, targets: Names, lora: Section) -> Iterator[Reached]:
     hit = (path for path in paths(group) if peft_names.is_target(lora, path, targets))
     for rank, count in Counter(peft_names.rank(lora, path) for path in hit).items():
         yield Reached(group.path.rpartition(".")[2], group.path, inputs, outputs, count, rank)
 
 
-def _stacks(targets: Sequence[str], lora: Lora, model: ModelFacts) -> Iterator[Reached]:
+def _stacks(targets: Sequence[str], lora: Section, model: ModelFacts) -> Iterator[Reached]:
     for linear in model.linears:
-        if linear.expert and linear.name in targets:
+        if linear.expert:
+            is_named = linear.name in targets
             # gate and up share one matrix: PEFT doubles the rank, so that each keeps its own
-            usual = lora.r * 2 if linear.name == "gate_up_proj" else lora.r
-            for rank, layers in Counter(peft_names.rank(lora, path, usual) for path in paths(linear)).items():
+            usual = lora.r * 2 if is_named and linear.name == "gate_up_proj" else lora.r
+            hit = paths(linear) if is_named else _parameters(paths(linear), lora)
+            for rank, layers in Counter(peft_names.rank(lora, path, usual) for path in hit).items():
                 yield Reached(
                     linear.name, linear.path, linear.in_features, linear.out_features, layers * linear.experts, rank,
                     expert=True,
                 )  # fmt: skip
     for other in model.others:
-        if other.kind == "router" and "gate" in targets and other.shape is not None:
+        if other.kind == "router" and other.shape is not None:
             rows, columns = other.shape
-            for rank, layers in Counter(peft_names.rank(lora, f"{path}.weight") for path in paths(other)).items():
+            weights = [f"{path}.weight" for path in paths(other)]
+            meant = weights if "gate" in targets else _parameters(weights, lora)
+            for rank, layers in Counter(peft_names.rank(lora, path) for path in meant).items():
                 yield Reached("gate", other.path, columns, rows, layers, rank, expert=True)
+
+
+def _parameters(names: Iterable[str], lora: Section) -> Iterator[str]:
+    """Those that `target_parameters` means, whatever is excluded: PEFT looks at their ends alone."""
+    return (name for name in names if peft_names.matches(name, lora.target_parameters))
 
 
 def _size(group: Reached, *, dora: bool) -> int:
@@ -186,7 +208,7 @@ def _size(group: Reached, *, dora: bool) -> int:
     return group.r * (group.in_features + group.out_features) + (group.out_features if dora else 0)
 
 
-def _unmatched(lora: Lora, model: ModelFacts) -> tuple[str, ...]:
+def _unmatched(lora: Section, model: ModelFacts) -> tuple[str, ...]:
     if isinstance(lora.target_modules, str):
         return ()
     known = [path for group in _groups(model) if _takes_adapter(group) for path in paths(group)]
@@ -241,7 +263,7 @@ def _saved_paths(names: Sequence[str], model: ModelFacts) -> Iterator[tuple[str,
                 yield path, group
 
 
-def _saved_names(lora: Lora, model: ModelFacts) -> tuple[str, ...]:
+def _saved_names(lora: Section, model: ModelFacts) -> tuple[str, ...]:
     is_tied = model.tie_word_embeddings and peft_names.saves_embedding(lora)
     return peft_names.tied_saved(lora.modules_to_save, model.others) if is_tied else lora.modules_to_save
 
@@ -258,7 +280,7 @@ def _own_parameters(group: Group) -> int:
     return size * (group.experts or 1)
 
 
-def _biases(lora: Lora, model: ModelFacts, reached: Sequence[Reached]) -> int:
+def _biases(lora: Section, model: ModelFacts, reached: Sequence[Reached]) -> int:
     if lora.bias == "none":
         return 0
     if lora.bias == "all":

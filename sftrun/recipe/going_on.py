@@ -5,7 +5,7 @@ from typing import Any
 from sftrun.recipe.models import Lora, Recipe
 
 # what an adapter leaves open; everything else is as it was trained
-MAY_CHANGE = frozenset({"lora_dropout"})
+MAY_CHANGE = frozenset({"lora_dropout", "autocast_adapter_dtype"})
 
 
 def with_lora(recipe: Recipe, adapter: dict[str, Any] | None) -> Recipe:

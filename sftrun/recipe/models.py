@@ -81,6 +81,11 @@ class Lora(Strict):
             r".*self_attn\.(q|v)_proj",
         ],
     )
+    target_parameters: tuple[Text, ...] = Field(
+        (),
+        description="Parameters that get an adapter too, by the ends of their names: experts stacked in one of them.",
+        examples=[["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]],
+    )
     exclude_modules: Text | tuple[str, ...] = Field(
         (),
         description="What gets none of it all the same: a list of names, or a regular expression of whole names.",
@@ -105,6 +110,9 @@ class Lora(Strict):
     modules_to_save: tuple[str, ...] = Field((), description="Modules trained in full and saved with the adapter.")
     use_rslora: bool = Field(False, description="Scale by lora_alpha / sqrt(r).")
     use_dora: bool = Field(False, description="Weight-decomposed adapters (DoRA).")
+    autocast_adapter_dtype: bool = Field(
+        True, description="Keep adapters in float32; false for the weights' type, over quantised ones bfloat16."
+    )
 
 
 class Source(Strict):

@@ -32,6 +32,8 @@ def _obstacles(given: Settings, steps: int | None) -> Iterator[str]:
         yield "Liger's kernels, which you asked for, fail under the compiler"
     if given.quantization is not None and given.quantization.load_in_8bit:
         yield "not measured with 8-bit weights"
+    if given.lora is not None and given.lora.target_parameters:
+        yield "`target_parameters` are put on anew in each pass, which breaks what is compiled"
     if given.sharded:
         yield "not measured with sharded weights"
     if steps is not None and steps < STEPS_WORTH_COMPILING:

@@ -1,7 +1,7 @@
 """Types: of a step, of adapters, of what is trained of the model itself."""
 
 from sftrun.contract.choices import Dtype
-from sftrun.contract.jobspec import TrainerSpec
+from sftrun.contract.jobspec import LoraSpec, TrainerSpec
 from sftrun.contract.stepplan import Precision
 from sftrun.step.given import Model, Settings
 
@@ -20,13 +20,14 @@ def precision(given: Settings, model: Model) -> Precision:
     """What PEFT, TRL and accelerate make of the types written.
 
     PEFT makes adapters fp32 (`autocast_adapter_dtype`); TRL makes all that is trained bf16 over quantised weights, but
-    not DoRA's magnitudes.  The loss scaler of fp16 takes no gradients in 16 bits, so the job widens what is trained.
+    not DoRA's magnitudes, and the job casts adapters back.  The loss scaler of fp16 takes no gradients in 16 bits, so
+    the job widens what is trained.
     """
     trains_biases = given.lora is not None and given.lora.bias != "none" and model.has_biases
     trains_own = given.lora is None or bool(given.lora.modules_to_save) or trains_biases
     return Precision(
         step=step_dtype(given),
-        adapters=None if given.lora is None else _adapters(given),
+        adapters=None if given.lora is None else _adapters(given, given.lora),
         trained=_trained(given) if trains_own else None,
     )
 
@@ -44,8 +45,11 @@ def widens_trained(trainer: TrainerSpec) -> bool:
     return autocast(trainer) == "float16"
 
 
-def _adapters(given: Settings) -> Dtype:
-    return "bfloat16" if _is_narrowed(given) else "float32"
+def _adapters(given: Settings, lora: LoraSpec) -> Dtype:
+    asked, trainer = lora.autocast_adapter_dtype, given.trainer
+    if asked is None or trainer.library.keeps_adapters_in_float32 or widens_trained(trainer):
+        return "bfloat16" if _is_narrowed(given) else "float32"
+    return "float32" if asked else "bfloat16" if _is_quantized(given) else given.model.dtype
 
 
 def _trained(given: Settings) -> Dtype:
@@ -57,7 +61,11 @@ def _trained(given: Settings) -> Dtype:
     return "float32" if is_kept_wide or widens_trained(given.trainer) else given.model.dtype
 
 
+def _is_quantized(given: Settings) -> bool:
+    quantization = given.quantization
+    return quantization is not None and (quantization.load_in_4bit or quantization.load_in_8bit)
+
+
 def _is_narrowed(given: Settings) -> bool:
-    quantization, trainer = given.quantization, given.trainer
-    is_quantized = quantization is not None and (quantization.load_in_4bit or quantization.load_in_8bit)
-    return is_quantized and not trainer.library.keeps_adapters_in_float32 and not widens_trained(given.trainer)
+    trainer = given.trainer
+    return _is_quantized(given) and not trainer.library.keeps_adapters_in_float32 and not widens_trained(given.trainer)

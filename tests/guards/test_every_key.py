@@ -65,6 +65,10 @@ CASES: dict[str, tuple[Written, Written]] = {
     "quantization.load_in_4bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "quantization.load_in_8bit": ({}, {"quantization.load_in_4bit": None, "quantization.load_in_8bit": True}),
     "lora.target_modules": ({}, {"lora.target_modules": ["q_proj"]}),
+    "lora.target_parameters": (
+        {"model.name_or_path": "Qwen/Qwen3-30B-A3B", "lora.target_modules": ["q_proj"]},
+        {"lora.target_parameters": ["mlp.experts.down_proj"]},
+    ),
     "lora.exclude_modules": ({}, {"lora.exclude_modules": ["q_proj"]}),
     "lora.layers_to_transform": (
         {"lora.target_modules": ["q_proj", "v_proj"]},

@@ -7,7 +7,7 @@ import pytest
 
 from sftrun.contract import events, stopping
 from sftrun.contract.events import Failed, Finished, Note, Stage, Started, Stopped
-from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, QuantizationSpec, SampleSpec
+from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, LoraSpec, QuantizationSpec, SampleSpec
 from tests import patience
 from tests.job import tiny
 from tests.job.runs import Run, at_step, curve, held_at, held_at_step, record
@@ -35,6 +35,7 @@ def job(folder: Path, model: Path) -> JobSpec:
         data,
         dataset=DatasetSpec(train=DataSource(files=(str(data),)), eval_fraction=0.1),
         quantization=QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32"),
+        lora=LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1, autocast_adapter_dtype=True),
         samples=SampleSpec(prompts=("Add 1 and 2.",), max_new_tokens=4, temperature=0.7),
         trainer=trainer,
     )

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.slow
 SHARDED = r"weights are sharded over 2 processes \(FSDP2\): (\d+) of (\d+)"
 KINDS: dict[str, dict[str, Any]] = {
     "an adapter on 4 bits": {"quantization": QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32")},
+    "an adapter in 32 bits on 4": {
+        "quantization": QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32"),
+        "lora": LoraSpec(r=4, lora_alpha=8.0, autocast_adapter_dtype=True),
+    },
     "an adapter and the head": {"lora": LoraSpec(r=4, lora_alpha=8.0, modules_to_save=("lm_head",))},
     "all weights": {"lora": None},
 }

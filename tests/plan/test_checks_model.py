@@ -92,6 +92,29 @@ def test_what_stacked_experts_can_t_have_is_an_error(key: str, value: Any) -> No
     assert (found.code, found.at) == ("M111", ("lora", key))
 
 
+STACKS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
+
+
+@pytest.mark.parametrize("targets", [SEVEN[:4], []])
+def test_experts_that_target_parameters_reach_are_not_told_to_stay_frozen(targets: list[str]) -> None:
+    assert checked(MIXTURE, lora={"target_modules": targets, "target_parameters": STACKS}) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("lora_dropout", 0.1), ("use_dora", True)])
+def test_what_target_parameters_can_t_have_is_an_error(key: str, value: Any) -> None:
+    (found,) = checked(MIXTURE, lora={"target_modules": SEVEN[:4], "target_parameters": STACKS, key: value})
+    assert (found.code, found.at) == ("M111", ("lora", key))
+    assert found.help == f"remove `{key}`, or `target_parameters`"
+
+
+def test_a_target_that_is_no_stacked_parameter_is_an_error_with_those_there_are() -> None:
+    (found,) = checked(MIXTURE, lora={"target_modules": SEVEN[:4], "target_parameters": [STACKS[0], "q_proj.weight"]})
+    assert (found.code, found.at) == ("M122", ("lora", "target_parameters", 1))
+    assert found.help == "write `target_parameters: [experts.gate_up_proj, experts.down_proj]`"
+    (found,) = checked(QWEN, lora={"target_parameters": STACKS[:1]})
+    assert found.code == "M122"
+
+
 def test_half_of_a_pair_of_experts_is_an_error() -> None:
     (found,) = checked(MIXTURE, lora={"target_modules": [*SEVEN[:4], "gate_proj", "down_proj"]})
     assert (found.code, found.help) == ("M112", "add `up_proj` to `target_modules`")

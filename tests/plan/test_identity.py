@@ -215,6 +215,16 @@ def test_weights_that_now_keep_32_bits_are_another_run_than_those_that_were_roun
     assert identity(lora={}) == identity(lora={}, model={"name_or_path": "builtin:tiny", "dtype": "bfloat16"})
 
 
+def test_adapters_that_now_keep_32_bits_over_quantised_weights_are_another_run() -> None:
+    def quantised(**lora: bool) -> str:
+        return identity(lora=lora, quantization={"load_in_4bit": True})
+
+    assert quantised() == quantised(autocast_adapter_dtype=True)
+    assert quantised() != quantised(autocast_adapter_dtype=False)
+    assert identity(lora={}) == identity(lora={"autocast_adapter_dtype": True})
+    assert identity(lora={}) != identity(lora={"autocast_adapter_dtype": False})
+
+
 def test_a_chat_template_counts_by_its_text_and_not_by_its_name() -> None:
     named = [{"train": {"path": "a.jsonl"}, "chat_template": name} for name in ("one.jinja", "two.jinja")]
     texts = [facts(chat_template=text) for text in ("{{ messages }}", "{{ messages }}!")]

@@ -84,6 +84,17 @@ def test_frozen_weights_need_no_more_than_16_bits() -> None:
     assert plan().model.dtype == plan(quantization={"load_in_4bit": True}).model.dtype == "bfloat16"
 
 
+def test_adapters_over_quantised_weights_keep_32_bits_unless_the_recipe_says_otherwise() -> None:
+    quantised = {"quantization": {"load_in_4bit": True}}
+    made = plan(**quantised)
+    assert made.step.precision.adapters == "float32"
+    assert "32 bits" in said(made, "lora.autocast_adapter_dtype")
+    narrow = {"lora": {"autocast_adapter_dtype": False}}
+    assert plan(**quantised, **narrow).step.precision.adapters == "bfloat16"
+    assert plan(**narrow).step.precision.adapters == "bfloat16"
+    assert plan().step.precision.adapters == "float32"
+
+
 def test_a_type_that_is_written_stays() -> None:
     sections = {"model": {"name_or_path": "builtin:tiny", "dtype": "float32"}, "trainer": {"fp16": True}}
     made = plan(**sections, quantization={"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"})

@@ -22,7 +22,8 @@ UNCOUNTED = (
     "use_qalora",
     "alora_invocation_tokens",
 )
-_DECIDED = ("ensure_weight_tying", "added_tokens")  # by the plan, not by a recipe's section
+# by the plan or by the run that goes on, not by the adapter
+_DECIDED = ("ensure_weight_tying", "added_tokens", "autocast_adapter_dtype")
 _PREFIX = "base_model.model."
 
 

@@ -96,6 +96,7 @@ def lora_config(lora: LoraSpec) -> Arguments:
         "lora_dropout": lora.lora_dropout,
         "bias": lora.bias,
         "target_modules": targets if isinstance(targets, str) else list(targets),
+        "target_parameters": list(lora.target_parameters) or None,
         "exclude_modules": (excluded if isinstance(excluded, str) else list(excluded)) or None,
         "layers_to_transform": list(lora.layers_to_transform) or None,
         "rank_pattern": dict(lora.rank_pattern),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sftrun import builtin
+from sftrun.contract.choices import Dtype
 from sftrun.contract.jobspec import AdapterSpec, JobSpec, LoraSpec, ModelSpec, QuantizationSpec
 from sftrun.contract.stepplan import StepPlan
 from sftrun.disk import adapter_files
@@ -162,6 +163,15 @@ def widen_trained(model: Any) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def cast_adapters(model: Any, dtype: Dtype) -> None:
+    """Adapters as the plan wants them: TRL makes them bf16 over quantised weights.  DoRA's magnitudes stay wide."""
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and ("lora_A" in name or "lora_B" in name or "lora_embedding" in name):
+            parameter.data = parameter.data.to(getattr(torch, dtype))
 
 
 def require_optimizer(spec: JobSpec) -> None:

@@ -28,7 +28,7 @@ from sftrun.job.fast import head, sharded
 from sftrun.job.obey.orders import Orders
 from sftrun.job.supervise import checkpoints
 from sftrun.job.train.best_so_far import Best
-from sftrun.job.train.loading import widen_trained
+from sftrun.job.train.loading import cast_adapters, widen_trained
 from sftrun.rows.labels import IGNORED
 from sftrun.step.precision import widens_trained
 
@@ -53,6 +53,8 @@ class JobTrainer(SFTTrainer):
         super().__init__(**options)
         if widens_trained(spec.trainer):
             widen_trained(self.model)
+        elif spec.step.precision.adapters is not None:
+            cast_adapters(self.model, spec.step.precision.adapters)
         self.head = head.install(self, spec.step.head, functools.partial(orders.refuse, "head"))
         self.remove_callback(PrinterCallback)  # the events say it; the log is for what libraries complain of
         self.adapter_dtypes = {name: p.dtype for name, p in self.model.named_parameters() if p.requires_grad}

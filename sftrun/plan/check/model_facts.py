@@ -7,6 +7,7 @@ from sftrun.builtin import PREFIX
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.errors import Problem
 from sftrun.facts.values import Linear, ModelFacts
+from sftrun.plan.check import model_experts
 from sftrun.plan.peft_names import ALL_LINEAR, paths
 from sftrun.plan.targets import EXPERT_NAMES, Reach, reach, reachable_names, unused_patterns
 from sftrun.recipe.models import Lora, Recipe
@@ -71,33 +72,27 @@ def no_template(recipe: Recipe, model: ModelFacts) -> Diagnostic:
 
 def _lora(lora: Lora, model: ModelFacts) -> Iterator[Diagnostic]:
     if _is_expression(lora) and model.model_type in EXPERT_NAMES:
-        yield _expression_on_experts(model)
+        yield model_experts.expression(model)
         return
     found = reach(lora, model)
-    if not found.reached:
+    if not found.reached and found.parameters_unmatched:
+        yield from model_experts.unmatched(lora, model, found)
+    elif not found.reached:
         yield _nothing(lora, model)
     elif found.half_pairs:
-        yield _half(found, model)
+        yield model_experts.half(found, model)
     else:
         yield from _unmatched(lora, model, found)
         yield from _unused(lora, model, found)
-        if not lora.exclude_modules and not lora.layers_to_transform:  # which say that less is meant
+        narrowed = lora.exclude_modules or lora.layers_to_transform or lora.target_parameters
+        if not narrowed:  # which say that less is meant
             yield from _little(model, found)
-        yield from _experts(lora, model, found)
+        yield from model_experts.check(lora, model, found)
     yield from _saved(lora, model, found)
 
 
 def _is_expression(lora: Lora) -> bool:
     return isinstance(lora.target_modules, str) and lora.target_modules != ALL_LINEAR
-
-
-def _expression_on_experts(model: ModelFacts) -> Diagnostic:
-    return Diagnostic(
-        "M115",
-        f"PEFT can't tell layers of {model.name_or_path} apart by a regular expression: its experts are stacked",
-        at=_TARGETS,
-        help="write a list of names, and `layers_to_transform` for some layers alone",
-    )
 
 
 def _nothing(lora: Lora, model: ModelFacts) -> Diagnostic:
@@ -174,41 +169,6 @@ def _little(model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
     )
 
 
-def _experts(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
-    if found.frozen_experts:
-        share, size = found.frozen_experts / model.parameters, _billions(model.parameters)
-        names = EXPERT_NAMES.get(model.model_type)
-        yield Diagnostic(
-            "M104",
-            f"the experts of {model.name_or_path}, {share:.0%} of its {size} parameters, stay frozen",
-            at=_TARGETS,
-            severity="warning",
-            help="write `target_modules: all-linear` to train them too"
-            if names
-            else "keep it if that is meant: PEFT has no name that reaches this model's experts",
-        )
-    if found.reaches_experts and (lora.lora_dropout or lora.use_dora):
-        key, value = ("use_dora", "true") if lora.use_dora else ("lora_dropout", str(lora.lora_dropout))
-        yield Diagnostic(
-            "M111",
-            f"adapters on stacked experts can't have `{key}: {value}`",
-            at=("lora", key),
-            help=f"remove `{key}`, or name the attention layers alone in `target_modules`",
-        )
-
-
-def _half(found: Reach, model: ModelFacts) -> Diagnostic:
-    pair = [old for old, new in EXPERT_NAMES[model.model_type].items() if new == "gate_up_proj"]
-    missing = next(name for name in pair if name not in found.half_pairs)
-    return Diagnostic(
-        "M112",
-        f"`{found.half_pairs[0]}` can't have an adapter without `{missing}`: the experts of "
-        f"{model.name_or_path} keep both in one matrix",
-        at=_TARGETS,
-        help=f"add `{missing}` to `target_modules`",
-    )
-
-
 def _saved(lora: Lora, model: ModelFacts, found: Reach) -> Iterator[Diagnostic]:
     for name in found.saved_unmatched:
         near = _near(name.rpartition(".")[2], model.module_names)
@@ -271,7 +231,3 @@ def _typed(names: tuple[str, ...]) -> str:
 def _listed(names: dict[str, None]) -> str:
     *first, last = [f"`{name}`" for name in names]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _billions(parameters: int) -> str:
-    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

@@ -159,6 +159,10 @@ def lora(recipe: Recipe, model: ModelFacts | None, said: Decisions) -> LoraSpec 
     """As written; embedding and head stay one weight where they are one, or where that isn't known."""
     if recipe.lora is None:
         return None
+    at = "autocast_adapter_dtype"
+    is_open = recipe.quantization is not None and at not in recipe.lora.model_fields_set
+    if is_open and not recipe.trainer.library.keeps_adapters_in_float32:
+        said.say(f"lora.{at}", True, "adapters over quantised weights learn more in 32 bits than in TRL's 16")
     is_tied = (model is None or model.tie_word_embeddings) and recipe.trainer.library.has_all_of_peft
     ensured = is_tied and peft_names.saves_embedding(recipe.lora)
     added = 0 if peft_names.saves_embedding(recipe.lora) else len(recipe.dataset.add_tokens)

@@ -76,6 +76,8 @@ def estimate(
     rows = [*parts, ("CUDA context", context), ("allocator slack", SLACK * moving), ("graphs' pool", pool)]
     if setup.step.sharding == "fsdp":
         rows.insert(1, ("layers fetched", _fetched_bytes(setup)))
+    if merged := _merged_bytes(setup):
+        rows.insert(1, ("experts with adapters", merged))
     if copies := _cast_bytes(setup):
         rows.insert(1, ("weights in 16 bits", copies))
     total = sum(size for _, size in rows)
@@ -266,6 +268,12 @@ def working_bytes(setup: Setup, batch: Batch, full_logits: bool) -> float:
     if setup.is_quantized and not setup.step.dequantized:
         dense = max((x.in_features * x.out_features for x in setup.model.linears), default=0) * setup.activation_bytes
     return batch.largest_tokens * max(layer, head) + dense
+
+
+def _merged_bytes(setup: Setup) -> float:
+    """PEFT adds experts' adapters to a copy of their weights, read by the backward pass; one layer has a gradient."""
+    layer = setup.stacked_bytes / max(setup.model.layers, 1)
+    return layer * ((1 if setup.is_checkpointed else setup.model.layers) + 1) if layer else 0.0
 
 
 def _cast_bytes(setup: Setup) -> float:

@@ -69,6 +69,7 @@ def gpu_seconds(setup: Setup, batch: Batch, gpu: Gpu, constants: StackConstants)
         "attention": attention_flops(setup, batch, constants, share) / (flops * constants.attention_efficiency),
         "elementwise": constants.layer_traffic * layer_bytes(setup, batch) / moved,
         "adapters": constants.adapter_traffic * adapter_bytes(setup, batch) / moved,
+        "experts' adapters": stacked_seconds(setup, batch, gpu),
         "dequantising": constants.dequantize_traffic * dequantized_bytes(setup) / moved,
         "casting": cast_bytes(setup) / moved,
     }
@@ -144,6 +145,15 @@ def adapter_bytes(setup: Setup, batch: Batch) -> float:
     """Inputs and outputs of the adapters: products of rank r are bound by reading x and writing y."""
     width = sum((x.in_features + x.out_features) * x.modules for x in setup.targets)
     return width * batch.tokens * setup.activation_bytes * (passes(setup) / 2)
+
+
+def stacked_seconds(setup: Setup, batch: Batch, gpu: Gpu) -> float:
+    """Experts' adapters are added to whole weights, whose gradients are whole too: moved, and one more product."""
+    if not setup.stacked_bytes:
+        return 0.0
+    active = setup.stacked_bytes / setup.weight_bytes * setup.model.experts_per_token / setup.model.experts
+    moved = (6 + 2 * setup.is_checkpointed) * setup.stacked_bytes / (gpu.memory_gb_per_second * 1e9)
+    return moved + 2 * active * batch.tokens / (gpu.bf16_tflops * 1e12)
 
 
 def dequantized_bytes(setup: Setup) -> float:

@@ -9,6 +9,7 @@ from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, Train
 from sftrun.contract.stepplan import StepPlan
 from sftrun.facts.values import Linear, ModelFacts
 from sftrun.plan import peft_names
+from sftrun.plan.targets import Reached, reach
 from sftrun.step import compiling, heads, layout
 
 # the code that runs a step; each has its own kernels, and so its own memory and speed
@@ -143,7 +144,20 @@ class Setup(NamedTuple):
         """r × (in + out) each (LoRA, sec. 4.1); DoRA adds a magnitude for each output."""
         targets = self.targets
         extra = sum(x.out_features * x.modules for x in targets) if self.lora is not None and self.lora.use_dora else 0
-        return sum(x.ranks * (x.in_features + x.out_features) for x in targets) + extra
+        modules = sum(x.ranks * (x.in_features + x.out_features) for x in targets) + extra
+        return modules + sum(x.r * (x.in_features + x.out_features) * x.modules for x in self.stacked)
+
+    @property
+    def stacked(self) -> tuple[Reached, ...]:
+        """Experts with adapters: each pass adds them to all of a layer's weights anew."""
+        if self.lora is None or not self.model.experts:
+            return ()
+        return tuple(group for group in reach(self.lora, self.model).reached if group.expert)
+
+    @property
+    def stacked_bytes(self) -> int:
+        """Of the weights that they are added to."""
+        return sum(x.in_features * x.out_features * x.modules for x in self.stacked) * self.weight_bytes
 
     @property
     def saved_modules_parameters(self) -> int:

@@ -8,7 +8,15 @@ from sftrun.recipe.models import Lora, Recipe
 
 ALL_LINEAR = "all-linear"
 # what PEFT alone has: key -> what it is without it
-_OPTIONS = ("exclude_modules", "layers_to_transform", "rank_pattern", "alpha_pattern", "init_lora_weights")
+_OPTIONS = (
+    "target_parameters",
+    "exclude_modules",
+    "layers_to_transform",
+    "rank_pattern",
+    "alpha_pattern",
+    "init_lora_weights",
+    "autocast_adapter_dtype",
+)
 
 
 def patterns(recipe: Recipe) -> Iterator[Diagnostic]:
