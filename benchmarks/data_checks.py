@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 
 from sftrun.contract.row_rules import RowRules
-from sftrun.facts.data.count import data_facts
+from sftrun.facts.data.count import Asked, data_facts
 from sftrun.facts.values import DataFacts
-from sftrun.rows.find import Files
+from sftrun.rows.raw.find import Files
 
 PREFECTURES = (
     *("Tokyo", "Osaka", "Hokkaido", "Aichi", "Fukuoka", "Kyoto"),
@@ -70,7 +70,7 @@ def rows(count: int, japanese: bool = False) -> Iterator[dict[str, str]]:
 def _look(label: str, path: Path, tokenizer: Path, cache: Path, processes: int) -> None:
     started, used = time.perf_counter(), _cpu_seconds()
     files = Files(paths=(str(path),), sha256="a" * 64)
-    found, _ = data_facts(files, None, RowRules(), 2048, tokenizer, cache_dir=cache, processes=processes)
+    (found,), _ = data_facts([Asked(files, RowRules())], [], 2048, tokenizer, cache_dir=cache, processes=processes)
     seconds, cpu = time.perf_counter() - started, _cpu_seconds() - used
     assert isinstance(found, DataFacts)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1e3

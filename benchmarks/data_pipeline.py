@@ -11,6 +11,7 @@ one that starts the others has used: the part that more cores do not shorten.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -29,7 +30,7 @@ from sftrun.step.given import Machine, Model, Settings
 from sftrun.step.rules import step_plan
 from tools import make_data
 
-LENGTH, BATCH, LOADERS = 2048, 16, 2
+LENGTH, BATCH, LOADERS, SOURCES = 2048, 16, 2, 3
 LOADED_BATCHES = 200
 
 
@@ -53,16 +54,29 @@ def main() -> None:
             ("packed by TRL, all at once", "trl", "one"),
             (f"packed by parts, {options.processes} processes", f"pack:{options.processes}", "several"),
             ("all of it from nothing", f"prepare:{options.processes}", "whole"),
+            (f"all of it, mixed from {SOURCES} sources", f"prepare:{options.processes}", "mixed"),
             ("found again", "find", "whole"),
             (f"loaded by {LOADERS} loaders", "load", "whole"),
         ):
-            job = folder / f"{place}.json"
-            job.write_text(_job(folder / place, loading, rows).model_dump_json())
+            if options.only and cell.partition(":")[0] not in options.only:
+                continue
+            job, files = folder / f"{place}.json", _shared(rows) if place == "mixed" else [rows]
+            job.write_text(_job(folder / place, loading, files).model_dump_json())
             _row(label, cell, job, options.rows)
     return None
 
 
-def _job(folder: Path, model: Path, rows: Path) -> JobSpec:
+def _shared(rows: Path) -> list[Path]:
+    """The same rows in several files."""
+    files = [rows.with_name(f"part-{number}.jsonl") for number in range(SOURCES)]
+    with rows.open("rb") as stream, contextlib.ExitStack() as stack:
+        parts = [stack.enter_context(file.open("wb")) for file in files]
+        for number, line in enumerate(stream):
+            parts[number % SOURCES].write(line)
+    return files
+
+
+def _job(folder: Path, model: Path, files: list[Path]) -> JobSpec:
     folder.mkdir(exist_ok=True)
     base, trainer = ModelSpec(name_or_path=str(model)), TrainerSpec(max_length=LENGTH, packing=True)
     return JobSpec(
@@ -72,7 +86,7 @@ def _job(folder: Path, model: Path, rows: Path) -> JobSpec:
         output_dir=str(folder / "out"),
         checkpoints_dir=str(folder / "checkpoints"),
         model=base,
-        dataset=DatasetSpec(train=DataSource(files=(str(rows),))),
+        dataset=DatasetSpec(train=tuple(DataSource(files=(str(file),)) for file in files)),
         trainer=trainer,
         step=step_plan(Settings(base, trainer), Model(), Machine()),
     )
@@ -122,7 +136,7 @@ def _tokenise(spec: JobSpec, tokenizer: Any, processes: int) -> Begin:
     from sftrun.rows.labels import Labeller
 
     def begin() -> None:
-        rows = source_rows.of_source(spec.dataset.train, spec.rows)
+        rows = source_rows.of_source(spec.dataset.train[0], spec.rows)
         stem = Path(spec.record_dir) / "train"
         labeller = Labeller(spec.rows, rows.form, spec.trainer.max_length, tokenizer)
         parts, _ = shards.tokenise(rows, labeller, stem, shards.Crew(processes))
@@ -239,6 +253,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=make_data.CENSUS_ROWS, help="rows to make (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: %(default)s")
     parser.add_argument("--tokenizer", type=Path, help="a model's folder (default: one is trained)")
+    parser.add_argument("--only", nargs="+", help="tokenise, trl, pack, prepare, find or load (default: all)")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     parser.add_argument("--job", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()

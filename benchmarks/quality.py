@@ -87,8 +87,8 @@ def spec(road: str, model: str, seed: int, folder: Path, epochs: float) -> JobSp
         quantization=quantization,
         lora=lora,
         dataset=DatasetSpec(
-            train=DataSource(files=(str(data / "quickstart-train.jsonl"),)),
-            eval=DataSource(files=(str(data / "quickstart-eval.jsonl"),)),
+            train=(DataSource(files=(str(data / "quickstart-train.jsonl"),)),),
+            eval={"": DataSource(files=(str(data / "quickstart-eval.jsonl"),))},
         ),
         trainer=spec,
         step=step_plan(given, Model(), Machine(has_gpu=on_gpu)),

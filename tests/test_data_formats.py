@@ -14,7 +14,7 @@ from sftrun.cli.main import cli
 
 PAGE = (Path(__file__).parent.parent / "docs" / "data-formats.md").read_text("utf-8")
 EXAMPLES = re.findall(
-    r"(?:<!-- set: (\S+) -->\n\n)?```json\n(\{[^\n]*\})\n```\n\n```text\n(.*?)\n```\n", PAGE, re.DOTALL
+    r"(?:<!-- set: ([^\n]+) -->\n\n)?```json\n(\{[^\n]*\})\n```\n\n```text\n(.*?)\n```\n", PAGE, re.DOTALL
 )
 REFUSED = re.findall(r"^\| `(\{.*)` \| (D\d+) \|$", PAGE, re.MULTILINE)
 RECIPE = """\
@@ -41,14 +41,14 @@ def said(*words: str) -> Result:
 
 
 def test_the_page_has_examples_of_all_forms_and_rows_that_are_refused() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 12
     assert len(REFUSED) == 7
 
 
 @pytest.mark.parametrize(("setting", "row", "shown"), EXAMPLES)
 def test_an_example_is_shown_as_the_page_has_it(setting: str, row: str, shown: str, folder: Path) -> None:
     (folder / "rows.jsonl").write_text(row + "\n", "utf-8")
-    settings = ("--set", setting) if setting else ()
+    settings = [word for one in setting.split() for word in ("--set", one)]
     printed = said("data", "show", "recipe.yaml", "--row", "1", *settings).output
     assert printed.partition("learnt from\n\n")[2].strip("\n") == shown
 
@@ -59,7 +59,19 @@ def test_a_row_is_refused_by_the_code_that_the_page_names(row: str, code: str, f
     assert f"error[{code}]" in said("validate", "recipe.yaml", "--offline").output
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "ROWS.JSONL", "rows.csv", "rows.jsonl.gz", "rows.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rows.jsonl",
+        "rows.json",
+        "ROWS.JSONL",
+        "rows.csv",
+        "rows.tsv",
+        "rows.jsonl.gz",
+        "rows.jsonl.zst",
+        "rows.parquet",
+    ],
+)
 def test_each_kind_of_file_gives_the_same_rows(name: str, folder: Path) -> None:
     write(folder / name)
     printed = said("data", "show", "recipe.yaml", "--row", "2", "--set", f"dataset.train={name}").output
@@ -75,9 +87,24 @@ def write(path: Path) -> None:
             path.write_text(json.dumps(rows), "utf-8")
         case "csv":
             path.write_text("prompt,completion\none is, 1\ntwo is, 2\n", "utf-8")
+        case "tsv":
+            path.write_text("prompt\tcompletion\none is\t 1\ntwo is\t 2\n", "utf-8")
+        case "jsonl.zst":
+            path.write_bytes(bytes(pyarrow.Codec("zstd").compress(lines.encode())))
         case "parquet":
             parquet.write_table(pyarrow.Table.from_pylist(rows), path)
         case "jsonl.gz":
             path.write_bytes(gzip.compress(lines.encode()))
         case _:
             path.write_text(lines, "utf-8")
+
+
+def test_a_text_a_line_is_a_row_a_line(folder: Path) -> None:
+    (folder / "rows.txt").write_text("one\n\ntwo is 2\n", "utf-8")
+    printed = said("data", "show", "recipe.yaml", "--row", "2", "--set", "dataset.train=rows.txt").output
+    assert printed.partition("learnt from\n\n")[2].strip("\n") == "t⟦wo is 2<|endoftext|>⟧"
+
+
+def test_the_sign_of_a_table_is_said(folder: Path) -> None:
+    (folder / "rows.csv").write_text("prompt;completion\none, is;1\n", "utf-8")
+    assert "divided by    ;" in said("data", "show", "recipe.yaml", "--set", "dataset.train=rows.csv").output

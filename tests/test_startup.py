@@ -46,7 +46,7 @@ READ = RECIPE.replace("Qwen/Qwen2.5-0.5B-Instruct", "builtin:tiny").replace(
 # reading rows, starting processes, showing tables: nothing that a recipe without data and a right one asks for
 DEAR = {"huggingface_hub", "httpx", "rich", "tokenizers", "multiprocessing", "concurrent", "subprocess", "tomllib"}
 PLANNING = {"sftrun.plan.build", "sftrun.plan.estimate.total", "sftrun.plan.types", "sftrun.contract.jobspec"}
-READING = {"sftrun.facts.data.count", "sftrun.rows.read", "sftrun.rows.labels", "sftrun.rows.tokenizer"}
+READING = {"sftrun.facts.data.count", "sftrun.rows.raw.read", "sftrun.rows.labels", "sftrun.rows.tokenizer"}
 
 
 def loaded(cwd: Path, *arguments: str) -> tuple[int, set[str]]:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sftrun.cli.settings import amount, text
 from sftrun.cli.waiting import bar
-from sftrun.diagnostics import Diagnostic
+from sftrun.diagnostics import Diagnostic, dotted
+from sftrun.diagnostics import Path as At
 from sftrun.errors import RecipeRejected
-from sftrun.facts.gather import Gathered, Wanted, World, gather
+from sftrun.facts.gather import Gathered, Wanted, WantedSource, World, gather
 from sftrun.plan.check.by_facts import can_be_estimated, check
-from sftrun.recipe.labelling import row_rules
+from sftrun.recipe.labelling import row_rules, source_rules
 from sftrun.recipe.load import Loaded, in_order, load
-from sftrun.recipe.models import EvaluationData, Recipe, Source
+from sftrun.recipe.models import EvaluationData, Recipe
+from sftrun.recipe.sources import Source
 from sftrun.run.folders import ledger_folder
 
 if TYPE_CHECKING:
@@ -85,8 +87,8 @@ def wanted(recipe: Recipe, folders: dict[str, str], *, offline: bool = True) -> 
         model=recipe.model.name_or_path,
         revision=recipe.model.revision,
         model_folder=folders.get("model.name_or_path", here),
-        train=_path(recipe.dataset.train, folders.get("dataset.train.path", here)),
-        eval=_path(recipe.dataset.eval, folders.get("dataset.eval.path", here)),
+        train=tuple(_source(at, one, recipe, folders) for at, one in recipe.dataset.train_sources.items()),
+        eval=tuple(_source(at, one, recipe, folders) for at, one in recipe.dataset.eval_sources.items()),
         output=(recipe.output.dir, folders.get("output.dir", here)),
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
@@ -124,8 +126,14 @@ def _template(recipe: Recipe, folders: dict[str, str]) -> tuple[str, str] | None
     return None if named is None else (named, folders.get("dataset.chat_template", str(Path.cwd())))
 
 
-def _path(source: Source | EvaluationData | None, folder: str) -> tuple[str, str] | None:
+def _path(source: EvaluationData | None, folder: str) -> tuple[str, str] | None:
     return None if source is None or source.path is None else (source.path, folder)
+
+
+def _source(at: At, source: Source, recipe: Recipe, folders: dict[str, str]) -> WantedSource:
+    key, rules = dotted(at), source_rules(row_rules(recipe), source)
+    folder = folders.get(f"{key}.path", str(Path.cwd()))
+    return WantedSource(key, source.path, folder, rules, source.max_examples, source.weight)
 
 
 def must(examined: Examined) -> "Plan":

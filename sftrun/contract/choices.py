@@ -3,10 +3,11 @@
 from typing import Literal
 
 DataFormat = Literal["messages", "prompt_completion", "instruction", "text"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
 Dtype = Literal["bfloat16", "float16", "float32"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "varlen"]
 EngineName = Literal["trl", "unsloth"]
-# what evaluations tell, and whether more of it is better
+# what evaluations tell, and whether more of it is better; of a named set `eval_NAME_loss`, less of which is
 METRICS: dict[str, bool] = {"eval_loss": False, "eval_mean_token_accuracy": True}
 ExecutorName = Literal["modal", "local"]
 MetricName = Literal[

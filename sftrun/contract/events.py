@@ -66,10 +66,19 @@ class Stage(Event):
     detail: str = ""
 
 
+class SourceShare(Strict):
+    """One source of a mix: the rows and tokens that an epoch takes of it, and its share of the rows."""
+
+    name: str
+    rows: Count
+    tokens: Count
+    share: Amount
+
+
 class DataReady(Event):
     """The rows as the trainer will see them: tokens after cutting at `max_length`; `learnt_tokens` have a label.
 
-    `was_ready`: they stood tokenised on the disk, and nothing was tokenised now.
+    `was_ready`: they stood tokenised on the disk, and nothing was tokenised now.  `sources` are those of a mix.
     """
 
     kind: Literal["data_ready"] = "data_ready"
@@ -80,6 +89,7 @@ class DataReady(Event):
     tokens: Count
     learnt_tokens: Count
     was_ready: bool = False
+    sources: tuple[SourceShare, ...] = ()
 
 
 class ModelReady(Event):
@@ -132,8 +142,9 @@ class Step(Event):
 
 
 class Evaluated(Event):
-    """Mean loss over the validation split after `step` steps, and the seconds that it took.
+    """Mean loss over all validation rows after `step` steps, and the seconds that it took.
 
+    `losses` are of each set that has a name (TRL's `eval_NAME_loss`), `loss` is then the mean over the tokens of all.
     `accuracy`: share of the learnt tokens that the model would have said itself, where it was measured.  `best_step`:
     of the best evaluation so far, this one included, where something is judged by it.
     """
@@ -143,6 +154,7 @@ class Evaluated(Event):
     loss: float
     rows: Count
     seconds: Amount = 0.0
+    losses: dict[str, float] = {}
     accuracy: float | None = None
     best_step: Count | None = None
 

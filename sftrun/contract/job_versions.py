@@ -1,6 +1,6 @@
 """Jobs that older releases wrote, as the present one reads them: `job.json` of a ledger outlives the program.
 
-Version 1 left decisions to the job; version 2 has them in `rows` and `step`.
+Version 1 left decisions to the job; version 2 has them in `rows` and `step`, and of 0.2.0 one source of rows.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,21 @@ Told = dict[str, Any]
 def upgraded(told: Any) -> Any:
     """A job's parsed JSON as version 2; what is no job of version 1 comes back as it is."""
     if not isinstance(told, dict) or told.get("version") != 1:
-        return told
+        return with_sources(told) if isinstance(told, dict) else told
     new: Told = {**told, "version": 2}
     for step in _FROM_1:
         new = step(new)
-    return new
+    return with_sources(new)
+
+
+def with_sources(told: Told) -> Told:
+    """A job's or a plan's `dataset` with a list of sources, and those to evaluate on by name: 0.2.0 had one of each."""
+    dataset = told.get("dataset")
+    train = dataset.get("train") if isinstance(dataset, dict) else None
+    if not isinstance(dataset, dict) or not isinstance(train, dict):
+        return told
+    held_out = dataset.get("eval")
+    return told | {"dataset": dataset | {"train": [train], "eval": {} if held_out is None else {"": held_out}}}
 
 
 def _step(told: Told) -> Told:

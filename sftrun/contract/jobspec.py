@@ -7,12 +7,13 @@ Paths are those of the job's own machine: a Volume mount on Modal, a folder belo
 
 import json
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from sftrun.contract import engines, gpu_names, job_versions
-from sftrun.contract.choices import Dtype, EngineName
+from sftrun.contract.choices import DataFormat, Dtype, EngineName
 from sftrun.contract.row_rules import RowRules
 from sftrun.contract.stepplan import StepPlan
 from sftrun.disk import outside
@@ -76,23 +77,46 @@ class AdapterSpec(Strict):
 
 
 class DataSource(Strict):
-    """Rows: files on this machine (absolute), or a data set of the Hub at a revision."""
+    """Rows: files on this machine (absolute), or a data set of the Hub at a revision.
+
+    `format`, `columns` and `roles` say how they are read, `format` of None as all are; `max_examples`: the first ones.
+    """
 
     files: tuple[str, ...] = ()
     hub: str | None = None
     config: str | None = None
     split: str | None = None
     revision: str | None = None
+    format: DataFormat | Literal["auto"] | None = None
+    columns: dict[str, str] = {}
+    roles: dict[str, str] = {}
+    max_examples: int | None = None
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """A Hub id, or files without their folders."""
+        more = f" and {len(self.files) - 1:,} more" if len(self.files) > 1 else ""
+        return self.hub or PurePosixPath(self.files[0]).name + more
+
+    def rules(self, rules: RowRules) -> RowRules:
+        """As they hold for these rows."""
+        return rules.of_source(self.format, self.columns, self.roles)
 
 
 class DatasetSpec(Strict):
-    """What is learnt from, and what it is judged on."""
+    """What is learnt from, and what it is judged on: by name, empty for a source without one."""
 
-    train: DataSource
-    eval: DataSource | None = None
+    train: tuple[DataSource, ...]
+    eval: dict[str, DataSource] = {}
     eval_fraction: float | None = None
     shuffle: bool = True
     cache_dir: str | None = None
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """All sources of rows."""
+        return (*self.train, *self.eval.values())
 
 
 class TrainerSpec(Strict):

@@ -3,6 +3,7 @@
 Apart from `jobspec`, so that a check need not load its models.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from sftrun.contract.choices import DataFormat
@@ -17,6 +18,7 @@ class RowRules(Strict):
     `assistant_only` of messages; None is true.
     `chunk`: a text longer than `max_length` is taken in pieces, each of which begins `chunk_overlap` tokens before the
     end of the one before it.
+    `columns` says where a form's fields stand in the rows of one source, `roles` who speaks (`rows.columns`).
     """
 
     format: DataFormat | Literal["auto"] = "auto"
@@ -31,3 +33,12 @@ class RowRules(Strict):
     chunk: bool = False
     chunk_overlap: int = 0
     truncation_mode: Literal["keep_start", "keep_end"] = "keep_start"
+    columns: dict[str, str] = {}
+    roles: dict[str, str] = {}
+
+    def of_source(
+        self, form: DataFormat | Literal["auto"] | None, columns: Mapping[str, str], roles: Mapping[str, str]
+    ) -> "RowRules":
+        """As they hold for the rows of one source; what it does not say is as it is."""
+        said = {"format": form or self.format, "columns": dict(columns), "roles": dict(roles)}
+        return self.model_copy(update=said | ({"text_column": "text"} if "text" in columns else {}))

@@ -17,19 +17,39 @@ from sftrun.contract.row_rules import RowRules
 from sftrun.disk import outside
 from sftrun.errors import Problem
 from sftrun.facts import locks
+from sftrun.facts.data.mixed import mixed
 from sftrun.facts.gpus import catalog
 from sftrun.facts.machine import machine
 from sftrun.facts.model.adapter import Place, adapter_facts
 from sftrun.facts.model.headers import Malformed
 from sftrun.facts.model.lookup import model_facts, model_folder
-from sftrun.facts.values import AdapterFacts, DataFacts, EvaluationFacts, Facts, Machine, ModelFacts
-from sftrun.rows import find
-from sftrun.rows.find import Files
+from sftrun.facts.values import AdapterFacts, DataFacts, EvaluationFacts, Facts, Machine, ModelFacts, SourceFacts
+from sftrun.rows.raw import find
+from sftrun.rows.raw.find import Files
 
 # the job writes it into each output folder (`job.output`)
 MAX_TEMPLATE_BYTES = 1_000_000
 _NEVER_SHOWN = ("secret", "personal")
 _KNOWN = ("chatml", "llama3", "qwen3", "gemma3")
+
+
+class WantedSource(NamedTuple):
+    """One source of rows: its path (None: the Hub's) with the folder that it is relative to, and how it is read.
+
+    `key` is the recipe's, `weight` how often its rows are taken; `rules` are without a chat template's text.
+    """
+
+    key: str
+    path: str | None
+    folder: str
+    rules: RowRules
+    most: int | None = None
+    weight: float = 1.0
+
+    @property
+    def at(self) -> str:
+        """The key of its path."""
+        return f"{self.key}.path"
 
 
 class Wanted(NamedTuple):
@@ -41,8 +61,8 @@ class Wanted(NamedTuple):
     model: str
     revision: str | None
     model_folder: str
-    train: tuple[str, str] | None
-    eval: tuple[str, str] | None
+    train: tuple[WantedSource, ...]
+    eval: tuple[WantedSource, ...]
     output: tuple[str, str]
     volumes: Mapping[str, str]
     engine: EngineName
@@ -86,9 +106,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
     wanted = _with_template(wanted, problems)
     if wanted.local and (problem := _output_problem(wanted, world.home)) is not None:
         problems["output.dir"] = problem
-    train_files = _files("dataset.train.path", wanted.train, wanted, world, problems)
-    eval_files = _files("dataset.eval.path", wanted.eval, wanted, world, problems)
-    train, evaluation = _rows(train_files, eval_files, wanted, world, problems)
+    train, evaluation = _sources(wanted, world, problems)
     facts = Facts(
         catalog=catalog.load(world.home / "rates.json", world.own_prices),
         today=datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -96,11 +114,12 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         lock=locks.read(engines.engine(wanted.engine).lock),
         model=model if isinstance(model, ModelFacts) else None,
         adapter=_adapter(wanted, world, problems),
-        train_files=train_files,
-        eval_files=eval_files,
-        train=train,
-        eval=evaluation,
-        evaluation=_evaluation(train_files, wanted, world, problems),
+        sources=_by_key(wanted.train, train) | _by_key(wanted.eval, evaluation),
+        train_files=train[0].files if len(train) == 1 else Files(),
+        eval_files=evaluation[0].files if len(evaluation) == 1 else Files(),
+        train=_together(wanted.train, train),
+        eval=_together(wanted.eval, evaluation),
+        evaluation=_evaluation(train, wanted, world, problems),
         chat_template=wanted.rules.chat_template,
         output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
@@ -157,65 +176,95 @@ def _machine(world: World) -> Machine:
     return machine().model_copy(update={"usd_per_hour": world.machine_usd_per_hour})
 
 
-def _files(
-    key: str, source: tuple[str, str] | None, wanted: Wanted, world: World, problems: dict[str, Problem]
-) -> Files:
-    if source is None:
+def _files(source: WantedSource, wanted: Wanted, world: World, problems: dict[str, Problem]) -> Files:
+    if source.path is None:
         return Files()
-    found = find.find(*_place(*source, wanted.volumes, world.home))
+    path = source.path
+    found = find.find(*_place(path, source.folder, wanted.volumes, world.home))
     try:
         hashed = find.hashed(found, world.home / "cache")
     except OSError as error:
-        problems[key] = Problem("missing", f"`{source[0]}` can't be read: {error.strerror}", "check its permissions")
+        problems[source.at] = Problem("missing", f"`{path}` can't be read: {error.strerror}", "check its permissions")
         return Files()
-    if not found and (wanted.local or not source[0].startswith("/")):
-        problems[key] = Problem("missing", f"no file at `{source[0]}`", _where_to_look(source, wanted, world))
+    if not found and (wanted.local or not path.startswith("/")):
+        problems[source.at] = Problem("missing", f"no file at `{path}`", _where_to_look(path, source, wanted, world))
     return hashed
 
 
-def _rows(
-    train: Files, evaluation: Files, wanted: Wanted, world: World, problems: dict[str, Problem]
-) -> tuple[DataFacts | None, DataFacts | None]:
-    """Facts of the rows that can be read from here; None where they can't."""
-    if not train.paths and not evaluation.paths:
-        return None, None
-    from sftrun.facts.data.count import data_facts  # brings processes and tokenizers: not for a recipe without data
+def _sources(wanted: Wanted, world: World, problems: dict[str, Problem]) -> tuple[list[SourceFacts], list[SourceFacts]]:
+    """Files of each source, and facts of the rows that can be read from here."""
+    splits = (wanted.train, wanted.eval)
+    files = [[_files(one, wanted, world, problems) for one in sources] for sources in splits]
+    if not any(one.paths for split in files for one in split):
+        return [SourceFacts(files=one) for one in files[0]], [SourceFacts(files=one) for one in files[1]]
+    from sftrun.facts.data.count import Asked, data_facts  # brings processes: not for a recipe without data
 
+    text = {"chat_template": wanted.rules.chat_template}
+    asked = [
+        [Asked(held, one.rules.model_copy(update=text), one.most) for one, held in zip(sources, split, strict=True)]
+        for sources, split in zip(splits, files, strict=True)
+    ]
+    train_asked, eval_asked = asked
     pair = data_facts(
-        train,
-        evaluation,
-        wanted.rules,
+        train_asked,
+        eval_asked,
         wanted.max_length,
         _tokenizer(wanted),
         cache_dir=world.home / "cache",
         progress=world.progress,
     )
-    for key, found in zip(("dataset.train.path", "dataset.eval.path"), pair, strict=True):
-        if isinstance(found, Problem) and key not in problems:
-            problems[key] = found
-    return _known(pair[0]), _known(pair[1])
+    for sources, found in zip(splits, pair, strict=True):
+        for one, rows in zip(sources, found, strict=True):
+            if isinstance(rows, Problem):
+                problems.setdefault(one.at, rows)
+    train, evaluation = (
+        [SourceFacts(files=held, rows=_known(rows)) for held, rows in zip(split, found, strict=True)]
+        for split, found in zip(files, pair, strict=True)
+    )
+    return train, evaluation
 
 
-def _evaluation(train: Files, wanted: Wanted, world: World, problems: dict[str, Problem]) -> EvaluationFacts:
+def _by_key(sources: tuple[WantedSource, ...], found: list[SourceFacts]) -> dict[str, SourceFacts]:
+    """Nothing for a lone source, whose facts stand by themselves."""
+    return {one.key: facts for one, facts in zip(sources, found, strict=True)} if len(sources) > 1 else {}
+
+
+def _together(sources: tuple[WantedSource, ...], found: list[SourceFacts]) -> DataFacts | None:
+    """Rows of all sources, where all are known."""
+    known = [one.rows for one in found if one.rows is not None]
+    if len(known) < len(found) or not known:
+        return None
+    return known[0] if len(known) == 1 else mixed(known, [one.weight for one in sources])
+
+
+def _evaluation(
+    train: list[SourceFacts], wanted: Wanted, world: World, problems: dict[str, Problem]
+) -> EvaluationFacts:
     """Its rows are looked at as the training rows are, and for those that stand among them."""
     if wanted.test is None and wanted.general is None and wanted.json_schema is None:
         return EvaluationFacts()
-    from sftrun.facts.data.count import data_facts
+    from sftrun.facts.data.count import Asked, data_facts
 
-    keys = ("evaluation.data.path", "evaluation.general.path")
-    files = [
-        _files(key, source, wanted, world, problems)
-        for key, source in zip(keys, (wanted.test, wanted.general), strict=True)
+    text = {"chat_template": wanted.rules.chat_template}
+    trained = [
+        Asked(held.files, one.rules.model_copy(update=text), one.most)
+        for one, held in zip(wanted.train, train, strict=True)
     ]
-    found: list[DataFacts | None] = []
-    for key, each in zip(keys, files, strict=True):
-        how = (wanted.rules, wanted.max_length, _tokenizer(wanted))
-        told = data_facts(train, each, *how, cache_dir=world.home / "cache", progress=world.progress)[1]
-        if isinstance(told, Problem) and key not in problems:
-            problems[key] = told
-        found.append(_known(told))
+    found: list[SourceFacts] = []
+    for key, named in (("evaluation.data", wanted.test), ("evaluation.general", wanted.general)):
+        source = None if named is None else WantedSource(key, *named, wanted.rules)
+        files = Files() if source is None else _files(source, wanted, world, problems)
+        how = (wanted.max_length, _tokenizer(wanted))
+        asked = [Asked(files, wanted.rules)]
+        ((_, (told,))) = data_facts(trained, asked, *how, cache_dir=world.home / "cache", progress=world.progress)
+        if isinstance(told, Problem):
+            problems.setdefault(f"{key}.path", told)
+        found.append(SourceFacts(files=files, rows=_known(told)))
     schema = _schema(wanted.json_schema, problems)
-    return EvaluationFacts(files=files[0], general_files=files[1], rows=found[0], general=found[1], json_schema=schema)
+    test, general = found
+    return EvaluationFacts(
+        files=test.files, general_files=general.files, rows=test.rows, general=general.rows, json_schema=schema
+    )
 
 
 def _schema(named: tuple[str, str] | None, problems: dict[str, Problem]) -> str | None:
@@ -249,7 +298,7 @@ def _known(found: DataFacts | Problem | None) -> DataFacts | None:
 
 def _readable(found: DataFacts) -> DataFacts:
     """Each fault with its file as one sees it from here, and the first of a kind with its line."""
-    from sftrun.rows.read import line_at
+    from sftrun.rows.raw.read import line_at
 
     faults, shown = [], set[str]()
     for fault in found.faults:
@@ -277,7 +326,7 @@ def _output_problem(wanted: Wanted, home: Path) -> Problem | None:
     if pattern.startswith("~"):
         return Problem("unsafe", f"`~` means nothing in a recipe: `{pattern}`", f"write `{Path(pattern).expanduser()}`")
     output = Path(folder, pattern).resolve()
-    sources = [Path(*reversed(source)) for source in (wanted.train, wanted.eval) if source is not None]
+    sources = [Path(one.folder, one.path) for one in (*wanted.train, *wanted.eval) if one.path is not None]
     kept = ((Path(wanted.output[1]), "the recipe"), (home, "the ledger"), *((source, "the data") for source in sources))
     for inside, what in kept:
         if inside.resolve().is_relative_to(output):
@@ -287,8 +336,7 @@ def _output_problem(wanted: Wanted, home: Path) -> Problem | None:
     return None
 
 
-def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str:
-    path = source[0]
+def _where_to_look(path: str, source: WantedSource, wanted: Wanted, world: World) -> str:
     hub = re.fullmatch(r"(?:https?://huggingface\.co/datasets/)?([\w.-]+/[\w.-]+)/?", path)
     if hub and not path.endswith(find.SUFFIXES) and not path.startswith("."):
         return f"write `{{hub: {hub[1]}}}` for a data set of the Hub, or correct the path"
@@ -296,7 +344,7 @@ def _where_to_look(source: tuple[str, str], wanted: Wanted, world: World) -> str
         return "download it, and name the file relative to the recipe"
     if path.startswith("~"):
         return f"write `{Path(path).expanduser()}`: `~` means nothing here"
-    pattern, folder = _place(*source, wanted.volumes, world.home)
+    pattern, folder = _place(path, source.folder, wanted.volumes, world.home)
     return f"put it at `{Path(folder, pattern)}`, or correct the path"
 
 

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from sftrun.contract.choices import DataFormat
-from sftrun.rows.find import Files, kind
+from sftrun.rows.raw.find import Files, has_lines, kind
 from sftrun.strict import Strict
 
 
@@ -125,7 +125,7 @@ class RowFault(Strict):
     @property
     def is_at_a_line(self) -> bool:
         """Whether `line` counts the file's lines, not its entries."""
-        return kind(self.file) in (".jsonl", ".csv", ".json" if self.kind == "syntax" else "")
+        return has_lines(self.file) or (self.kind == "syntax" and kind(self.file) == ".json")
 
 
 class DataFacts(Strict):
@@ -139,6 +139,9 @@ class DataFacts(Strict):
     `private` are kinds of keys and personal data (rows that look like holding them).
     `unread_columns` say something to a model and are not read by this form (rows that fill them), `renamed_roles` were
     read as others (turns), `lacking_tokens` are those that the recipe names and the tokenizer has not (key, token).
+    `read_as` says which columns have other names than the form's (form's, column's), `found_names` those of them that
+    nobody wrote, `missing_columns` which written ones the rows have not (form's name, nearest column or empty).
+    `divided_by` is the sign of a table where it is no comma.
     `ends` are the tokens that turns would be trained to end with, `eos_token` is the tokenizer's.  `unknown_marks` are
     printed by the named chat template as if they were tokens, and are none.  `never_ends`: no token ends turns.
     """
@@ -175,6 +178,9 @@ class DataFacts(Strict):
     rows_with_secrets: int = 0
     rows_with_personal_data: int = 0
     private: dict[str, int] = {}
+    read_as: dict[str, str] = {}
+    found_names: dict[str, str] = {}
+    missing_columns: dict[str, str] = {}
     unread_columns: dict[str, int] = {}
     renamed_roles: dict[str, int] = {}
     lacking_tokens: dict[str, str] = {}
@@ -183,6 +189,7 @@ class DataFacts(Strict):
     unknown_marks: tuple[str, ...] = ()
     never_ends: bool = False
     eos_token: str | None = None
+    divided_by: str | None = None
     faults: tuple[RowFault, ...] = ()
 
     @property
@@ -250,8 +257,18 @@ class EvaluationFacts(Strict):
     json_schema: str | None = None
 
 
+class SourceFacts(Strict):
+    """One source of rows: its files that are here, and what they hold."""
+
+    files: Files = Files()
+    rows: DataFacts | None = None
+
+
 class Facts(Strict):
-    """All that a plan may rest on besides the recipe."""
+    """All that a plan may rest on besides the recipe.
+
+    `train` and `eval` are all rows of each, `sources` each source by its key where there are several.
+    """
 
     catalog: Catalog
     today: str
@@ -259,6 +276,7 @@ class Facts(Strict):
     lock: dict[str, str]
     model: ModelFacts | None = None
     adapter: AdapterFacts | None = None
+    sources: dict[str, SourceFacts] = {}
     train_files: Files = Files()
     eval_files: Files = Files()
     train: DataFacts | None = None
@@ -271,3 +289,12 @@ class Facts(Strict):
     def adapter_lora(self) -> dict[str, Any] | None:
         """The `lora` section of the adapter that is gone on from, as a recipe would write it."""
         return None if self.adapter is None else self.adapter.lora
+
+    def of(self, key: str) -> SourceFacts:
+        """One source by its dotted key (`dataset.train`, `dataset.train.0`, `dataset.eval.tables`)."""
+        if key in self.sources:
+            return self.sources[key]
+        is_train = key.startswith("dataset.train")
+        return SourceFacts(
+            files=self.train_files if is_train else self.eval_files, rows=self.train if is_train else self.eval
+        )

@@ -85,8 +85,8 @@ def _model(model: ModelSpec, places: Places) -> ModelSpec:
 def _dataset(plan: Plan, places: Places) -> DatasetSpec:
     data = plan.dataset
     return DatasetSpec(
-        train=_source(data.train, places),
-        eval=None if data.eval is None else _source(data.eval, places),
+        train=tuple(_source(one, places) for one in data.train),
+        eval={name: _source(one, places) for name, one in data.eval.items()},
         eval_fraction=data.eval_fraction,
         shuffle=data.shuffle,
         cache_dir=places.cache_dir,
@@ -110,7 +110,8 @@ def _evaluation(plan: Plan, places: Places) -> EvaluationSpec | None:
 
 
 def _source(source: SourcePlan, places: Places) -> DataSource:
-    if source.hub is not None:
-        return DataSource(hub=source.hub, config=source.config, split=source.split, revision=source.revision)
     files = (places.of(source.volume),) if source.volume else source.local
-    return DataSource(files=tuple(places.uploads.get(file, file) for file in files))
+    return DataSource(
+        files=tuple(places.uploads.get(file, file) for file in files),
+        **{name: getattr(source, name) for name in DataSource.model_fields if name != "files"},
+    )

@@ -4,21 +4,26 @@ The clock, the run's id and the prices are arguments or facts; `cli` fetches the
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
+from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import ModelSpec
+from sftrun.diagnostics import Path as Place
+from sftrun.diagnostics import dotted
 from sftrun.facts.values import AdapterFacts, Facts
-from sftrun.plan.decide import resolve, speed
+from sftrun.plan.decide import resolve, shares, speed
 from sftrun.plan.decide.decisions import Chosen, Decisions, Room
 from sftrun.plan.decide.often import intervals
 from sftrun.plan.decide.room import fsdp, may_shard, room
 from sftrun.plan.estimate import workload
 from sftrun.plan.estimate.host_memory import asked
-from sftrun.plan.estimate.total import data_facts
+from sftrun.plan.estimate.known_rows import train_rows
 from sftrun.plan.identity import earlier, identity
 from sftrun.plan.types import AdapterPlan, DatasetPlan, EvaluationPlan, Plan, SourcePlan
 from sftrun.recipe.going_on import with_lora
-from sftrun.recipe.models import EvaluationData, Recipe, Source
-from sftrun.rows.find import Files
+from sftrun.recipe.models import EvaluationData, Recipe
+from sftrun.recipe.sources import Source
+from sftrun.rows.raw.find import Files
 from sftrun.step.given import Settings
 
 
@@ -40,7 +45,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     said = Decisions()
     compute, device = resolve.compute(recipe, facts, said)
     dtype = resolve.step_dtype(recipe, device, said)
-    train = data_facts(facts.train, recipe.dataset.train)
+    train = train_rows(recipe, facts)
     held_out = recipe.dataset.eval_fraction or 0.0
     gpus = compute.gpu_count * compute.nodes
     steps = workload.total_steps(recipe.trainer, train, gpus, held_out)
@@ -48,6 +53,7 @@ def _build(recipe: Recipe, facts: Facts, folders: Mapping[str, str], room: Room)
     model = _model_at(resolve.model(recipe, dtype, said), facts, folders)
     quantization, lora = resolve.quantization(recipe, dtype, said), resolve.lora(recipe, facts.model, said)
     resolve.ends(facts.train, said)
+    shares.say(recipe, facts, said)
     is_sharded = speed.sharded(recipe, device, room, said)
     trainer = resolve.trainer(recipe, train, device, dtype, steps, often, is_sharded, room, said)
     given = Settings(model, trainer, quantization, lora, sharded=is_sharded)
@@ -93,10 +99,10 @@ def _output(recipe: Recipe, folders: Mapping[str, str]) -> str | None:
 
 
 def _dataset(recipe: Recipe, facts: Facts) -> DatasetPlan:
-    data = recipe.dataset
+    data, evals = recipe.dataset, recipe.dataset.eval_sources
     return DatasetPlan(
-        train=_source(data.train, facts.train_files),
-        eval=None if data.eval is None else _source(data.eval, facts.eval_files),
+        train=tuple(_source(at, one, recipe, facts) for at, one in data.train_sources.items()),
+        eval={str(at[2]) if len(at) > 2 else "": _source(at, one, recipe, facts) for at, one in evals.items()},
         eval_fraction=data.eval_fraction,
         shuffle=data.shuffle,
     )
@@ -108,15 +114,26 @@ def _evaluation(recipe: Recipe, facts: Facts) -> EvaluationPlan | None:
         return None
     counted = None if found.rows is None else min(found.rows.rows, wanted.max_examples or found.rows.rows)
     return EvaluationPlan(
-        data=_source(wanted.data, found.files),
-        general=None if wanted.general is None else _source(wanted.general, found.general_files),
+        data=_whereabouts(wanted.data, found.files),
+        general=None if wanted.general is None else _whereabouts(wanted.general, found.general_files),
         json_schema=found.json_schema,
         rows=counted,
         mean_tokens=None if found.rows is None else found.rows.mean_tokens,
     )
 
 
-def _source(source: Source | EvaluationData, files: Files) -> SourcePlan:
+def _source(at: Place, source: Source, recipe: Recipe, facts: Facts) -> SourcePlan:
+    how = {
+        "format": _form(at, source, recipe, facts),
+        "columns": {} if source.columns is None else source.columns.named(),
+        "roles": dict(source.roles),
+        "max_examples": source.max_examples,
+        "weight": source.weight,
+    }
+    return _whereabouts(source, facts.of(dotted(at)).files).model_copy(update=how)
+
+
+def _whereabouts(source: Source | EvaluationData, files: Files) -> SourcePlan:
     on_volume = source.path is not None and PurePosixPath(source.path).is_absolute()
     return SourcePlan(
         local=() if on_volume else files.paths,
@@ -127,3 +144,13 @@ def _source(source: Source | EvaluationData, files: Files) -> SourcePlan:
         revision=source.revision,
         sha256=files.sha256,
     )
+
+
+def _form(at: Place, source: Source, recipe: Recipe, facts: Facts) -> DataFormat | Literal["auto"] | None:
+    """Of several sources each has its own; a lone one's is that of all rows."""
+    if all(len(place) == 2 for place in recipe.dataset.sources) or source.format not in (None, "auto"):
+        return source.format
+    if source.format is None and recipe.dataset.format != "auto":
+        return recipe.dataset.format
+    rows = facts.of(dotted(at)).rows
+    return "auto" if rows is None else rows.format or "auto"

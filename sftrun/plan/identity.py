@@ -17,15 +17,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sftrun.diagnostics import Path, dotted
 from sftrun.facts.values import Facts
 from sftrun.plan.types import ComputePlan
 from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 
 # keys and sections of the recipe that don't decide the result, or are counted otherwise (executor, rows a step)
 OUTSIDE = frozenset(
@@ -39,6 +41,7 @@ OUTSIDE = frozenset(
         "evaluation",
         "dataset.train.num_examples",
         "dataset.train.mean_tokens",
+        "dataset.eval.weight",
         "dataset.eval.num_examples",
         "dataset.eval.mean_tokens",
         "trainer.per_device_train_batch_size",
@@ -64,7 +67,7 @@ def identity(recipe: Recipe, facts: Facts, compute: ComputePlan) -> str:
 
 def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ...]:
     """What older releases called the same run, the latest first; nothing for a recipe that they could not read."""
-    recipe, known = _as_before(recipe), keys()["1"]
+    recipe, known = _bare(_as_before(recipe)), keys()["1"]
     if not all(_is_said_in(known, key, value) for key, value in written(recipe).items()):
         return ()
     body = _only(recipe.model_dump(mode="json"), known)
@@ -74,13 +77,21 @@ def earlier(recipe: Recipe, facts: Facts, compute: ComputePlan) -> tuple[str, ..
 
 def written(recipe: Recipe) -> dict[str, object]:
     """What a recipe says besides defaults: dotted key -> value, in one form however it was written."""
-    return dict(_written(recipe, ""))
+    return dict(_written(_bare(recipe), ""))
+
+
+def _bare(recipe: Recipe) -> Recipe:
+    """A list of one source is that source."""
+    data = recipe.dataset
+    if isinstance(data.train, Source) or len(data.train) > 1:
+        return recipe
+    return recipe.model_copy(update={"dataset": data.model_copy(update={"train": data.train[0]})})
 
 
 @cache
 def keys() -> dict[str, dict[str, Any]]:
     """By the version of the identity that first had them: the recipe's keys with their defaults of that time."""
-    found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("identity_keys.json").read_text("utf-8"))
+    found: dict[str, dict[str, Any]] = json.loads(FilePath(__file__).with_name("identity_keys.json").read_text("utf-8"))
     return found
 
 
@@ -122,10 +133,16 @@ def _besides(recipe: Recipe, facts: Facts, compute: ComputePlan) -> dict[str, ob
     return {
         "executor": compute.executor,
         "rows_a_step": math.prod(rows) * max(compute.gpu_count, 1) * compute.nodes,
-        "data": [facts.train_files.sha256, facts.eval_files.sha256],
+        "data": [_contents(facts, recipe.dataset.train_sources), _contents(facts, recipe.dataset.eval_sources)],
         "model": None if facts.model is None else facts.model.commit or facts.model.content_sha256,
         "lock": facts.lock,
     }
+
+
+def _contents(facts: Facts, sources: Mapping[Path, Source]) -> object:
+    """The hash of a lone source's files, or those of all."""
+    found = [facts.of(dotted(at)).files.sha256 for at in sources]
+    return found if len(found) > 1 else found[0] if found else None
 
 
 def _hash(what: Mapping[str, object]) -> str:

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Literal, Self
 
 from sftrun.contract import executors
-from sftrun.contract.choices import ExecutorName
-from sftrun.contract.job_versions import with_rows
+from sftrun.contract.choices import DataFormat, ExecutorName
+from sftrun.contract.job_versions import with_rows, with_sources
 from sftrun.contract.jobspec import LoraSpec, ModelSpec, QuantizationSpec, SampleSpec, TrainerSpec
 from sftrun.contract.row_rules import RowRules
 from sftrun.contract.step_versions import with_step
@@ -115,15 +115,25 @@ class SourcePlan(Strict):
     split: str | None = None
     revision: str | None = None
     sha256: str | None = None
+    format: DataFormat | Literal["auto"] | None = None
+    columns: dict[str, str] = {}
+    roles: dict[str, str] = {}
+    max_examples: int | None = None
+    weight: float = 1.0
 
 
 class DatasetPlan(Strict):
-    """The recipe's `dataset`, resolved."""
+    """The recipe's `dataset`, resolved; `eval` by name, empty for a source without one."""
 
-    train: SourcePlan
-    eval: SourcePlan | None = None
+    train: tuple[SourcePlan, ...]
+    eval: dict[str, SourcePlan] = {}
     eval_fraction: float | None = None
     shuffle: bool = True
+
+    @property
+    def sources(self) -> tuple[SourcePlan, ...]:
+        """All sources of rows."""
+        return (*self.train, *self.eval.values())
 
 
 class EvaluationPlan(Strict):
@@ -210,9 +220,9 @@ class Plan(Strict):
         told = outside.parse_object(text)
         compute = told.get("compute")
         if told.get("version") != 1 or not isinstance(compute, dict):
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(json.dumps(with_sources(told)))
         gpus = math.prod(n for n in map(compute.get, ("gpu_count", "nodes")) if isinstance(n, int))
-        return cls.model_validate_json(json.dumps(with_rows(with_step({**told, "version": 2}, gpus))))
+        return cls.model_validate_json(json.dumps(with_sources(with_rows(with_step({**told, "version": 2}, gpus)))))
 
     @property
     def identities(self) -> tuple[str, ...]:

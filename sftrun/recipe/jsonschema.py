@@ -13,9 +13,11 @@ from sftrun.contract.engines import ENGINES
 from sftrun.contract.executors import EXECUTORS
 from sftrun.recipe import known
 from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 
 ID = "https://raw.githubusercontent.com/sftrun/sftrun/main/schemas/recipe-v1.schema.json"
 _SECTIONS = {"model": "Model", "dataset": "Dataset", "output": "Output"}
+_PATH = {"type": "string", "description": "Short for path.", "examples": ["data/train.jsonl"]}
 _WORDS: dict[str, str] = {
     "auto": "decided when the plan is made, and shown with its reason",
     "all-linear": "every linear layer but the head",
@@ -67,13 +69,10 @@ def schema() -> dict[str, Any]:
     below = {name: {"required": keys} for name, keys in needed.items()}
     made["if"], made["else"] = {"required": ["extends"]}, {"required": made.pop("required"), "properties": below}
     made["required"] = ["version"]
-    for section, source in (
-        ("Dataset", "train"),
-        ("Dataset", "eval"),
-        ("Evaluation", "data"),
-        ("Evaluation", "general"),
-    ):
-        _short_form(defs[section]["properties"], source)
+    for source in ("train", "eval"):
+        _short_forms(defs["Dataset"]["properties"], source)
+    for source in ("data", "general"):
+        _short_form(defs["Evaluation"]["properties"], source)
     _suggestions(defs)
     made["defaultSnippets"] = [
         {"label": f"{section}: {label}", "body": {section: body}}
@@ -103,12 +102,22 @@ class _Generator(GenerateJsonSchema):
 
 
 def _short_form(properties: dict[str, Any], name: str) -> None:
-    """`train: file.jsonl` is short for `train: {path: file.jsonl}`."""
+    """`data: file.jsonl` is short for `data: {path: file.jsonl}`."""
     was = properties[name]
     kept = {key: was.pop(key) for key in ("description", "default") if key in was}
     choices = was.pop("anyOf", [was] if was else [])
-    text = {"type": "string", "description": "Short for path.", "examples": ["data/train.jsonl"]}
-    properties[name] = {**kept, "anyOf": [text, *choices]}
+    properties[name] = {**kept, "anyOf": [_PATH, *choices]}
+
+
+def _short_forms(properties: dict[str, Any], name: str) -> None:
+    """`train: file.jsonl` is short for `train: {path: file.jsonl}`, in a list and under a name too."""
+    kept = {key: properties[name][key] for key in ("description", "default") if key in properties[name]}
+    one: dict[str, Any] = {"$ref": "#/$defs/Source"}
+    either = {"anyOf": [_PATH, one]}
+    others = {"not": {"enum": list(Source.model_fields)}}
+    named = {"type": "object", "propertyNames": others, "additionalProperties": either, "minProperties": 1}
+    several = {"type": "array", "items": either, "minItems": 1} if name == "train" else named
+    properties[name] = {**kept, "anyOf": [_PATH, one, several, {"type": "null"}]}
 
 
 def _suggestions(defs: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from sftrun.contract.row_rules import RowRules
 from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 
 # fields of `trainer.extra` that rows obey, and not TRL: by then there is nothing left to decide
 OBEYED = ("dataset_text_field", "eos_token", "pad_token", "truncation_mode")
@@ -25,3 +26,9 @@ def row_rules(recipe: Recipe, chat_template: str | None = None) -> RowRules:
         assistant_only=None if trainer.assistant_only_loss == "auto" else trainer.assistant_only_loss,
         truncation_mode="keep_end" if extra.get("truncation_mode") == "keep_end" else "keep_start",
     )
+
+
+def source_rules(rules: RowRules, source: Source) -> RowRules:
+    """The same for the rows of one source."""
+    columns = {} if source.columns is None else source.columns.named()
+    return rules.of_source(source.format, columns, source.roles)

@@ -12,15 +12,11 @@ from pydantic import Field
 
 from sftrun.contract import engines, executors
 from sftrun.contract.choices import DataFormat, Dtype, EngineName, ExecutorName, MetricName
+from sftrun.diagnostics import Path
 from sftrun.recipe import known
+from sftrun.recipe.scalars import Auto, Name, NonNegativeInt, PositiveInt, Scalar, Text
+from sftrun.recipe.sources import OneOrNamed, Several, Source
 from sftrun.strict import Strict
-
-Auto = Literal["auto"]
-Scalar = bool | int | float | str | None
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
 class Model(Strict):
@@ -115,29 +111,13 @@ class Lora(Strict):
     )
 
 
-class Source(Strict):
-    """Where rows come from: files, or a data set of the Hub."""
-
-    path: str | None = Field(
-        None,
-        description="A file, folder or glob: relative to this file, or absolute (on Modal below a mount of `volumes`).",
-        examples=["data/train.jsonl", "/data/dataset/train.jsonl", "data/*.parquet"],
-    )
-    hub: str | None = Field(None, description="A data set of the Hub.", examples=["tatsu-lab/alpaca"])
-    config: str | None = Field(None, description="Configuration of the Hub's data set.")
-    split: str | None = Field(None, description="Split of the Hub's data set.", examples=["train", "test"])
-    revision: str | None = Field(None, description="Branch, tag or commit of the Hub's data set.")
-    num_examples: PositiveInt | None = Field(None, description="Rows, as declared; used where they can't be counted.")
-    mean_tokens: Annotated[float, Field(gt=0, le=10_000_000)] | None = Field(
-        None, description="Mean tokens a row, as declared; used where they can't be counted."
-    )
-
-
 class Dataset(Strict):
     """What is learnt from, and what it is judged on."""
 
-    train: Source = Field(description="Training rows.")
-    eval: Source | None = Field(None, description="Validation rows.")
+    train: Source | Several = Field(description="Training rows: one source, or a list of sources that are mixed.")
+    eval: OneOrNamed | None = Field(
+        None, description="Validation rows: one source, or sources by name with a loss for each (`eval_NAME_loss`)."
+    )
     eval_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="Share of the training rows kept for validation, instead of `eval`."
     )
@@ -161,6 +141,25 @@ class Dataset(Strict):
     chunk: bool = Field(False, description="Text longer than max_length: all of it in pieces, instead of a cut.")
     chunk_overlap: NonNegativeInt = Field(0, description="Tokens that a piece has in common with the one before it.")
     shuffle: bool = Field(True, description="Shuffle the training rows by `trainer.seed`.")
+
+    @property
+    def train_sources(self) -> dict[Path, Source]:
+        """Each source of training rows, by its place in the recipe."""
+        if isinstance(self.train, Source):
+            return {("dataset", "train"): self.train}
+        return {("dataset", "train", number): source for number, source in enumerate(self.train)}
+
+    @property
+    def eval_sources(self) -> dict[Path, Source]:
+        """Each source of validation rows, by its place in the recipe."""
+        if self.eval is None or isinstance(self.eval, Source):
+            return {} if self.eval is None else {("dataset", "eval"): self.eval}
+        return {("dataset", "eval", name): source for name, source in self.eval.items()}
+
+    @property
+    def sources(self) -> dict[Path, Source]:
+        """All of them."""
+        return self.train_sources | self.eval_sources
 
 
 class Trainer(Strict):

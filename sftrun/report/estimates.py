@@ -13,7 +13,7 @@ from sftrun.facts.values import Facts
 from sftrun.plan.check import advice, budget, estimated
 from sftrun.plan.check.advice import Change
 from sftrun.plan.check.budget import Verdict
-from sftrun.plan.estimate import total
+from sftrun.plan.estimate.known_rows import train_rows
 from sftrun.plan.estimate.learning import Observation
 from sftrun.plan.estimate.total import Estimate
 from sftrun.plan.types import CostEstimate, Plan
@@ -139,7 +139,7 @@ def of_recipe(
     usable = [offer for offer in found if offer.seconds is not None]
     priced = [offer for offer in usable if offer.usd is not None]
     plan, limit = plan_of(main), recipe.budget.max_usd
-    train = total.data_facts(facts.train, recipe.dataset.train)
+    train = train_rows(recipe, facts)
     return RecipeEstimate(
         file=file,
         name=recipe.name,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Final, Literal, get_args
 
-from sftrun.contract.events import Failed, Finished, StageName, Stopped, StopReason
+from sftrun.contract.events import Failed, Finished, SourceShare, StageName, Stopped, StopReason
 from sftrun.contract.executors import executor
 from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.estimate.memory import allocated_gb
@@ -16,7 +16,7 @@ from sftrun.report.show import figures
 from sftrun.report.verdicts import Judged
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Manifest
-from sftrun.run.state import ENDED, RunState
+from sftrun.run.state import ENDED, Curve, RunState
 from sftrun.strict import Strict
 
 HOUR_SECONDS: Final = 3600.0
@@ -110,6 +110,8 @@ class Report(Strict):
     train_loss: float | None
     loss: tuple[Point, ...]
     evals: tuple[Point, ...]
+    eval_sets: dict[str, tuple[Point, ...]] = {}
+    sources: tuple[SourceShare, ...] = ()
     best_step: int | None = None
     saved_step: int | None = None
     stopped_early: StoppedEarly | None = None
@@ -130,6 +132,10 @@ class Report(Strict):
     output_dir: str
     estimates: tuple[Compared, ...]
     versions: dict[str, str]
+
+
+def _points(curve: Curve) -> tuple[Point, ...]:
+    return tuple(Point(step=step, loss=loss) for step, loss in curve)
 
 
 def _in_order(seconds: dict[StageName, float]) -> list[tuple[StageName, float]]:
@@ -173,7 +179,9 @@ def report(
         loss_last=last.loss if last else None,
         train_loss=outcome.train_loss if isinstance(outcome, Finished) else None,
         loss=tuple(Point(step=s, loss=v) for s, v in state.curve),
-        evals=tuple(Point(step=s, loss=v) for s, v in state.evals),
+        evals=_points(state.evals),
+        eval_sets={name: _points(curve) for name, curve in state.eval_sets.items()},
+        sources=state.data.sources if state.data else (),
         best_step=state.best_step,
         saved_step=outcome.saved_step if isinstance(outcome, Finished) else None,
         stopped_early=_stopped_early(state),
@@ -203,11 +211,20 @@ def error_percent(one: Compared) -> float | None:
     return 100 * (likely / one.actual - 1) if one.actual else None
 
 
+def source_facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What an epoch takes of each source of a mix."""
+    for number, one in enumerate(report.sources):
+        words = f"{one.name}: {100 * one.share:.1f} %, {one.rows:,} rows, {one.tokens:,} tokens"
+        yield "sources" if number == 0 else "", words
+
+
 def eval_facts(report: Report) -> Iterator[tuple[str, str]]:
     """The evaluations: the first and the last, the best where something is judged by it, and why training ended."""
     if report.evals:
         ends = dict.fromkeys((report.evals[0], report.evals[-1]))
         yield "eval loss", " → ".join(figures.loss(point.loss) for point in ends)
+    for name, points in report.eval_sets.items():
+        yield f"  {name}", " → ".join(figures.loss(point.loss) for point in dict.fromkeys((points[0], points[-1])))
     if report.best_step is not None:
         loss = next((f", eval loss {figures.loss(p.loss)}" for p in report.evals if p.step == report.best_step), "")
         saved = "; its weights were saved" if report.saved_step == report.best_step else ""

@@ -78,6 +78,7 @@ class Lock(Strict):
     adapter_sha256: str | None = None
     train_sha256: str | None = None
     eval_sha256: str | None = None
+    sources_sha256: dict[str, str | None] = {}
     gpus: tuple[str, ...] = ()
     prices_date: str | None = None
     usd_per_second: str | None = None

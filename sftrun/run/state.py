@@ -77,6 +77,7 @@ class RunState:
     step_seconds: float = 0.0
     wait_seconds: float = 0.0
     evals: Curve = ()
+    eval_sets: dict[str, Curve] = field(default_factory=dict)
     best_step: int | None = None
     stopped_early: StoppedEarly | None = None
     answers: tuple[Answer, ...] = ()
@@ -173,6 +174,7 @@ def _started(state: RunState, event: Started) -> RunState:
         began_at=state.began_at or event.at,
         curve=_until(state.curve, back_to),
         evals=_until(state.evals, back_to),
+        eval_sets={name: _until(curve, back_to) for name, curve in state.eval_sets.items()},
         best_step=state.best_step if state.best_step is not None and state.best_step <= back_to else None,
         stopped_early=state.stopped_early if state.stopped_early and state.stopped_early.step <= back_to else None,
         first=state.first if state.first and state.first.step <= back_to else None,
@@ -225,14 +227,20 @@ def _smoothed(old: float, new: float) -> float:
 
 def _evaluated(state: RunState, event: Evaluated) -> RunState:
     state = state if event.best_step is None else replace(state, best_step=event.best_step)
-    evals = (*state.evals, (event.step, event.loss))
-    # the first and the last evaluation are what a report compares, so both ends stay
-    thinned = (*evals[:-1:2], evals[-1]) if len(evals) > CURVE_POINTS else evals
+    thinned = _longer(state.evals, event.step, event.loss)
+    sets = {name: _longer(state.eval_sets.get(name, ()), event.step, loss) for name, loss in event.losses.items()}
+    state = replace(state, eval_sets=sets)
     if state.stage != "train" or not event.seconds:
         return replace(state, evals=thinned)
     # an evaluation between steps is none of the training's time
     spent = {**state.stage_seconds, "eval": state.stage_seconds.get("eval", 0.0) + event.seconds}
     return replace(state, evals=thinned, stage_seconds=spent, stage_since=state.stage_since + event.seconds)
+
+
+def _longer(evals: Curve, step: int, loss: float) -> Curve:
+    """The first and the last evaluation are what a report compares, so both ends stay."""
+    evals = (*evals, (step, loss))
+    return (*evals[:-1:2], evals[-1]) if len(evals) > CURVE_POINTS else evals
 
 
 def _sample(state: RunState, event: Sample) -> RunState:

@@ -59,7 +59,7 @@ def test_a_job_comes_back_the_same() -> None:
         checkpoints_dir="/c",
         model=ModelSpec(name_or_path="m"),
         lora=LoraSpec(r=8, lora_alpha=16.0, target_modules=("q_proj",)),
-        dataset=DatasetSpec(train=DataSource(files=("/a", "/b"))),
+        dataset=DatasetSpec(train=(DataSource(files=("/a", "/b")),)),
         trainer=TrainerSpec(extra={"betas": [0.9, 0.95], "adam_epsilon": 1e-8, "torch_compile": False}),
         step=StepPlan(layout="padding_free", fused_lora=True, precision=Precision(step="bfloat16", adapters="float32")),
         money=MoneySpec(usd_per_second=Decimal("0.001261"), max_usd=Decimal("20.00")),

@@ -32,6 +32,9 @@ def test_a_job_of_version_1_says_how_its_steps_were_computed() -> None:
     job = JobSpec.read(JOB)
     assert (job.version, job.step) == (2, STEP)
     told, kept = json.loads(JOB), job.model_dump(mode="json")
+    (only,) = job.dataset.train
+    assert only.files == tuple(told["dataset"]["train"].pop("files"))
+    assert (told["dataset"].pop("train")["hub"], told["dataset"].pop("eval")) == (None, None)
     for section in ("samples", "money", "lora", "quantization"):
         assert kept[section] == kept[section] | told[section]
     for section in ("dataset", "trainer"):
@@ -94,3 +97,12 @@ def test_each_setting_of_version_1_is_in_the_step(changes: dict[str, Any], expec
 def test_what_is_no_job_of_any_version_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="has a fault at"):
         outside.parse_model(JobSpec, json.dumps(json.loads(JOB) | broken))
+
+
+def test_a_job_of_0_2_0_has_one_source_to_train_on_and_one_to_evaluate_on() -> None:
+    new = JobSpec.read(JOB)
+    old = json.loads(new.model_dump_json())
+    old["dataset"] |= {"train": old["dataset"]["train"][0], "eval": {"files": ["/data/eval.jsonl"]}}
+    job = JobSpec.read(json.dumps(old))
+    assert job.dataset.train == new.dataset.train
+    assert job.dataset.eval[""].files == ("/data/eval.jsonl",)

@@ -9,9 +9,10 @@ import pytest
 from sftrun.contract.row_rules import RowRules
 from sftrun.errors import Problem
 from sftrun.facts.data import count
-from sftrun.facts.data.count import data_facts
+from sftrun.facts.data.count import Asked, Found, data_facts
 from sftrun.facts.values import DataFacts
-from sftrun.rows.find import Files
+from sftrun.rows.raw import packed
+from sftrun.rows.raw.find import Files
 from tests.rows.tokenizers_for_tests import byte_level, save
 
 
@@ -29,8 +30,13 @@ def written(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+def look(found: Files, longest: int, folder: Path | None, **more: Any) -> Found:
+    (only,), _ = data_facts([Asked(found, RowRules())], [], longest, folder, **more)
+    return only
+
+
 def facts_of(path: Path, folder: Path | None, *, longest: int = 1024, **more: Any) -> DataFacts:
-    found, _ = data_facts(files(path), None, RowRules(), longest, folder, **more)
+    found = look(files(path), longest, folder, **more)
     assert isinstance(found, DataFacts)
     return found
 
@@ -58,7 +64,7 @@ def test_a_broken_line_is_named_by_its_number(tmp_path: Path, folder: Path) -> N
 def test_lines_are_numbered_through_all_stretches(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sftrun.rows.read.STRETCH_BYTES", 97)
+    monkeypatch.setattr("sftrun.rows.raw.read.STRETCH_BYTES", 97)
     rows = [row(number) if number != 41 else "oops" for number in range(1, 61)]
     found = facts_of(written(tmp_path / "a.jsonl", [*rows, row(7)]), folder)
     assert (found.rows, found.rows_broken, found.rows_duplicate) == (60, 1, 1)
@@ -71,7 +77,7 @@ def test_lines_are_numbered_through_all_stretches(
 def test_two_processes_count_what_one_counts(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.jsonl", [row(number) for number in range(3000)])
     one = facts_of(path, folder, processes=1)
-    monkeypatch.setattr("sftrun.rows.read.STRETCH_BYTES", 50_000)
+    monkeypatch.setattr("sftrun.rows.raw.read.STRETCH_BYTES", 50_000)
     monkeypatch.setattr(count, "WORTH_TWO_PROCESSES", 0)
     heard: list[tuple[int, int]] = []
     assert facts_of(path, folder, processes=2, progress=lambda *at: heard.append(at)) == one
@@ -81,16 +87,23 @@ def test_two_processes_count_what_one_counts(tmp_path: Path, folder: Path, monke
 def test_unchanged_data_are_not_read_again(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.jsonl", [row(1), row(1), row(2)])
     train, evaluation = files(path, sha256="a"), files(written(tmp_path / "b.jsonl", [row(2), row(3)]), sha256="b")
-    first = data_facts(train, evaluation, RowRules(), 1024, folder, cache_dir=tmp_path / "cache")
+    first = data_facts(
+        [Asked(train, RowRules())], [Asked(evaluation, RowRules())], 1024, folder, cache_dir=tmp_path / "cache"
+    )
     monkeypatch.setattr(count, "_counted", None)
-    assert data_facts(train, evaluation, RowRules(), 1024, folder, cache_dir=tmp_path / "cache") == first
+    assert (
+        data_facts(
+            [Asked(train, RowRules())], [Asked(evaluation, RowRules())], 1024, folder, cache_dir=tmp_path / "cache"
+        )
+        == first
+    )
 
 
 def test_what_a_damaged_tokenizer_leaves_out_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "tokenizer_config.json").write_text("{}")
     train = files(written(tmp_path / "a.jsonl", [row(1)]), sha256="a")
-    found, _ = data_facts(train, None, RowRules(), 1024, tmp_path, cache_dir=tmp_path / "cache")
+    found = look(train, 1024, tmp_path, cache_dir=tmp_path / "cache")
     assert isinstance(found, DataFacts)
     assert found.no_lengths is not None
     assert not (tmp_path / "cache").exists()
@@ -99,7 +112,7 @@ def test_what_a_damaged_tokenizer_leaves_out_is_not_kept(tmp_path: Path) -> None
 def test_other_settings_are_counted_anew(tmp_path: Path, folder: Path) -> None:
     train = files(written(tmp_path / "a.jsonl", [row(1)]), sha256="a")
     for longest in (10, 1000):
-        found, _ = data_facts(train, None, RowRules(), longest, folder, cache_dir=tmp_path / "cache")
+        found = look(train, longest, folder, cache_dir=tmp_path / "cache")
         assert isinstance(found, DataFacts)
         assert found.rows_cut == (longest == 10)
 
@@ -107,7 +120,7 @@ def test_other_settings_are_counted_anew(tmp_path: Path, folder: Path) -> None:
 def test_eval_rows_that_stand_in_train_are_counted(tmp_path: Path, folder: Path) -> None:
     train = files(written(tmp_path / "a.jsonl", [row(1), row(2)]))
     evaluation = files(written(tmp_path / "b.jsonl", [row(3), row(2)]))
-    _, found = data_facts(train, evaluation, RowRules(), 1024, folder)
+    _, (found,) = data_facts([Asked(train, RowRules())], [Asked(evaluation, RowRules())], 1024, folder)
     assert isinstance(found, DataFacts)
     assert found.rows_in_train == 1
     assert [fault.line for fault in found.faults if fault.kind == "in_train"] == [2]
@@ -178,15 +191,15 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path: Path, folder: Path) ->
 
 def test_parquet_without_pyarrow_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1")
-    monkeypatch.setattr(count, "find_spec", lambda name: None)
-    found, _ = data_facts(files(tmp_path / "a.parquet"), None, RowRules(), 1024, None)
+    monkeypatch.setattr(packed, "find_spec", lambda name: None)
+    found = look(files(tmp_path / "a.parquet"), 1024, None)
     assert isinstance(found, Problem)
     assert found.help == "run `pip install pyarrow`"
 
 
 def test_an_unknown_kind_of_file_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"PK")
-    found, _ = data_facts(files(tmp_path / "a.xlsx"), None, RowRules(), 1024, None)
+    found = look(files(tmp_path / "a.xlsx"), 1024, None)
     assert isinstance(found, Problem)
     assert found.message.endswith("is no kind of data that can be read")
 
@@ -199,7 +212,7 @@ def test_whatever_stands_in_a_file_there_is_no_traceback(
     name: str, content: bytes, tmp_path: Path, folder: Path
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    found, _ = data_facts(files(tmp_path / name), None, RowRules(), 1024, folder)
+    found = look(files(tmp_path / name), 1024, folder)
     assert isinstance(found, DataFacts | Problem)
 
 

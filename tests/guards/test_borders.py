@@ -21,13 +21,13 @@ CAUGHT = {
     "imports point one way": [
         ("sftrun.plan.build", "sftrun.run.ledger"),
         ("sftrun.facts.gather", "sftrun.recipe.models"),
-        ("sftrun.rows.read", "sftrun.step.place"),
-        ("sftrun.contract.jobspec", "sftrun.rows.read"),
+        ("sftrun.rows.raw.read", "sftrun.step.place"),
+        ("sftrun.contract.jobspec", "sftrun.rows.raw.read"),
         ("sftrun.strict", "sftrun.contract.events"),
     ],
     "what runs beside the GPU runs where click, rich, ruamel and modal are not": [
         ("sftrun.job.failures", "click"),
-        ("sftrun.rows.read", "rich"),
+        ("sftrun.rows.raw.read", "rich"),
         ("sftrun.step.place", "ruamel"),
         ("sftrun.contract.jobspec", "modal"),
         ("sftrun.errors", "click"),  # by way of those that the job imports

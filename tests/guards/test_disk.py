@@ -25,6 +25,7 @@ READS_JSON = {
 WRITES = {
     "sftrun/job/supervise/record.py": "appends to the record, and flushes what must outlive a power cut",
     "sftrun/job/prepare/prepared.py": "a folder's first place, under its lock",
+    "sftrun/job/prepare/spool.py": "rows for this process and its children: a file without a name",
     "sftrun/run/ledger.py": "a run's folder, which may not replace another",
 }
 JSON_CALLS = {"json.load", "json.loads", "model_validate_json", "from_json"}

@@ -22,6 +22,7 @@ from sftrun.facts.values import Machine
 from sftrun.plan.types import Plan
 from sftrun.recipe.load import load
 from sftrun.recipe.models import Recipe, Trainer
+from sftrun.recipe.sources import Columns
 from sftrun.run.ledger import Ledger, Lock
 from sftrun.run.local import Local
 from sftrun.run.modal.executor import Modal
@@ -50,6 +51,12 @@ BASE: Written = {
 }
 HUB: Written = {"dataset.train.path": None, "dataset.train.hub": "org/rows"}
 HUB_EVAL: Written = {"dataset.eval.path": None, "dataset.eval.hub": "org/rows"}
+# how a source's rows are read; of rows that can't be seen from here nothing is wrong
+NAMES: Written = {f"columns.{name}": "other" for name in Columns.model_fields} | {
+    "format": "text",
+    "roles": {"other": "user"},
+    "max_examples": 3,
+}
 PROMPT: Written = {"samples.prompts": ["hello"]}
 TESTED: Written = {"evaluation.data.path": "eval.jsonl"}
 HUB_TESTED: Written = {"evaluation.data.hub": "org/rows"}
@@ -92,6 +99,11 @@ CASES: dict[str, tuple[Written, Written]] = {
     "dataset.train.config": (HUB, {"dataset.train.config": "other"}),
     "dataset.train.split": (HUB, {"dataset.train.split": "other"}),
     "dataset.train.revision": (HUB, {"dataset.train.revision": "other"}),
+    **{
+        f"dataset.{split}.{key}": (HUB | HUB_EVAL, {f"dataset.{split}.{key}": value})
+        for split in ("train", "eval")
+        for key, value in NAMES.items()
+    },
     "dataset.eval.path": ({}, {"dataset.eval.path": "other.jsonl"}),
     "dataset.eval.hub": (HUB_EVAL, {"dataset.eval.hub": "org/others"}),
     "dataset.eval.config": (HUB_EVAL, {"dataset.eval.config": "other"}),
@@ -186,7 +198,7 @@ CONTAINER = {
     "tags",
 }
 NOT_HERE = {"compute.executor", "compute.nodes"}  # what is here, and is one machine
-ONE_VALUE = {"version"}
+ONE_VALUE = {"version", "dataset.eval.weight"}  # another one is an error
 CANDIDATES: tuple[Any, ...] = (True, False, 3, 2, 0.5, 0.25, "other", ["other"], {"other": "thing"})
 
 

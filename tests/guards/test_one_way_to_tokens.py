@@ -40,6 +40,20 @@ def test_nothing_but_rows_encodes_a_text_or_lays_out_a_conversation() -> None:
     assert "sftrun/rows/tokenizer.py" in found
 
 
+def test_rows_get_this_houses_names_by_one_rule() -> None:
+    by_hand = {("shape", "fault"), ("forms", "form_of"), ("forms", "detect")}
+    found = {file for file, node in nodes() if set(names(node)) & by_hand and not file.startswith("sftrun/rows/")}
+    assert found == {"sftrun/plan/check/data_facts.py"}  # says which format would fit
+
+
+def names(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """(module, name) of what a statement imports from `sftrun.rows`, or of a name that an expression takes of one."""
+    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sftrun.rows."):
+        yield from (((node.module or "").rpartition(".")[2], name.name) for name in node.names)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        yield node.value.id, node.attr
+
+
 def test_jinja_and_the_tokenizers_library_are_imported_by_rows_alone() -> None:
     found = {file for file, node in nodes() if set(imported(node)) & {"jinja2", "tokenizers"}}
     assert found == {"sftrun/rows/tokenizer.py", "sftrun/rows/template.py"}

@@ -41,7 +41,7 @@ def main(folder: Path, tries: int) -> None:
 
 def _try(number: int, folder: Path, model: Path, data: Path, whole: JobSpec) -> dict[str, Any]:
     draw = random.Random(SEED + number)
-    trainer, source = TRAINER, DatasetSpec(train=DataSource(files=(str(data),)))
+    trainer, source = TRAINER, DatasetSpec(train=(DataSource(files=(str(data),)),))
     if number not in RESUMED:
         trainer = TRAINER | ENDLESS | {"logging_steps": draw.choice((1, 4, 50)), "save_steps": draw.choice((2, 7, 500))}
         trainer |= {"eval_steps": 9} if number % 5 == 4 else {}

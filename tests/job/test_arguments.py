@@ -17,6 +17,7 @@ from sftrun.contract.jobspec import (
     QuantizationSpec,
     TrainerSpec,
 )
+from sftrun.contract.row_rules import RowRules
 from sftrun.contract.stepplan import Precision, Sharding, StepPlan
 from sftrun.job.prepare.source_rows import Rows, split
 from sftrun.job.train.arguments import ELSEWHERE, SAME, bnb_config, lora_config, sft_config
@@ -31,7 +32,7 @@ def job(dataset: dict[str, Any] | None = None, step: dict[str, Any] | None = Non
         "output_dir": "/o",
         "checkpoints_dir": "/c",
         "model": ModelSpec(name_or_path="/m"),
-        "dataset": DatasetSpec(train=DataSource(files=("/d.jsonl",)), **(dataset or {})),
+        "dataset": DatasetSpec(train=(DataSource(files=("/d.jsonl",)),), **(dataset or {})),
         "trainer": TrainerSpec(**trainer),
     }
     return steps.job(sections, steps.GPU, **(step or {}))
@@ -190,12 +191,12 @@ def test_quantisation_keeps_the_names_of_bitsandbytes_config() -> None:
 
 
 def test_the_evaluation_split_is_fixed_by_the_seed() -> None:
-    rows = Rows("text", [{"text": str(i)} for i in range(50)], [f"f:{i}" for i in range(50)])
+    rows = Rows(RowRules(), "text", [{"text": str(i)} for i in range(50)], [f"f:{i}" for i in range(50)])
     train, held_out = split(rows, 0.1, seed=3)
     assert (len(train), len(held_out)) == (45, 5)
-    assert split(rows, 0.1, seed=3)[1].places == held_out.places
-    assert split(rows, 0.1, seed=4)[1].places != held_out.places
-    assert sorted(train.places + held_out.places) == sorted(rows.places)
+    assert list(split(rows, 0.1, seed=3)[1].places) == list(held_out.places)
+    assert list(split(rows, 0.1, seed=4)[1].places) != list(held_out.places)
+    assert sorted([*train.places, *held_out.places]) == sorted(rows.places)
 
 
 BLOCKER = """

@@ -47,7 +47,7 @@ def job(folder: Path, model: Path, **trainer: Any) -> JobSpec:
         folder,
         model,
         train,
-        dataset=DatasetSpec(train=DataSource(files=(str(train),)), eval=DataSource(files=(str(held_out),))),
+        dataset=DatasetSpec(train=(DataSource(files=(str(train),)),), eval={"": DataSource(files=(str(held_out),))}),
         trainer=settings | trainer,
     )
 

@@ -190,7 +190,7 @@ def test_conversations_train_a_whole_model_which_then_answers(model: Path, tmp_p
         model,
         rows,
         lora=None,
-        dataset=DatasetSpec(train=DataSource(files=(str(rows),)), shuffle=False),
+        dataset=DatasetSpec(train=(DataSource(files=(str(rows),)),), shuffle=False),
         samples=SampleSpec(prompts=("Double 2.", "Double 3."), max_new_tokens=3),
         trainer={"max_steps": 3},
         step={"layout": "padding_free", "checkpointed": True},

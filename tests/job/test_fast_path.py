@@ -48,7 +48,7 @@ def job(
     sections: dict[str, Any] = {
         "model": ModelSpec(name_or_path=str(model), dtype="float32"),
         "lora": PLAIN_LORA,
-        "dataset": DatasetSpec(train=source, eval=source),
+        "dataset": DatasetSpec(train=(source,), eval={"": source}),
         "rows": RowRules(instruction_template="plain"),
     }
     made = tiny.make_job(folder, model, data, trainer=settings | trainer)
@@ -147,7 +147,7 @@ def spec(**changes: Any) -> JobSpec:
         "checkpoints_dir": "/c",
         "model": ModelSpec(name_or_path="/m"),
         "lora": PLAIN_LORA,
-        "dataset": DatasetSpec(train=DataSource(files=("/d.jsonl",))),
+        "dataset": DatasetSpec(train=(DataSource(files=("/d.jsonl",)),)),
         "trainer": TrainerSpec(),
     }
     step = {"attention": "varlen"} | changes.pop("step", {})

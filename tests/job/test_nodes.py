@@ -191,7 +191,7 @@ def test_machines_that_see_different_checkpoints_refuse_to_train(model: Path, da
 
 def with_eval(data: Path) -> Any:
     files = tiny.DataSource(files=(str(data),))
-    return tiny.DatasetSpec(train=files, eval=files)
+    return tiny.DatasetSpec(train=(files,), eval={"": files})
 
 
 def evaluations(spec: JobSpec) -> list[float]:

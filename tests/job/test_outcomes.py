@@ -40,7 +40,7 @@ def outcome(folder: Path, **sections: Any) -> Outcome:
     here = {"model": {"name_or_path": NAME}, "compute": {"executor": "local"}, "trainer": TRAINER}
     plan = build(recipe(**here | sections), facts(), folders={})
     train, held = (tiny.write_rows(folder / f"{name}.jsonl", rows) for name, rows in halves())
-    data = DatasetSpec(train=DataSource(files=(str(train),)), eval=DataSource(files=(str(held),)))
+    data = DatasetSpec(train=(DataSource(files=(str(train),)),), eval={"": DataSource(files=(str(held),))})
     made = tiny.make_job(folder, Path(builtin.path(NAME)), train, trainer=TRAINER | rate(plan.trainer.learning_rate))
     said = {"model": plan.model, "quantization": plan.quantization, "lora": plan.lora, "dataset": data}
     spec = steps.changed(made, said)

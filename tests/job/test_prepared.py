@@ -43,7 +43,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(folder: Path, model: Path, rows: list[dict[str, str]], **trainer: Any) -> JobSpec:
     folder.mkdir(exist_ok=True)
-    dataset = DatasetSpec(train=DataSource(files=(str(tiny.write_rows(folder / "rows.jsonl", rows)),)))
+    dataset = DatasetSpec(train=(DataSource(files=(str(tiny.write_rows(folder / "rows.jsonl", rows)),)),))
     return tiny.make_job(folder, model, folder / "rows.jsonl", dataset=dataset, trainer=trainer)
 
 
@@ -64,7 +64,7 @@ def test_several_processes_write_the_bytes_of_one(model: Path, tokens: Tokens, t
 
 def test_what_stands_is_what_was_tokenised_in_the_rows_order(model: Path, tokens: Tokens, tmp_path: Path) -> None:
     spec = job(tmp_path, model, tiny.make_rows(shards.ROWS + 7))
-    made, rows = make(spec, tokens), source_rows.of_source(spec.dataset.train, spec.rows)
+    made, rows = make(spec, tokens), source_rows.of_source(spec.dataset.train[0], spec.rows)
     whole = label(rows.rows, rows.places, Labeller(spec.rows, rows.form, spec.trainer.max_length, tokens))
     assert columns(made.train()) == {
         "input_ids": [list(ids) for ids in whole.input_ids],

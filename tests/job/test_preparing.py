@@ -25,7 +25,7 @@ def job(folder: Path, model: Path, row: dict[str, str], cache: Path, size: int =
     text = "the pods restart " * (size // ROWS // 17 + 1)
     rows = [{key: value.format(text=f"{index} {text}") for key, value in row.items()} for index in range(ROWS)]
     data = tiny.write_rows(folder.parent / "rows.jsonl", rows)
-    dataset = DatasetSpec(train=DataSource(files=(str(data),)), cache_dir=str(cache))
+    dataset = DatasetSpec(train=(DataSource(files=(str(data),)),), cache_dir=str(cache))
     step = {"preparing": "process"}
     return tiny.make_job(folder, model, data, dataset=dataset, trainer={"packing": True}, step=step)
 

@@ -39,7 +39,7 @@ def job(record_dir: Path, money: MoneySpec, timeout_seconds: float | None = None
         output_dir="/o",
         checkpoints_dir="/c",
         model=ModelSpec(name_or_path="/m"),
-        dataset=DatasetSpec(train=DataSource(files=("/d",))),
+        dataset=DatasetSpec(train=(DataSource(files=("/d",)),)),
         trainer=TrainerSpec(),
         step=StepPlan(precision=Precision(step="bfloat16")),
         money=money,

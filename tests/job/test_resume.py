@@ -16,9 +16,12 @@ pytestmark = pytest.mark.slow
 
 
 def job(folder: Path, model: Path) -> JobSpec:
-    """QLoRA with packing, dropout, two epochs, accumulation and evaluation: all that has a state to lose."""
+    """QLoRA with packing, dropout, two epochs, accumulation, evaluation, a mix: all that has a state to lose."""
     folder.mkdir()
-    data = tiny.write_rows(folder / "rows.jsonl", tiny.make_rows(60))
+    rows = tiny.make_rows(60)
+    data = tiny.write_rows(folder / "rows.jsonl", rows[:40])
+    more = tiny.write_rows(folder / "more.jsonl", rows[40:])
+    sources = (DataSource(files=(str(data),), weight=0.5), DataSource(files=(str(more),), weight=2))
     trainer = {
         "max_steps": -1,
         "num_train_epochs": 2.0,
@@ -33,7 +36,7 @@ def job(folder: Path, model: Path) -> JobSpec:
         folder,
         model,
         data,
-        dataset=DatasetSpec(train=DataSource(files=(str(data),)), eval_fraction=0.1),
+        dataset=DatasetSpec(train=sources, eval_fraction=0.1),
         quantization=QuantizationSpec(load_in_4bit=True, bnb_4bit_compute_dtype="float32"),
         lora=LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1, autocast_adapter_dtype=True),
         samples=SampleSpec(prompts=("Add 1 and 2.",), max_new_tokens=4, temperature=0.7),

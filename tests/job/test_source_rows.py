@@ -114,7 +114,7 @@ def test_rows_are_cut_and_counted(model: Path, tmp_path: Path) -> None:
 def test_conversations_need_a_template(tmp_path: Path) -> None:
     model = tiny.make_model(tmp_path / "bare", chat_template="")
     file = tiny.write_rows(tmp_path / "rows.jsonl", [{"messages": CHAT}])
-    spec = tiny.make_job(tmp_path, model, file, dataset=DatasetSpec(train=DataSource(files=(str(file),))))
+    spec = tiny.make_job(tmp_path, model, file, dataset=DatasetSpec(train=(DataSource(files=(str(file),)),)))
     tokens = row_tokenizer.of_job(spec)
     with pytest.raises(JobFailure, match="no chat template"):
         prepared.make(spec, tokens, prepared.folder(spec, tokens), Crew())
@@ -156,7 +156,7 @@ def test_a_loss_that_the_rows_can_t_obey_is_refused_where_the_form_is_first_seen
         ("a.csv", b"text\nx\na,b\n", "a.csv:3: more fields than the header"),
         ("a.csv", b"text\n\xff\n", "a.csv:2: not UTF-8"),
         ("a.parquet", b"PAR1nonsense", "a.parquet, entry 1: not Parquet"),
-        ("a.txt", b"x", "a.txt is no data file"),
+        ("a.xyz", b"x", "a.xyz is no data file"),
     ],
 )
 def test_a_broken_file_is_named_by_its_line(name: str, content: bytes, message: str, tmp_path: Path) -> None:

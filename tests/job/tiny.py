@@ -73,7 +73,7 @@ def make_job(folder: Path, model: Path, data: Path, **changes: Any) -> JobSpec:
         "checkpoints_dir": str(folder / "checkpoints"),
         "model": ModelSpec(name_or_path=str(model), dtype="float32"),
         "lora": LoraSpec(r=4, lora_alpha=8.0, lora_dropout=0.1),
-        "dataset": DatasetSpec(train=DataSource(files=(str(data),))),
+        "dataset": DatasetSpec(train=(DataSource(files=(str(data),)),)),
         "trainer": TrainerSpec(**(trainer | changes.pop("trainer", {}))),
         "samples": SampleSpec(),
         "cpu_threads": 1,

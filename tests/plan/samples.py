@@ -5,7 +5,7 @@ from typing import Any
 
 from sftrun.facts.values import Catalog, DataFacts, Facts, Gpu, Machine, Prices
 from sftrun.recipe.models import Recipe
-from sftrun.rows.find import Files
+from sftrun.rows.raw.find import Files
 
 H200 = Gpu(
     name="H200",

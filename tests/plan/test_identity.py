@@ -12,8 +12,9 @@ from sftrun.plan import identity as identities
 from sftrun.plan.build import build
 from sftrun.plan.identity import OUTSIDE, earlier, keys
 from sftrun.plan.types import ComputePlan, Plan
-from sftrun.recipe.models import Recipe, Source, Trainer
-from sftrun.rows.find import Files
+from sftrun.recipe.models import Recipe, Trainer
+from sftrun.recipe.sources import Source
+from sftrun.rows.raw.find import Files
 from sftrun.strict import Strict
 from tests.plan.samples import facts, recipe
 from tests.plan.shapes import phi3
@@ -223,6 +224,20 @@ def test_adapters_that_now_keep_32_bits_over_quantised_weights_are_another_run()
     assert quantised() != quantised(autocast_adapter_dtype=False)
     assert identity(lora={}) == identity(lora={"autocast_adapter_dtype": True})
     assert identity(lora={}) != identity(lora={"autocast_adapter_dtype": False})
+
+
+def test_a_list_of_one_source_is_that_source() -> None:
+    bare, listed = ({"train": train} for train in ({"path": "a.jsonl"}, ({"path": "a.jsonl"},)))
+    assert identity(dataset=bare) == identity(dataset=listed)
+    assert plan_of(dataset=bare).identities == plan_of(dataset=listed).identities
+
+
+def test_sources_their_order_and_their_weights_are_of_the_result() -> None:
+    a, b = {"path": "a.jsonl"}, {"path": "b.jsonl"}
+    others = ((a, b), (b, a), (a, b | {"weight": 2.0}), (a, b | {"max_examples": 3}), (a, b | {"num_examples": 3}))
+    found = [identity(dataset={"train": train}) for train in others]
+    assert len(set(found)) == 4
+    assert found[0] == found[-1]
 
 
 def test_a_chat_template_counts_by_its_text_and_not_by_its_name() -> None:

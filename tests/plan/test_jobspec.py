@@ -27,7 +27,7 @@ def test_the_innermost_mount_wins() -> None:
 def test_uploaded_files_are_named_by_their_place_for_the_job() -> None:
     made = build(recipe(), facts(), folders={})
     job = spec(made, Places(record_dir="/rec", uploads={"/r/train.jsonl": "/up/aa/train.jsonl"}))
-    assert job.dataset.train.files == ("/up/aa/train.jsonl",)
+    assert job.dataset.train[0].files == ("/up/aa/train.jsonl",)
 
 
 def test_the_spec_survives_its_own_json() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sftrun.diagnostics import dotted
 from sftrun.recipe.load import Loaded, load
 from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 
 WHOLE = """\
 version: 1
@@ -30,13 +32,18 @@ def recipe_of(text: str, *overrides: str) -> Recipe:
     return loaded.recipe
 
 
+def lone(recipe: Recipe) -> Source:
+    assert isinstance(recipe.dataset.train, Source)
+    return recipe.dataset.train
+
+
 def write(folder: Path, **files: str) -> None:
     for name, text in files.items():
         (folder / f"{name}.yaml").write_text(text, "utf-8")
 
 
 def test_a_bare_string_is_short_for_a_path() -> None:
-    assert recipe_of(WHOLE).dataset.train.path == "data/rows.jsonl"
+    assert lone(recipe_of(WHOLE)).path == "data/rows.jsonl"
 
 
 def test_money_is_exact() -> None:
@@ -69,8 +76,8 @@ def test_an_override_with_null_takes_a_key_out() -> None:
 
 
 def test_an_override_of_a_source_replaces_its_short_form() -> None:
-    assert recipe_of(WHOLE, "dataset.train.num_examples=5").dataset.train.path == "data/rows.jsonl"
-    assert recipe_of(WHOLE, "dataset.train=other.jsonl").dataset.train.path == "other.jsonl"
+    assert lone(recipe_of(WHOLE, "dataset.train.num_examples=5")).path == "data/rows.jsonl"
+    assert lone(recipe_of(WHOLE, "dataset.train=other.jsonl")).path == "other.jsonl"
 
 
 def test_an_override_takes_quoted_keys_for_dots() -> None:
@@ -199,3 +206,51 @@ def test_gpu_names_are_those_of_the_catalog() -> None:
     assert names <= set(GPUS)
     assert {name.rstrip("!+") for name in GPUS} <= {name.rstrip("+") for name in names} | {"B200"}
     assert {gpu.name: gpu.max_per_container for gpu in gpus if gpu.max_per_container < 8}.items() <= FEWER_GPUS.items()
+
+
+SOURCES = """\
+version: 1
+name: x
+model: {name_or_path: builtin:tiny}
+lora: {r: 8}
+dataset:
+  train: [a.jsonl, {path: b.jsonl, weight: 2}]
+  eval: {one: c.jsonl, two: {hub: d/e}}
+volumes: {/out: store}
+output: {dir: /out/x}
+"""
+
+
+def test_sources_stand_in_a_list_and_under_names_each_with_its_place() -> None:
+    loaded = load("-", text=SOURCES)
+    assert loaded.recipe is not None, loaded.diagnostics
+    found = {dotted(at): source.path or source.hub for at, source in loaded.recipe.dataset.sources.items()}
+    assert found == {
+        "dataset.train.0": "a.jsonl",
+        "dataset.train.1": "b.jsonl",
+        "dataset.eval.one": "c.jsonl",
+        "dataset.eval.two": "d/e",
+    }
+    assert {"dataset.train.0.path", "dataset.train.1.path", "dataset.eval.one.path"} <= set(loaded.folders)
+
+
+@pytest.mark.parametrize(
+    ("was", "instead", "at", "code"),
+    [
+        ("weight: 2", "weight: 0", ("dataset", "train", 1, "weight"), "R108"),
+        ("weight: 2", "wieght: 2", ("dataset", "train", 1, "wieght"), "R103"),
+        ("[a.jsonl,", "[7,", ("dataset", "train", 0), "R106"),
+        ("two: {hub: d/e}", "two: {hup: d/e}", ("dataset", "eval", "two", "hup"), "R103"),
+        ("two: {hub: d/e}", "path: d.jsonl", ("dataset", "eval", "one"), "R103"),
+        ("one: c.jsonl, two: {hub: d/e}", "paht: c.jsonl", ("dataset", "eval", "paht"), "R260"),
+        ("two: {hub: d/e}", "two: {hub: d/e, weight: 2}", ("dataset", "eval", "two", "weight"), "R260"),
+        ("two: {hub: d/e}", "two: {}", ("dataset", "eval", "two"), "R211"),
+        ("[a.jsonl, {path: b.jsonl, weight: 2}]", "[]", ("dataset", "train"), "R106"),
+    ],
+)
+def test_what_is_wrong_with_one_of_several_sources_is_said_at_its_place(
+    was: str, instead: str, at: tuple[str | int, ...], code: str
+) -> None:
+    assert was in SOURCES
+    loaded = load("-", text=SOURCES.replace(was, instead))
+    assert [(one.at, one.code) for one in loaded.diagnostics] == [(at, code)]

@@ -62,6 +62,30 @@ def plain_talk(draw: Random) -> Row:
     return {"messages": turns}
 
 
+def sharegpt(draw: Random) -> Row:
+    """Turns of `from` and `value`, as many data sets of the Hub have them."""
+    names = {"user": "human", "assistant": "gpt"}
+    turns = plain_talk(draw)["messages"]
+    return {"id": 1, "conversations": [{"from": names[turn["role"]], "value": turn["content"]} for turn in turns]}
+
+
+def scene(draw: Random) -> Row:
+    """Turns deep in a row, with words that nobody knows."""
+    names = {"user": "asker", "assistant": "model_a"}
+    turns = plain_talk(draw)["messages"]
+    said = [{"who": names[turn["role"]], "said": {"en": turn["content"]}} for turn in turns]
+    return {"data": {"log": said}, "source": "a"}
+
+
+def question(draw: Random) -> Row:
+    return {"question": text(draw), "answer": text(draw)} | draw.choice(({}, {"context": text(draw)}))
+
+
+def quiz(draw: Random) -> Row:
+    """An answer in a list of them."""
+    return {"q": text(draw), "answers": {"text": [text(draw), "another"]}, "id": draw.random()}
+
+
 def talk(draw: Random) -> Row:
     """OpenAI's form and its kin."""
     made = plain_talk(draw)

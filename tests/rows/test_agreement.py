@@ -100,6 +100,30 @@ OPTIONS = {
     "talks, a file's template": Option(generated.plain_talk, {"chat_template": "own.jinja"}),
     "talks, several templates": Option(generated.talk, model_template=TWO),
     "talks, the model's own of many": Option(generated.talk, model_template=twins.shipped("qwen3")),
+    "talks of ShareGPT, by their columns": Option(generated.sharegpt),
+    "talks of ShareGPT, by name": Option(generated.sharegpt, {"format": "messages"}),
+    "talks deep in a row": Option(
+        generated.scene,
+        {
+            "train": {
+                "path": "rows.jsonl",
+                "columns": {"messages": "data.log", "role": "who", "content": "said.en"},
+                "roles": {"asker": "user", "model_a": "assistant"},
+            }
+        },
+    ),
+    "questions, by their columns": Option(generated.question),
+    "questions, as pairs": Option(
+        generated.question,
+        {"train": {"path": "rows.jsonl", "columns": {"prompt": "question", "completion": "answer"}}},
+    ),
+    "questions in lists": Option(
+        generated.quiz,
+        {"train": {"path": "rows.jsonl", "columns": {"instruction": "q", "output": "answers.text.0"}}},
+    ),
+    "text under another name": Option(
+        generated.story, {"train": {"path": "rows.jsonl", "columns": {"text": "story"}, "format": "text"}}
+    ),
     "talks in two": Option(generated.talk_in_two),
     "talks in two, prompts learnt": Option(generated.talk_in_two, {}, {"completion_only_loss": False}),
     "text, in pieces": Option(generated.raw, {"chunk": True}, SHORT),

@@ -2,14 +2,16 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sftrun.rows import find
-from sftrun.rows.read import Broken, Stretch, read, stretches, whole
+from sftrun.rows.raw import find, tables
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.read import Stretch, read, stretches, whole
 
 ROWS: list[dict[str, Any]] = [{"prompt": "a,b", "completion": "c"}, {"prompt": "d", "completion": 'e"f'}]
 
@@ -26,6 +28,12 @@ def lines(rows: list[Any]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+def zstd(data: bytes) -> bytes:
+    import pyarrow
+
+    return bytes(pyarrow.Codec("zstd").compress(data))
+
+
 def write(path: Path) -> Path:
     import pyarrow
     import pyarrow.parquet
@@ -35,16 +43,61 @@ def write(path: Path) -> Path:
         return path
     kind = find.kind(path)
     text = 'prompt,completion\n"a,b",c\nd,"e""f"\n' if kind == ".csv" else lines(ROWS)
+    text = 'prompt\tcompletion\na,b\tc\nd\t"e""f"\n' if kind == ".tsv" else text
     text = json.dumps(ROWS) if kind == ".json" else text
-    path.write_bytes(gzip.compress(text.encode()) if find.is_packed(path) else text.encode())
+    packings: dict[str | None, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstd, None: bytes}
+    path.write_bytes(packings[find.packing(path)](text.encode()))
     return path
 
 
 @pytest.mark.parametrize(
-    "name", ["r.jsonl", "r.JSONL", "r.json", "r.csv", "r.parquet", "r.PARQUET", "r.jsonl.gz", "r.json.gz", "r.csv.GZ"]
+    "name",
+    [
+        "r.jsonl",
+        "r.JSONL",
+        "r.json",
+        "r.csv",
+        "r.parquet",
+        "r.PARQUET",
+        "r.jsonl.gz",
+        "r.json.gz",
+        "r.csv.GZ",
+        "r.tsv",
+        "r.jsonl.zst",
+        "r.csv.zst",
+    ],
 )
 def test_all_kinds_of_files_give_the_same_rows(name: str, tmp_path: Path) -> None:
     assert rows_of(write(tmp_path / name)) == ROWS
+
+
+def test_each_line_of_a_text_that_is_not_blank_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbfone\r\n\n  two \nthree")
+    assert list(whole(tmp_path / "r.txt")) == [
+        (1, {"text": "one"}),
+        (2, None),
+        (3, {"text": "  two "}),
+        (4, {"text": "three"}),
+    ]
+    (tmp_path / "r.txt").write_bytes(b"one\n\xff\n")
+    assert broken_in(tmp_path / "r.txt") == [
+        Broken(str(tmp_path / "r.txt"), 2, "syntax", "byte 1 is not UTF-8"),
+    ]
+
+
+def test_texts_beside_other_data_are_notes(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("a\n")
+    assert [path.name for path in find.find(".", tmp_path)] == ["a.txt", "b.txt"]
+    (tmp_path / "c.jsonl").write_text("{}\n")
+    assert [path.name for path in find.find(".", tmp_path)] == ["c.jsonl"]
+    assert [path.name for path in find.find("*.txt", tmp_path)] == ["a.txt", "b.txt"]
+
+
+def test_signs_in_quotes_do_not_divide_a_table(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text('"prompt, or question";completion\na;b\n')
+    assert rows_of(tmp_path / "r.csv") == [{"prompt, or question": "a", "completion": "b"}]
+    assert tables.divided_by(tmp_path / "r.csv") == ";"
 
 
 @pytest.mark.parametrize("sign", [";", "\t", "|"])
@@ -120,7 +173,7 @@ def test_a_date_that_python_has_not_is_a_broken_row(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "r.parquet") == [{"when": date(2026, 1, 1)}]
 
 
-@pytest.mark.parametrize("name", ["r.jsonl.gz", "r.json.gz", "r.csv.gz"])
+@pytest.mark.parametrize("name", ["r.jsonl.gz", "r.json.gz", "r.csv.gz", "r.jsonl.zst", "r.csv.zst"])
 def test_a_damaged_packed_file_is_said(name: str, tmp_path: Path) -> None:
     whole = write(tmp_path / name).read_bytes()
     for damaged in (b"no gzip", whole[:-9]):
@@ -147,7 +200,7 @@ def test_a_glob_is_the_same_files_wherever_it_is_expanded(tmp_path: Path) -> Non
 
 
 def test_a_stretch_of_a_file_is_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sftrun.rows.read.STRETCH_BYTES", 17)
+    monkeypatch.setattr("sftrun.rows.raw.read.STRETCH_BYTES", 17)
     rows = [{"text": "x" * size} for size in range(40)]
     (tmp_path / "r.jsonl").write_text(lines(rows))
     parts = list(stretches(tmp_path / "r.jsonl"))

@@ -26,7 +26,7 @@ from sftrun.job.prepare.shards import Crew
 from sftrun.job.train import make_trainer, saved_tokenizer
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.build import build
-from sftrun.rows.find import Files
+from sftrun.rows.raw.find import Files
 from tests.job import tiny
 from tests.plan.samples import facts, recipe
 from tests.step import small_models

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,23 +12,22 @@ import click
 from sftrun.cli.examine import Examined, examine_file
 from sftrun.cli.options import format_option, recipe_argument, set_option
 from sftrun.cli.recipes import data_writing
-from sftrun.cli.waiting import bar
 from sftrun.contract.row_rules import RowRules
+from sftrun.diagnostics import dotted
 from sftrun.errors import Problem, RecipeRejected, SftrunError, UsageError
 from sftrun.facts.data import count
+from sftrun.facts.data.count import Asked
 from sftrun.facts.model.lookup import model_folder
 from sftrun.facts.values import DataFacts
 from sftrun.plan.check.data_facts import check_data
-from sftrun.recipe.labelling import row_rules
+from sftrun.recipe.labelling import row_rules, source_rules
 from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 from sftrun.report.show import data_view
 from sftrun.report.show.carets import render, wants_colour
 from sftrun.rows import tokenizer
-from sftrun.rows.find import Files
 from sftrun.rows.labels import Labelled, Labeller, Refused
 from sftrun.rows.plain import Row
-from sftrun.rows.shape import fault
-from sftrun.run.folders import ledger_folder
 
 
 @click.group()
@@ -82,22 +81,34 @@ def _recipe(examined: Examined) -> Recipe:
     return examined.loaded.recipe
 
 
-def _files(examined: Examined, recipe: Recipe, split: str) -> Files:
-    assert examined.gathered is not None
-    source = recipe.dataset.train if split == "train" else recipe.dataset.eval
-    if source is None:
+class _Part(NamedTuple):
+    """One source of a split: its key, and how its rows are read."""
+
+    key: str
+    asked: Asked
+    facts: DataFacts
+
+
+def _parts(examined: Examined, recipe: Recipe, split: str) -> list[_Part]:
+    sources = recipe.dataset.train_sources if split == "train" else recipe.dataset.eval_sources
+    if not sources:
         raise UsageError("the recipe has no `dataset.eval`", help="leave out `--split eval`")
+    return [_part(examined, recipe, dotted(at), source) for at, source in sources.items()]
+
+
+def _part(examined: Examined, recipe: Recipe, key: str, source: Source) -> _Part:
+    assert examined.gathered is not None
     if source.hub is not None:
         raise SftrunError(
             f"the rows of `{source.hub}` are on the Hub; only the job reads them", help="name a file instead"
         )
-    facts = examined.gathered.facts
-    found = facts.train_files if split == "train" else facts.eval_files
-    if not found.paths:
-        problem = examined.gathered.problems.get(f"dataset.{split}.path")
+    found = examined.gathered.facts.of(key)
+    if found.rows is None:
+        problem = examined.gathered.problems.get(f"{key}.path")
         message = problem.message if problem else f"`{source.path}` is on a Volume and not on this machine"
         raise SftrunError(message, help=problem.help if problem else "look at a copy: `--set dataset.train.path=FILE`")
-    return found
+    asked = Asked(found.files, source_rules(_rules(examined, recipe), source), source.max_examples)
+    return _Part(key, asked, found.rows)
 
 
 def _tokenizer_folder(examined: Examined, recipe: Recipe) -> Path | None:
@@ -109,41 +120,13 @@ def _tokenizer_folder(examined: Examined, recipe: Recipe) -> Path | None:
 
 
 def _summary(examined: Examined, recipe: Recipe, split: str) -> None:
-    facts = _facts(examined, recipe, split)
-    for line in data_view.summary_lines(f"dataset.{split}", facts):
-        click.echo(line)
-    pair = (facts, None) if split == "train" else (None, facts)
-    found = list(check_data(recipe, *pair))
+    parts = {part.key: part.facts for part in _parts(examined, recipe, split)}
+    for key, facts in parts.items():
+        for line in data_view.summary_lines(key, facts):
+            click.echo(line)
+    found = list(check_data(recipe, None, None, parts=parts))
     if found:
         click.echo("\n" + render(found, examined.loaded.source), err=True)
-
-
-def _facts(examined: Examined, recipe: Recipe, split: str) -> DataFacts:
-    folder = _tokenizer_folder(examined, recipe)
-    train = _files(examined, recipe, "train") if split == "train" else _train_if_there(examined, recipe)
-    evaluation = None if split == "train" else _files(examined, recipe, "eval")
-    with bar() as progress:
-        pair = count.data_facts(
-            train,
-            evaluation,
-            _rules(examined, recipe),
-            recipe.trainer.max_length,
-            folder,
-            cache_dir=ledger_folder() / "cache",
-            progress=progress,
-        )
-    found = pair[0] if split == "train" else pair[1]
-    assert found is not None
-    if isinstance(found, Problem):
-        raise SftrunError(found.message, help=found.help)
-    return found
-
-
-def _train_if_there(examined: Examined, recipe: Recipe) -> Files:
-    try:
-        return _files(examined, recipe, "train")
-    except SftrunError:
-        return Files()
 
 
 def _row(examined: Examined, recipe: Recipe, split: str, number: int) -> Iterator[str]:
@@ -166,12 +149,12 @@ class _Shown(NamedTuple):
 
 
 def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> _Shown:
-    paths = [Path(path) for path in _files(examined, recipe, split).paths]
-    found = count.row_at(paths, number)
+    part, own = _holding(_parts(examined, recipe, split), number)
+    paths, (_, rules, most) = [Path(path) for path in part.asked.files.paths], part.asked
+    found = count.row_at(paths, own) if most is None or own <= most else None
     if found is None:
         raise UsageError(f"`dataset.{split}` has no row {number}", help="rows count from 1")
     file, line, row = found
-    rules = _rules(examined, recipe)
     how = count.decided(rules, recipe.trainer.max_length, paths)
     if how is None:
         raise SftrunError(f"the columns {', '.join(row)} are no known format", help="run `sftrun validate` to see more")
@@ -179,13 +162,24 @@ def _labelled(examined: Examined, recipe: Recipe, split: str, number: int) -> _S
     if isinstance(known, Problem):
         raise SftrunError(f"the row can't be shown as tokens: {known.message}", help=known.help)
     labeller = Labeller(rules, how.form, how.max_length, known)
-    labelled = fault(row, how.form, rules) or _first(labeller, row)
+    read = how.reading.row(row)
+    labelled = how.reading.fault(read, rules) or _first(labeller, read)
     if not isinstance(labelled, Labelled):
         raise SftrunError(f"{file}:{line}: {labelled}", help="mend that row")
     first, *others = labeller.pieces(labelled)
     more = f", piece 1 of {1 + len(others)}" if others else ""
     place = f"row {number} of dataset.{split} ({Path(file).name}, line {line}{more})"
     return _Shown(place, len(labelled.ids), first, known, [first, *others])
+
+
+def _holding(parts: Sequence[_Part], number: int) -> tuple[_Part, int]:
+    """The source that holds a row, counted over all of them in their order; and its number there."""
+    for part in parts[:-1]:
+        held = part.facts.rows + part.facts.rows_misshapen
+        if number <= held:
+            return part, number
+        number -= held
+    return parts[-1], number
 
 
 def _first(labeller: Labeller, row: Row) -> Labelled | str:
@@ -200,14 +194,16 @@ def _rules(examined: Examined, recipe: Recipe) -> RowRules:
 
 def _json(examined: Examined, recipe: Recipe, split: str, number: int | None) -> int:
     if number is None:
-        click.echo(_facts(examined, recipe, split).model_dump_json(indent=2))
+        known = {part.key: part.facts.model_dump(mode="json") for part in _parts(examined, recipe, split)}
+        told = known if len(known) > 1 else next(iter(known.values()))
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         return 0
     found = _labelled(examined, recipe, split, number)
     parts = data_view.runs(found.kept, found.tokens)
     spans = [{"text": part.text, "learnt": part.is_learnt, "tokens": part.tokens} for part in parts]
     ids, labels = found.kept
-    told = {"row": found.place, "tokens": found.length, "input_ids": ids, "labels": labels, "spans": spans}
+    shown = {"row": found.place, "tokens": found.length, "input_ids": ids, "labels": labels, "spans": spans}
     if len(found.pieces) > 1:
-        told["pieces"] = [{"input_ids": piece.ids, "labels": piece.labels} for piece in found.pieces]
-    click.echo(json.dumps(told, ensure_ascii=False))
+        shown["pieces"] = [{"input_ids": piece.ids, "labels": piece.labels} for piece in found.pieces]
+    click.echo(json.dumps(shown, ensure_ascii=False))
     return 0

@@ -11,17 +11,18 @@ import click
 from sftrun.cli.examine import Examined, examine_file
 from sftrun.cli.options import format_option, recipe_argument, set_option
 from sftrun.cli.waiting import bar
+from sftrun.diagnostics import dotted
 from sftrun.disk import files
 from sftrun.errors import RecipeRejected, SftrunError, UsageError
 from sftrun.facts.data import cleaning, count, splitting
 from sftrun.facts.data.cleaning import Judged, Seen
 from sftrun.facts.data.count import Progress
 from sftrun.facts.data.tally import How
-from sftrun.recipe.labelling import row_rules
+from sftrun.recipe.labelling import row_rules, source_rules
 from sftrun.report.show import data_view
 from sftrun.report.show.carets import render
-from sftrun.rows.find import Files
 from sftrun.rows.plain import Row
+from sftrun.rows.raw.find import Files
 
 FIRST = 5
 
@@ -155,12 +156,11 @@ def _sources(examined: Examined, split: str) -> Iterator[tuple[Files, How | None
     recipe, gathered = examined.loaded.recipe, examined.gathered
     assert recipe is not None
     assert gathered is not None
-    source = recipe.dataset.train if split == "train" else recipe.dataset.eval
-    if source is None:
-        return
-    found = gathered.facts.train_files if split == "train" else gathered.facts.eval_files
     rules = row_rules(recipe, gathered.facts.chat_template)
-    yield found, count.decided(rules, recipe.trainer.max_length, [Path(path) for path in found.paths])
+    for at, source in recipe.dataset.sources.items():
+        if at[1] == split:
+            found, own = gathered.facts.of(dotted(at)).files, source_rules(rules, source)
+            yield found, count.decided(own, recipe.trainer.max_length, [Path(path) for path in found.paths])
 
 
 def _rows(examined: Examined, split: str) -> int:

@@ -158,6 +158,7 @@ def _lock(examined: Examined, plan: Plan) -> Lock:
         adapter_sha256=None if plan.adapter is None else plan.adapter.sha256,
         train_sha256=facts.train_files.sha256,
         eval_sha256=facts.eval_files.sha256,
+        sources_sha256={key: source.files.sha256 for key, source in facts.sources.items()},
         gpus=plan.compute.gpus,
         prices_date=facts.catalog.prices.date if plan.compute.place.rents else None,
     )

@@ -22,9 +22,10 @@ from sftrun.recipe.check.evaluation import fault
 from sftrun.report import verdicts
 from sftrun.report.show import figures
 from sftrun.report.show.verdict_words import power_words
-from sftrun.rows import find
 from sftrun.rows.plain import group_of
-from sftrun.rows.read import Broken, whole
+from sftrun.rows.raw import find
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.read import whole
 from sftrun.run.backend import Backend
 from sftrun.run.evaluations import RECIPE, GateOrder, Order, Store, key_of, of_recipe
 from sftrun.run.execute import must_own_output

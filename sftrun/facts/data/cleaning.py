@@ -15,9 +15,10 @@ from typing import Any, Final, Literal, NamedTuple
 from sftrun.errors import SftrunError
 from sftrun.facts.data.tally import How, content, is_blank
 from sftrun.rows import shape, turns
-from sftrun.rows.find import Files
 from sftrun.rows.plain import Row
-from sftrun.rows.read import Broken, whole
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.find import Files
+from sftrun.rows.raw.read import whole
 
 LIBRARY: Final = "rensa"
 Reason = Literal["broken", "misshapen", "blank", "duplicate", "near_duplicate", "in_eval", "near_eval"]
@@ -90,16 +91,16 @@ def judged(files: Files, how: How, seen: Seen) -> Iterator[Judged]:
         if isinstance(row, Broken):
             yield Judged(place, None, "broken" if row.kind == "syntax" else "misshapen", row.message)
             continue
-        read = row
-        wrong = shape.fault(read, how.form, how.rules)
+        read = how.reading.row(row)
+        wrong = how.reading.fault(read, how.rules)
         yield Judged(place, row, "misshapen", wrong) if wrong is not None else _judged(place, row, read, how, seen)
 
 
 def remember(files: Files, how: How, seen: Seen) -> None:
     """Rows to be kept apart from: those of the eval data."""
     for place, row in _rows(files):
-        read = row if isinstance(row, dict) else None
-        if read is not None and shape.fault(read, how.form, how.rules) is None:
+        read = how.reading.row(row) if isinstance(row, dict) else None
+        if read is not None and how.reading.fault(read, how.rules) is None:
             seen.add(seen.told(read, how), place, is_eval=True)
 
 

@@ -11,7 +11,7 @@ from sftrun.errors import Problem
 from sftrun.facts.data.tally import How
 from sftrun.facts.data.totals import Counted, Places
 from sftrun.facts.values import DataFacts
-from sftrun.rows.find import Files
+from sftrun.rows.raw.find import Files
 from sftrun.rows.tokenizer import Spec
 
 # raise it when figures change their meaning: what was kept before is then counted anew
@@ -23,7 +23,7 @@ def key(data: Files, how: How | None, spec: Spec | Problem) -> str | None:
     if data.sha256 is None or how is None:
         return None
     tokenizer = spec.fingerprint if isinstance(spec, Spec) else spec.message
-    decided = [how.rules.model_dump(mode="json"), how.form, how.max_length]
+    decided = [how.rules.model_dump(mode="json"), how.form, how.max_length, how.most]
     text = json.dumps([VERSION, data.sha256, data.paths, decided, tokenizer])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from sftrun.errors import SftrunError, UsageError
 from sftrun.facts.data import cleaning
 from sftrun.facts.data.tally import How
-from sftrun.rows import shape
-from sftrun.rows.find import Files
 from sftrun.rows.plain import Row
-from sftrun.rows.read import Broken, whole
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.find import Files
+from sftrun.rows.raw.read import whole
 
 
 class Grouped(NamedTuple):
@@ -78,8 +78,8 @@ def _drawn(sizes: Counter[bytes], share: float, seed: int) -> set[bytes]:
 
 
 def _keys(row: Row, how: How, by: str | None, place: str) -> Iterator[bytes]:
-    read = row
-    wrong = shape.fault(read, how.form, how.rules)
+    read = how.reading.row(row)
+    wrong = how.reading.fault(read, how.rules)
     if wrong is not None:
         raise _refused(f"{place}: {wrong}")
     yield cleaning.key(read, how)

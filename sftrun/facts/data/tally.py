@@ -21,10 +21,12 @@ from sftrun.errors import Problem
 from sftrun.facts.data import private
 from sftrun.facts.values import FaultKind, RowFault
 from sftrun.rows import ends, shape, tokenizer, turns
+from sftrun.rows.columns import Reading, stands
 from sftrun.rows.forms import Pair
 from sftrun.rows.labels import Labelled, Labeller, Refused
 from sftrun.rows.plain import Row, says_nothing
-from sftrun.rows.read import Broken, Stretch, read
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.read import Stretch, read
 from sftrun.rows.tokenizer import Measured, Tokens
 from sftrun.rows.turns import Conversation
 
@@ -34,7 +36,9 @@ FAULTS_KEPT = 5
 
 @dataclass
 class Tally:
-    """What a stretch came to; the four arrays have one entry a good row, `lines` the line it stands at."""
+    """What a stretch came to; the four arrays have one entry a good row, `lines` the line it stands at.
+
+    `given` are all rows, `found` those that have a column which the first row has not."""
 
     lines: array[int] = field(default_factory=lambda: array("Q"))
     lengths: array[int] = field(default_factory=lambda: array("I"))
@@ -48,6 +52,8 @@ class Tally:
     private: Counter[str] = field(default_factory=Counter)
     line_count: int = 0
     unlearnt: int = 0
+    given: int = 0
+    found: Counter[str] = field(default_factory=Counter)
 
     def fault(self, file: str, line: int, kind: FaultKind, message: str, column: int = 1) -> None:
         """Count it, and keep the first few."""
@@ -57,11 +63,16 @@ class Tally:
 
 
 class How(NamedTuple):
-    """How the rows of one source become labels."""
+    """How the rows of one source become labels; of more than `most` rows the first ones."""
 
     rules: RowRules
-    form: DataFormat
+    reading: Reading
     max_length: int
+    most: int | None = None
+
+    @property
+    def form(self) -> DataFormat:
+        return self.reading.form
 
 
 class Work(NamedTuple):
@@ -96,10 +107,10 @@ def tally(stretch: Stretch) -> Tally:
     return tally_with(stretch, *_worker)
 
 
-def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None) -> Tally:
-    """The same with everything given."""
+def tally_with(stretch: Stretch, work: Work, labeller: Labeller | None, most: int | None = None) -> Tally:
+    """The same with everything given; of more than `most` rows the first ones."""
     result, form = Tally(), work.how.form
-    rows = _good_rows(stretch, work.how, result)
+    rows = _good_rows(stretch, work.how, result, most)
     while batch := list(islice(rows, BATCH)):
         pairs = [shape.pair(row, form, work.how.rules) for _, row in batch]
         measured = labeller.measure([row for _, row in batch], pairs) if labeller else [None] * len(batch)
@@ -146,13 +157,18 @@ def _ends_blank(talk: Conversation) -> bool:
     return last["role"] == "assistant" and not turns.says(last)
 
 
-def _good_rows(stretch: Stretch, how: How, result: Tally) -> Iterator[tuple[int, Row]]:
-    for line, row in read(stretch):
+def _good_rows(stretch: Stretch, how: How, result: Tally, most: int | None) -> Iterator[tuple[int, Row]]:
+    for line, found in read(stretch):
+        if result.given == most:
+            return
         result.line_count = line
-        if isinstance(row, Broken):
-            result.fault(row.file, row.line, row.kind, row.message, row.column)
-        elif row is not None:
-            wrong = shape.fault(row, how.form, how.rules)
+        if isinstance(found, Broken):
+            result.fault(found.file, found.line, found.kind, found.message, found.column)
+        elif found is not None:
+            result.given += 1
+            result.found.update(ours for ours, theirs in how.reading.doubted if stands(found, theirs))
+            row = how.reading.row(found)
+            wrong = how.reading.fault(row, how.rules)
             if wrong is None:
                 yield line, row
             else:

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from sftrun.errors import Problem
+from sftrun.facts.data.percentiles import percentile
 from sftrun.facts.data.tally import FAULTS_KEPT, How, Tally
 from sftrun.facts.values import DataFacts, RowFault
 from sftrun.rows import ends
-from sftrun.rows.find import Files
+from sftrun.rows.columns import missing
 from sftrun.rows.forms import is_chat
-from sftrun.rows.read import Stretch
+from sftrun.rows.plain import Row
+from sftrun.rows.raw.find import Files
+from sftrun.rows.raw.read import Stretch
 from sftrun.rows.template import Template
 from sftrun.rows.tokenizer import Tokens, lacking
+
+AT_ONCE = 1_000_000  # hashes that are compared with each other at a time: a dictionary takes 100 bytes of each
 
 
 @dataclass
@@ -45,10 +50,10 @@ def summed(
     tallies: Iterable[Tally],
     files: Files,
     how: How,
-    columns: tuple[str, ...],
+    first: Row,
     found: Tokens | Problem,
 ) -> Counted:
-    """All stretches as one, with lines counted from the beginning of each file."""
+    """All stretches as one, with lines counted from the beginning of each file; `first` is the first row."""
     whole, names, places, faults = Tally(), tuple(files.paths), Places(), list[RowFault]()
     offsets: Counter[str] = Counter()
     for part, one in zip(parts, tallies, strict=True):
@@ -63,6 +68,7 @@ def summed(
         whole.ends.update(one.ends)
         whole.private.update(one.private)
         whole.unlearnt += one.unlearnt
+        whole.found.update(one.found)
         whole.lengths += one.lengths
         whole.learnt += one.learnt
         whole.hashes += one.hashes
@@ -72,7 +78,10 @@ def summed(
         format=how.form,
         rows=len(whole.hashes),
         sha256=files.sha256,
-        columns=columns,
+        columns=tuple(first),
+        read_as=dict(how.reading.columns),
+        found_names=dict(how.reading.found),
+        missing_columns={ours: near for ours, near in missing(how.rules, first).items() if not whole.found[ours]},
         max_length=how.max_length,
         no_lengths=None if isinstance(found, Tokens) else found.message,
         rows_nothing_learnt=whole.counts["nothing_learnt"],
@@ -107,26 +116,17 @@ def summed(
 
 def _figures(lengths: array[int], learnt: array[int], longest: int) -> dict[str, object]:
     counts = sorted(Counter(lengths).items())
-    kept = [min(length, longest) for length, wanted in zip(lengths, learnt, strict=True) if wanted]
+    kept = sum(1 for wanted in learnt if wanted)
+    tokens = sum(min(length, longest) for length, wanted in zip(lengths, learnt, strict=True) if wanted)
     return {
-        "tokens": sum(kept),
+        "tokens": tokens,
         "learnt_tokens": sum(learnt),
-        "mean_tokens": sum(kept) / max(len(kept), 1),
+        "mean_tokens": tokens / max(kept, 1),
         "percentiles": {str(share): percentile(counts, share) for share in (50, 90, 99, 100)},
         "length_for_99_percent": percentile(counts, 99),
         "length_counts": tuple(counts),
         "rows_cut": sum(rows for length, rows in counts if length > longest),
     }
-
-
-def percentile(counts: Sequence[tuple[int, int]], share: float) -> int:
-    """The smallest length that `share` per cent of the rows do not exceed."""
-    wanted, seen = sum(rows for _, rows in counts) * share / 100, 0
-    for length, rows in counts:
-        seen += rows
-        if seen >= wanted:
-            return length
-    return counts[-1][0]
 
 
 def _asks(found: Tokens | Problem, how: How) -> bool:
@@ -152,17 +152,23 @@ def _unknown_marks(found: Tokens | Problem, how: How) -> tuple[str, ...]:
 
 
 def _duplicates(whole: Tally, places: Places, names: Sequence[str]) -> Iterator[RowFault]:
-    first: dict[int, int] = {}
-    for number, one in enumerate(whole.hashes):
-        before = first.setdefault(one, number)
-        if before == number:
-            continue
-        whole.counts["duplicate"] += 1
-        if whole.counts["duplicate"] <= FAULTS_KEPT:
-            file, line = places.of(number, names)
-            other, at = places.of(before, names)
-            message = f"the same as line {at}" + ("" if other == file else f" of {other}")
-            yield RowFault(file=file, line=line, kind="duplicate", message=message)
+    """The first few; all are counted."""
+    pairs = list[tuple[int, int]]()
+    parts = len(whole.hashes) // AT_ONCE + 1
+    for part in range(parts):
+        first: dict[int, int] = {}
+        found = 0
+        for number, one in enumerate(whole.hashes):
+            if one % parts == part and (before := first.setdefault(one, number)) != number:
+                found += 1
+                if found <= FAULTS_KEPT:
+                    pairs.append((number, before))
+        whole.counts["duplicate"] += found
+    for number, before in sorted(pairs)[:FAULTS_KEPT]:
+        file, line = places.of(number, names)
+        other, at = places.of(before, names)
+        message = f"the same as line {at}" + ("" if other == file else f" of {other}")
+        yield RowFault(file=file, line=line, kind="duplicate", message=message)
 
 
 def _first_of_each(faults: Sequence[RowFault]) -> tuple[RowFault, ...]:
@@ -175,9 +181,10 @@ def _first_of_each(faults: Sequence[RowFault]) -> tuple[RowFault, ...]:
     return tuple(result)
 
 
-def overlapping(second: Counted, first: Counted) -> DataFacts:
-    """The second's facts, with how many of its rows stand in the first."""
-    known = set(first.hashes)
+def overlapping(second: Counted, first: Sequence[Counted]) -> DataFacts:
+    """The second's facts, with how many of its rows stand in one of the first."""
+    wanted = set(second.hashes)
+    known = {one for source in first for one in source.hashes if one in wanted}
     same = [number for number, one in enumerate(second.hashes) if one in known]
     places = (second.places.of(number, second.names) for number in same[:FAULTS_KEPT])
     faults = [

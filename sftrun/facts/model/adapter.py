@@ -11,7 +11,7 @@ from sftrun.disk import adapter_files, outside
 from sftrun.errors import Problem
 from sftrun.facts.model.headers import Malformed, read_header
 from sftrun.facts.values import AdapterFacts
-from sftrun.rows.find import sha256
+from sftrun.rows.raw.find import sha256
 
 # what changes the model in ways that a plan doesn't count
 UNCOUNTED = (

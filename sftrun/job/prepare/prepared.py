@@ -19,41 +19,32 @@ from pathlib import Path
 from typing import Any
 
 from sftrun.contract.choices import DataFormat
-from sftrun.contract.events import DataReady
+from sftrun.contract.events import DataReady, SourceShare
 from sftrun.contract.jobspec import JobSpec
-from sftrun.contract.row_rules import RowRules
 from sftrun.disk import files, flock, outside
 from sftrun.disk.flock import Holder
-from sftrun.job.failures import JobFailure
-from sftrun.job.prepare import shards, source_rows
-from sftrun.job.prepare.shards import Counts, Crew
-from sftrun.job.prepare.source_rows import Rows
-from sftrun.rows import ends, shape
-from sftrun.rows.labels import Labeller
+from sftrun.job.prepare import source_rows
+from sftrun.job.prepare.making import TEXTS_KEPT, Making, Split
+from sftrun.job.prepare.shards import Crew
+from sftrun.rows import ends
 from sftrun.rows.tokenizer import Tokens
 from sftrun.strict import Strict
 
-VERSION = 5  # to be raised with whatever changes a token, its label or its place, or what the marker says
+VERSION = 6  # to be raised with whatever changes a token, its label or its place, or what the marker says
 MARKER = "prepared.json"
 TEXTS = "texts.json"
 FOLDER = "prepared"
 DROPPED_SHARE_WORTH_SAYING = 0.01
 UNUSED_SECONDS = 30 * 86_400.0
 POLL_SECONDS = 0.1
-TEXTS_KEPT = 500
-
-
-class Split(Strict):
-    """Counts of one split; `first_dropped` is the place of the first row in which nothing is learnt."""
-
-    counts: Counts
-    first_dropped: str | None
 
 
 class Marker(Strict):
     """prepared.json; `files` maps each name to its bytes, `ends` are the tokens that turns are trained to end with.
 
-    `system` is the system turn that all rows begin with, None where they differ.
+    `system` is the system turn that all rows begin with, None where they differ.  `found_names` are columns' that a
+    known form has and nobody wrote (column, ours).  `eval` has the name "" where there is one set; `sources` are those
+    of a mix.
     """
 
     version: int = VERSION
@@ -62,8 +53,10 @@ class Marker(Strict):
     ends: tuple[str, ...]
     system: str | None
     train: Split
-    eval: Split | None
+    eval: dict[str, Split]
     is_packed: bool
+    found_names: dict[str, str] = {}
+    sources: tuple[SourceShare, ...] = ()
     files: dict[str, int]
 
 
@@ -79,12 +72,15 @@ class Prepared:
         return _mapped(self.folder / "train.arrow")
 
     def evaluation(self) -> Any:
-        """None where there is no validation split."""
-        return None if self.marker.eval is None else _mapped(self.folder / "eval.arrow")
+        """None where there are no validation rows; sets by name, or the one that has none."""
+        names = list(self.marker.eval)
+        if names in ([], [""]):
+            return _mapped(self.folder / "eval.arrow") if names else None
+        return {name: _mapped(self.folder / f"eval-{number}.arrow") for number, name in enumerate(names)}
 
     @property
     def eval_rows(self) -> int:
-        return 0 if self.marker.eval is None else self.marker.eval.counts.rows
+        return sum(split.counts.rows for split in self.marker.eval.values())
 
     def texts(self) -> list[tuple[str, str]]:
         """(place, text) of some of the rows, by which tokenizers are compared."""
@@ -101,7 +97,13 @@ class Prepared:
             tokens=train.tokens,
             learnt_tokens=train.learnt_tokens,
             was_ready=self.was_ready,
+            sources=self.marker.sources,
         )
+
+    def names(self) -> str | None:
+        """Which columns are read by the names of a known form, as a sentence; None where none are."""
+        named = ", ".join(f"`{theirs}` as {ours}" for theirs, ours in self.marker.found_names.items())
+        return f"columns with the names of a known form: {named}" if named else None
 
     def remarks(self, longest: int) -> Iterator[str]:
         """Warnings about the data, as sentences."""
@@ -162,14 +164,17 @@ def make(spec: JobSpec, tokens: Tokens, place: Path, crew: Crew) -> Prepared:
 
 def _what_decides(spec: JobSpec, tokens: Tokens) -> dict[str, Any]:
     dataset, trainer = spec.dataset, spec.trainer
-    sources = [source for source in (dataset.train, dataset.eval) if source is not None]
+    sources = dataset.sources
+    is_drawn = any(source.weight % 1 for source in dataset.train)
     contents = [(source_rows.content(source) or spec.run_id, source.config, source.split) for source in sources]
     return {
         "version": VERSION,
         "libraries": [version(name) for name in ("tokenizers", "jinja2")],
         "data": contents,
+        "mix": ([source.weight for source in dataset.train], trainer.seed if is_drawn else None, list(dataset.eval)),
         "held_out": (dataset.eval_fraction, trainer.seed) if dataset.eval_fraction else None,
-        "rows": spec.rows.model_dump(mode="json"),
+        "rows": [source.rules(spec.rows).model_dump(mode="json") for source in sources],
+        "first": [source.max_examples for source in sources],
         "tokenizer": tokens.spec.fingerprint,
         "length": trainer.max_length,
         "packing": (packs(spec), dataset.shuffle),
@@ -177,24 +182,27 @@ def _what_decides(spec: JobSpec, tokens: Tokens) -> dict[str, Any]:
 
 
 def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
-    """Both splits, then the marker; then what they were made of goes."""
-    rows, held_out = source_rows.load(spec.dataset, spec.rows, spec.trainer.seed)
-    labeller = Labeller(spec.rows, rows.form, spec.trainer.max_length, tokens)
-    _require_template(rows, labeller)
-    splits = {"train": rows} | ({} if held_out is None else {"eval": held_out})
-    told = {name: _split(each, spec, labeller, partial / name, crew) for name, each in splits.items()}
-    (partial / TEXTS).write_text(json.dumps(_texts(rows, labeller)))
-    made = [partial / TEXTS, *(partial / f"{name}.arrow" for name in splits)]
+    """All rows, then the marker; then what they were made of goes."""
+    work = Making(spec, tokens, partial, crew)
+    trained, held_out = work.train()
+    sets = work.evaluation(trained) if spec.dataset.eval else {"": held_out} if held_out else {}
+    train = work.mix(trained)
+    evals = {name: work.join(made, _eval_file(name, spec)) for name, made in sets.items()}
+    (partial / TEXTS).write_text(json.dumps([text for made in trained for text in made.texts][: 2 * TEXTS_KEPT]))
+    made = [partial / TEXTS, partial / "train.arrow", *(partial / _eval_file(name, spec) for name in sets)]
     for path in made:
         files.flush(path)
+    first = trained[0]
     marker = Marker(
-        format=rows.form,
-        are_conversations=_are_conversations(rows, spec.rows),
-        ends=ends.usual(Counter(told["train"].counts.ends)),
-        system=_system(rows, spec.rows),
-        train=told["train"],
-        eval=told.get("eval"),
+        format=first.form,
+        are_conversations=first.are_conversations,
+        ends=ends.usual(Counter(train.counts.ends)),
+        system=first.system if all(one.system == first.system for one in trained) else None,
+        train=train,
+        eval=evals,
         is_packed=packs(spec),
+        found_names={theirs: ours for one in trained for ours, theirs in one.found_names},
+        sources=work.shares,
         files={path.name: path.stat().st_size for path in made},
     )
     files.write(partial / MARKER, marker.model_dump_json(indent=1))
@@ -203,56 +211,8 @@ def _fill(spec: JobSpec, tokens: Tokens, partial: Path, crew: Crew) -> None:
             path.unlink()
 
 
-def _require_template(rows: Rows, labeller: Labeller) -> None:
-    if _are_conversations(rows, labeller.rules) and labeller.tokens.template_for(None) is None:
-        raise JobFailure(
-            "data",
-            "the rows are conversations and the model's tokenizer has no chat template",
-            "use a model that has one (often named Instruct), or set `dataset.chat_template`",
-        )
-
-
-def _are_conversations(rows: Rows, rules: RowRules) -> bool:
-    return shape.is_conversation(rows.rows[0], rows.form, rules)
-
-
-def _system(rows: Rows, rules: RowRules) -> str | None:
-    """The system turn that all rows begin with; None where one has none, or another."""
-    if not _are_conversations(rows, rules):
-        return None
-    found = (shape.system(row, rows.form) for row in rows.rows)
-    first = next(found)
-    return first if all(each == first for each in found) else None
-
-
-def _texts(rows: Rows, labeller: Labeller) -> list[tuple[str, str]]:
-    """(place, text) of rows from all over the data."""
-    step = -(-len(rows) // TEXTS_KEPT)
-    return [(place, labeller.text(row)) for place, row in zip(rows.places[::step], rows.rows[::step], strict=True)]
-
-
-def _split(rows: Rows, spec: JobSpec, labeller: Labeller, stem: Path, crew: Crew) -> Split:
-    parts, counts = shards.tokenise(rows, labeller, stem, crew)
-    if not counts.rows:
-        raise _nothing_to_learn(rows, spec.trainer.max_length)
-    first = None if counts.first_dropped is None else rows.places[counts.first_dropped]
-    if packs(spec):
-        whole = stem.with_name(f"{stem.name}-rows.arrow")
-        shards.join(parts, whole)
-        parts = shards.pack(whole, spec, stem.with_name(f"{stem.name}-packed"), crew)
-    shards.join(parts, stem.with_suffix(".arrow"))
-    return Split(counts=counts, first_dropped=first)
-
-
-def _nothing_to_learn(rows: Rows, longest: int) -> JobFailure:
-    message = (
-        f"none of the {len(rows)} rows has anything to learn from: every label is masked (the first: {rows.places[0]})"
-    )
-    return JobFailure(
-        "data",
-        message,
-        f"raise `trainer.max_length` ({longest}) if prompts fill it, or see that completions are not empty",
-    )
+def _eval_file(name: str, spec: JobSpec) -> str:
+    return f"eval-{list(spec.dataset.eval).index(name)}.arrow" if name else "eval.arrow"
 
 
 def _mapped(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Rows -> Arrow files of token ids and labels, by shards: on several cores, in order, resumable.
 
 A shard's file stands whole or not at all, with its counts inside, so that a killed preparation goes on where it was.
-Bytes are the same however many processes made them.  Processes are forked: rows are shared with them and not sent.
+Bytes are the same however many processes made them.  Processes are forked: they read rows where these lie (`spool`).
 Packing looks at 20,000 rows at a time, on any number of cores.
 """
 
@@ -30,7 +30,7 @@ from sftrun.strict import Strict
 ROWS = 2_000
 PACKED_ROWS = 20_000
 _COUNTS = b"sftrun"
-_SCHEMA = pyarrow.schema({"input_ids": pyarrow.list_(pyarrow.int32()), "labels": pyarrow.list_(pyarrow.int32())})
+SCHEMA = pyarrow.schema({"input_ids": pyarrow.list_(pyarrow.int32()), "labels": pyarrow.list_(pyarrow.int32())})
 Result = TypeVar("Result")
 
 
@@ -98,9 +98,10 @@ def tokenise(rows: Rows, labeller: Labeller, stem: Path, crew: Crew) -> tuple[li
         if known is not None:
             return known
         part = slice(index * ROWS, (index + 1) * ROWS)
-        made = label(rows.rows[part], rows.places[part], labeller)
-        counts = _count(made, len(rows.rows[part]))
-        schema = _SCHEMA.with_metadata({_COUNTS: counts.model_dump_json()})
+        own = rows.rows[part]
+        made = label(own, rows.places[part], labeller)
+        counts = _count(made, len(own))
+        schema = SCHEMA.with_metadata({_COUNTS: counts.model_dump_json()})
         write(paths[index], schema, [_batch(made)])
         return counts
 
@@ -180,7 +181,7 @@ def _count(made: Learnable, given: int) -> Counts:
 
 
 def _batch(made: Learnable) -> Any:
-    return pyarrow.RecordBatch.from_arrays([_lists(made.input_ids), _lists(made.labels)], names=_SCHEMA.names)
+    return pyarrow.RecordBatch.from_arrays([_lists(made.input_ids), _lists(made.labels)], names=SCHEMA.names)
 
 
 def _lists(rows: Sequence[Ids]) -> Any:

@@ -2,42 +2,51 @@
 
 import random
 import re
+from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import DatasetSpec, DataSource
 from sftrun.contract.row_rules import RowRules
 from sftrun.job.failures import JobFailure
-from sftrun.rows import find, forms, shape
+from sftrun.job.prepare.spool import Chosen, Spool
+from sftrun.rows import columns, forms
+from sftrun.rows.columns import Reading
 from sftrun.rows.plain import Row
-from sftrun.rows.read import Broken, whole, without_fillers
+from sftrun.rows.raw import find
+from sftrun.rows.raw.broken import Broken
+from sftrun.rows.raw.read import whole
+from sftrun.rows.raw.tables import without_fillers
 
 
 @dataclass
 class Rows:
-    """Rows of one form, with the place that each came from."""
+    """Rows of one source, read by its `rules`, with the place that each came from.
 
+    `found_names` are columns' that nobody wrote.
+    """
+
+    rules: RowRules
     form: DataFormat
-    rows: list[Row]
-    places: list[str]
+    rows: Sequence[Row]
+    places: Sequence[str]
+    found_names: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def select(self, indices: Sequence[int]) -> "Rows":
-        return Rows(self.form, [self.rows[i] for i in indices], [self.places[i] for i in indices])
+        """Some of them by number, looked up when they are read."""
+        chosen = array("q", indices)
+        return replace(self, rows=Chosen(self.rows, chosen), places=Chosen(self.places, chosen))
 
 
-def load(spec: DatasetSpec, rules: RowRules, seed: int) -> tuple[Rows, Rows | None]:
-    """Training rows, and validation rows if there are any."""
-    train = of_source(spec.train, rules)
-    if spec.eval is not None:
-        return train, of_source(spec.eval, rules.model_copy(update={"format": train.form}))
-    if spec.eval_fraction:
-        return split(train, spec.eval_fraction, seed)
-    return train, None
+def held_out(rows: Rows, spec: DatasetSpec, seed: int) -> tuple[Rows, Rows | None]:
+    """(train, eval) of one source, by `dataset.eval_fraction`."""
+    return split(rows, spec.eval_fraction, seed) if spec.eval_fraction else (rows, None)
 
 
 def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -50,22 +59,25 @@ def split(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
         )
     count = min(max(1, round(len(rows) * fraction)), len(rows) - 1)
     chosen = set(random.Random(seed).sample(range(len(rows)), count))
-    kept = [index for index in range(len(rows)) if index not in chosen]
+    kept = array("q", (index for index in range(len(rows)) if index not in chosen))
     return rows.select(kept), rows.select(sorted(chosen))
 
 
-def of_source(source: DataSource, rules: RowRules) -> Rows:
-    """All rows of a source, each without faults."""
-    found = list(_from_hub(source) if source.hub else _from_files(source.files))
-    if not found:
+def of_source(source: DataSource, rules: RowRules, folder: Path | None = None) -> Rows:
+    """All rows of a source, each without faults; they lie in a file in `folder`, and not in memory."""
+    rules = source.rules(rules)
+    found = islice(_from_hub(source) if source.hub else _from_files(source.files), source.max_examples)
+    first = next(found, None)
+    if first is None:
         raise JobFailure("data", f"no rows in {_name(source)}", "give a file with at least one row")
-    places, rows = [place for place, _ in found], [row for _, row in found]
-    form = _form(rules, rows[0], _name(source))
-    for place, row in found:
-        wrong = shape.fault(row, form, rules)
+    reading, spool = _reading(rules, first[1], _name(source)), Spool(folder)
+    for place, given in chain([first], found):
+        row = reading.row(given)
+        wrong = reading.fault(row, rules)
         if wrong is not None:
             raise JobFailure("data", f"{place}: {wrong}", "mend that row")
-    return Rows(form, rows, places)
+        spool.append((place, row))
+    return Rows(rules, reading.form, spool.rows(), spool.places(), reading.found)
 
 
 def content(source: DataSource) -> tuple[tuple[str, str], ...] | None:
@@ -88,17 +100,20 @@ def _name(source: DataSource) -> str:
     return source.hub or ", ".join(source.files)
 
 
-def _form(rules: RowRules, row: Row, name: str) -> DataFormat:
-    form = forms.form_of(rules, row)
-    if form is None:
+def _reading(rules: RowRules, row: Row, name: str) -> Reading:
+    found = columns.reading(rules, row)
+    if found is None:
+        for ours, near in columns.missing(rules, row).items():
+            message = f"{name} has no column {rules.columns[ours]}, which `columns.{ours}` names"
+            raise JobFailure("data", message, f"did you mean {near}?" if near else f"it has {', '.join(row)}")
         known = "; ".join(f"{each}: {', '.join(forms.columns_of(each, rules.text_column))}" for each in forms.COLUMNS)
         what = "are no known form" if rules.format == "auto" else f"are not those of {rules.format}"
         message = f"{name} has the columns {', '.join(row) or 'none'}, which {what}"
         raise JobFailure("data", message, f"name them as one of {known}")
-    for wrong in forms.contradictions(form, rules):
-        message = f"`trainer.{wrong.key}` needs rows of {wrong.needed}, and those of {name} are {form}"
+    for wrong in forms.contradictions(found.form, rules):
+        message = f"`trainer.{wrong.key}` needs rows of {wrong.needed}, and those of {name} are {found.form}"
         raise JobFailure("data", message, wrong.instead)
-    return form
+    return found
 
 
 def _from_files(names: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -112,7 +127,7 @@ def _from_files(names: Sequence[str]) -> Iterator[tuple[str, Row]]:
 
 
 def _of_file(path: Path) -> Iterator[tuple[str, Row]]:
-    has_lines = find.kind(path) in (".jsonl", ".csv")
+    has_lines = find.has_lines(path)
     for line, row in whole(path):
         place = f"{path}:{line}" if has_lines else f"{path}, entry {line}"
         if isinstance(row, Broken):

@@ -132,9 +132,8 @@ def _visible(count: int) -> str:
 def needs_hub(spec: JobSpec) -> bool:
     """Whether the model or the data has to come from the Hub."""
     name = spec.model.name_or_path
-    sources = (spec.dataset.train, spec.dataset.eval)
     here = name.startswith("builtin:") or os.path.isabs(name)
-    return not here or any(source is not None and source.hub for source in sources)
+    return not here or any(source.hub for source in spec.dataset.sources)
 
 
 def guard() -> None:

@@ -30,7 +30,7 @@ class Best:
         if self.metric is None or step == 0:
             return None
         value, best = metrics[self.metric], state.best_metric
-        if best is None or (value > best if METRICS[self.metric] else value < best):
+        if best is None or (value > best if METRICS.get(self.metric, False) else value < best):
             self.waited = 0
             return step
         self.waited += 1

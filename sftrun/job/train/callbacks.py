@@ -76,6 +76,8 @@ class Watcher(TrainerCallback):
         self._begin_window(state.global_step, tokens)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
+        if "eval_loss" not in metrics:
+            return  # of one set of several; the trainer then tells of all
         loss, best = metrics["eval_loss"], self.trainer.best
         if not math.isfinite(loss):
             raise diverged(state.global_step, loss)
@@ -85,6 +87,7 @@ class Watcher(TrainerCallback):
                 step=state.global_step,
                 loss=loss,
                 rows=self.eval_rows,
+                losses={name: metrics[f"eval_{name}_loss"] for name in self.trainer.eval_names},
                 seconds=round(metrics.get("eval_runtime", 0.0), 3),
                 accuracy=metrics.get(ACCURACY),
                 best_step=best_step,

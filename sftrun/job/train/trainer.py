@@ -48,6 +48,7 @@ class JobTrainer(SFTTrainer):
         self.seconds_paused = 0.0
         self.seconds_waiting = 0.0
         self._tokens = self._tokens_before = 0
+        self._of_sets = [0.0, 0.0, 0.0]
         self.best = Best(spec.trainer)
         self.loaded_step: int | None = None  # the best one's, once its weights are loaded
         super().__init__(**options)
@@ -113,10 +114,9 @@ class JobTrainer(SFTTrainer):
         self._evaluated = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **options)
         loss, right, tokens = self.accelerator.gather(self._evaluated[None]).sum(0).tolist()
-        if tokens:
-            output.metrics[f"{metric_key_prefix}_loss"] = loss / tokens
-        if tokens and self._metrics["eval"].pop("mean_token_accuracy", None):
-            output.metrics[f"{metric_key_prefix}_mean_token_accuracy"] = right / tokens
+        has_accuracy = bool(self._metrics["eval"].pop("mean_token_accuracy", None)) if tokens else False
+        self._of_sets = [old + new for old, new in zip(self._of_sets, (loss, right, tokens), strict=True)]
+        output.metrics.update(_means(metric_key_prefix, loss, right if has_accuracy else None, tokens))
         return output
 
     def _add_evaluated(self, loss: torch.Tensor, labels: torch.Tensor) -> None:
@@ -125,12 +125,33 @@ class JobTrainer(SFTTrainer):
         parts = [loss.detach().double() * tokens, share.to(tokens.device).double() * tokens, tokens.double()]
         self._evaluated += torch.stack(parts)
 
+    @property
+    def eval_names(self) -> tuple[str, ...]:
+        """Of the sets of validation rows; empty where there is one without a name."""
+        return tuple(self.eval_dataset) if isinstance(self.eval_dataset, dict) else ()
+
     def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        """transformers' own; of several sets it is called again for each, and then tells of all of them together."""
+        if self.eval_names and not arguments and "eval_dataset" not in options:
+            return self._evaluate_all(**options)
         begin = time.perf_counter()
         try:
             return super().evaluate(*arguments, **options)
         finally:
             self.seconds_paused += time.perf_counter() - begin
+
+    def _evaluate_all(self, **options: Any) -> dict[str, float]:
+        """Each set, then the mean over the tokens of all: that is what a best checkpoint is judged by."""
+        self._of_sets = [0.0, 0.0, 0.0]
+        metrics: dict[str, float] = super().evaluate(**options)
+        loss, right, tokens = self._of_sets
+        has_accuracy = any(key.endswith(ACCURACY.removeprefix("eval")) for key in metrics)
+        metrics |= _means("eval", loss, right if has_accuracy else None, tokens)
+        metrics["eval_runtime"] = sum(metrics.get(f"eval_{name}_runtime", 0.0) for name in self.eval_names)
+        self.log({key: metrics[key] for key in ("eval_loss", ACCURACY) if key in metrics})
+        hear: Any = self.callback_handler.on_evaluate
+        self.control: Any = hear(self.args, self.state, self.control, metrics)
+        return metrics
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save, then mark as whole, then drop old ones: in that order there is always one to go on from."""
@@ -282,3 +303,11 @@ def diverged(step: int, loss: float) -> JobFailure:
         f"the loss became {loss} by step {step}",
         "lower `trainer.learning_rate`, or set `trainer.max_grad_norm: 1.0`",
     )
+
+
+def _means(prefix: str, loss: float, right: float | None, tokens: float) -> dict[str, float]:
+    """Metrics of sums over tokens; none without tokens."""
+    if not tokens:
+        return {}
+    share = {} if right is None else {f"{prefix}_mean_token_accuracy": right / tokens}
+    return {f"{prefix}_loss": loss / tokens, **share}

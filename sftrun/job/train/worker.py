@@ -27,7 +27,7 @@ from sftrun.contract import events, stopping
 from sftrun.contract.answers import ModelName
 from sftrun.contract.engines import ENGINES
 from sftrun.contract.events import StageName
-from sftrun.contract.jobspec import DataSource, JobSpec
+from sftrun.contract.jobspec import JobSpec
 from sftrun.job.channel import Channel
 from sftrun.job.failures import JobStopped, translate
 from sftrun.job.supervise import checkpoints, record
@@ -58,7 +58,7 @@ class Work:
         order, here = orders.Orders(self.spec.step, self.channel), devices.here()
         spec = self.spec = self.spec.model_copy(update={"step": order.fit(here)})
 
-        self._enter("data", _named(spec.dataset.train))
+        self._enter("data", ", ".join(source.name for source in spec.dataset.train))
         from sftrun.job.prepare import preparing, row_tokenizer
         from sftrun.job.train import loading, saved_tokenizer
 
@@ -73,6 +73,8 @@ class Work:
         if spec.step.preparing == "container" and not data.was_ready:
             order.refuse("preparing", preparing.whereabouts(spec), "the container's rows do not stand there")
         self.channel.say(data.summary())
+        if (names := data.names()) is not None:
+            self.channel.note(names)
         for remark in data.remarks(spec.trainer.max_length):
             self.channel.note(remark, is_warning=True)
 
@@ -209,7 +211,7 @@ class Work:
             return
         from sftrun.job.ask import evaluating
 
-        self._enter("evaluate_before" if name == "base" else "evaluate_after", _named(self.spec.evaluation.data))
+        self._enter("evaluate_before" if name == "base" else "evaluate_after", self.spec.evaluation.data.name)
         evaluating.ask(self.spec, name, model, tokenizer, tokens, data, self.channel, self._check_stop)
 
     def _evaluate_saved(self, model: Any, tokenizer: Any, tokens: "Tokens", data: "Marker") -> None:
@@ -271,14 +273,6 @@ def _leave_together() -> None:
 
     with contextlib.suppress(RuntimeError):  # the other is gone already
         PartialState().wait_for_everyone()
-
-
-def _named(source: DataSource) -> str:
-    """A Hub id, or files without their folders: an uploaded one lies under its hash."""
-    if source.hub is not None:
-        return source.hub
-    more = f" and {len(source.files) - 1:,} more" if len(source.files) > 1 else ""
-    return Path(source.files[0]).name + more
 
 
 def _text(path: Path | None) -> str | None:

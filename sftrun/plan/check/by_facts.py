@@ -6,11 +6,12 @@ Memory, time and money need a plan with an estimate: `checks_cost`.
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from sftrun.diagnostics import Diagnostic
+from sftrun.diagnostics import Diagnostic, Path, dotted
 from sftrun.errors import Problem
 from sftrun.facts.values import Facts, Machine
 from sftrun.plan.check import adapter_fits
 from sftrun.plan.check.data_facts import check_data
+from sftrun.plan.check.mixes import check_mix
 from sftrun.plan.check.model_facts import check_model, lacks_template, model_problem, no_template
 from sftrun.plan.check.model_kind import check_kind
 from sftrun.recipe.check.compute import without_bf16
@@ -78,12 +79,19 @@ def _own_memory(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
 def _data(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
     """What the data say; that each row wants a chat template is said once, of the model."""
     form = recipe.dataset.format if facts.train is None else facts.train.format
-    if recipe.dataset.format == "auto" and facts.train is not None and facts.train.format is not None:
-        yield from by_form(recipe, facts.train.format)
+    sources = recipe.dataset.train_sources
+    rows = [facts.of(dotted(at)).rows for at in sources]
+    known = [found.format for found in rows if found is not None and found.format is not None]
+    is_auto = any((source.format or recipe.dataset.format) == "auto" for source in sources.values())
+    if is_auto and len(known) == len(rows):
+        yield from by_form(recipe, known)
     lacking = facts.model is not None and lacks_template(recipe, facts.model, form)
     if facts.model is not None and lacking:
         yield no_template(recipe, facts.model)
-    found = check_data(recipe, facts.train, facts.eval, None if facts.model is None else facts.model.max_positions)
+    parts = {key: source.rows for key, source in facts.sources.items()}
+    positions = None if facts.model is None else facts.model.max_positions
+    found = check_data(recipe, facts.train, facts.eval, positions, parts)
+    yield from check_mix(recipe, facts)
     yield from (one for one in found if not (lacking and one.code == "D113"))
 
 
@@ -108,4 +116,9 @@ def _missing(recipe: Recipe, problems: Mapping[str, Problem]) -> Iterator[Diagno
                 yield found
         elif problem.kind not in _NO_FAULT:
             code = _CODES.get(key, "D106" if problem.kind == "unsafe" else "D101")
-            yield Diagnostic(code, problem.message, at=tuple(key.split(".")), help=problem.help)
+            yield Diagnostic(code, problem.message, at=_at(key), help=problem.help)
+
+
+def _at(key: str) -> Path:
+    """A dotted key as a path; sources of training rows have numbers."""
+    return tuple(int(part) if part.isdecimal() else part for part in key.split("."))

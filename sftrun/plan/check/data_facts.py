@@ -1,14 +1,18 @@
 """What the data's facts say against a recipe: broken lines, missing columns, cuts, nothing to learn, overlap.  Pure."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
+from types import MappingProxyType
 
-from sftrun.diagnostics import Diagnostic, Path, Severity, Span
+from sftrun.diagnostics import Diagnostic, Path, Severity, Span, dotted
 from sftrun.facts.data.private import PERSONAL
 from sftrun.facts.values import DataFacts, FaultKind, RowFault
-from sftrun.recipe.models import Recipe, Source
+from sftrun.recipe.labelling import row_rules, source_rules
+from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 from sftrun.rows.forms import CHAT, COLUMNS, NAMED_TEMPLATES, TURNS, detect
+from sftrun.rows.shape import read_columns
 
 # a share of rows below which nothing is said; the trainer drops such rows without a word
 NOTHING_LEARNT_SHARE = 0.01
@@ -17,25 +21,34 @@ DECLARED_SLACK = 0.1
 
 
 def check_data(
-    recipe: Recipe, train: DataFacts | None, evaluation: DataFacts | None, positions: int | None = None
+    recipe: Recipe,
+    train: DataFacts | None,
+    evaluation: DataFacts | None,
+    positions: int | None = None,
+    parts: Mapping[str, DataFacts | None] = MappingProxyType({}),
 ) -> Iterator[Diagnostic]:
-    """Every diagnostic that the data give rise to; what could not be read gives none.  `positions`: the model's."""
-    for name, source, facts in (
-        ("train", recipe.dataset.train, train),
-        ("eval", recipe.dataset.eval, evaluation),
-    ):
-        if facts is not None and facts.source == "counted" and source is not None:
-            yield from _source(recipe, name, source, facts, positions)
-    yield from _forms_differ(train, evaluation)
+    """Every diagnostic that the data give rise to; what could not be read gives none.
+
+    `positions` are the model's, `parts` the sources by their keys where there are several.
+    """
+    found = {at: parts.get(dotted(at), train if at[1] == "train" else evaluation) for at in recipe.dataset.sources}
+    for at, source in recipe.dataset.sources.items():
+        facts = found[at]
+        if facts is not None and facts.source == "counted":
+            yield from _source(recipe, at, source, facts, positions)
+    yield from _forms_differ(found)
     yield from _lacking(recipe, train or evaluation)
 
 
-def _forms_differ(train: DataFacts | None, evaluation: DataFacts | None) -> Iterator[Diagnostic]:
-    forms = [None if facts is None else facts.format for facts in (train, evaluation)]
-    if None not in forms and forms[0] != forms[1]:
-        message = f"the eval rows are {forms[1]}, the training rows {forms[0]}"
-        help = f"bring the eval data into the form {forms[0]}"
-        yield Diagnostic("D118", message, at=("dataset", "eval", "path"), help=help)
+def _forms_differ(found: Mapping[Path, DataFacts | None]) -> Iterator[Diagnostic]:
+    """Rows to evaluate on have one of the forms that are learnt."""
+    forms = {at: None if facts is None else facts.format for at, facts in found.items()}
+    trained = list(dict.fromkeys(form for at, form in forms.items() if at[1] == "train"))
+    for at, form in forms.items():
+        if at[1] == "eval" and form is not None and trained and None not in trained and form not in trained:
+            message = f"the eval rows are {form}, the training rows {' and '.join(map(str, trained))}"
+            help = f"bring the eval data into the form {trained[0]}"
+            yield Diagnostic("D118", message, at=(*at, "path"), help=help)
 
 
 def _lacking(recipe: Recipe, facts: DataFacts | None) -> Iterator[Diagnostic]:
@@ -48,17 +61,20 @@ def _lacking(recipe: Recipe, facts: DataFacts | None) -> Iterator[Diagnostic]:
         )
 
 
-def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
-    at: Path = ("dataset", name, "path")
+def _source(
+    recipe: Recipe, place: Path, source: Source, facts: DataFacts, positions: int | None
+) -> Iterator[Diagnostic]:
+    at: Path = (*place, "path")
     yield from _broken(facts, at)
+    yield from _names(recipe, source, facts, at[:-1])
     if facts.format is None:
-        yield _no_form(recipe, facts, at)
+        yield from () if facts.missing_columns else (_no_form(recipe, source, facts, at),)
     elif facts.rows == 0:
         if not facts.rows_broken and not facts.rows_misshapen:
             yield Diagnostic("D104", f"`{source.path}` has no rows", at=at, help="give a file with at least one row")
     else:
         yield from _nothing_learnt(facts, at)
-        yield from _cut(recipe, name, facts, positions)
+        yield from _cut(recipe, at, facts, positions)
         yield from _repeated(facts, at)
         yield from _laid_out(facts, at)
         yield from _incomplete(facts, at)
@@ -67,7 +83,7 @@ def _source(recipe: Recipe, name: str, source: Source, facts: DataFacts, positio
         yield from _private(facts, at)
         yield from _unread(facts, at)
         yield from _border(recipe, facts, at)
-        yield from _declared(name, source, facts)
+        yield from _declared(place, source, facts)
 
 
 def _broken(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
@@ -88,23 +104,43 @@ def _to_mend(facts: DataFacts) -> str:
     return "mend the line, or take it out"
 
 
-def _no_form(recipe: Recipe, facts: DataFacts, at: Path) -> Diagnostic:
-    wanted = recipe.dataset.format
+def _names(recipe: Recipe, source: Source, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
+    """Columns and roles that the recipe names and the rows have not, or that their form doesn't read."""
+    named = {} if source.columns is None else source.columns.named()
+    for ours, near in facts.missing_columns.items():
+        has = ", ".join(f"`{column}`" for column in facts.columns)
+        message = f"the rows of `{source.path}` have no `{named[ours]}`"
+        help = f"did you mean `{near}`?" if near else f"they have {has}"
+        yield Diagnostic("D140", message, at=(*at, "columns", ours), help=help)
+    if facts.format is None or not facts.rows:
+        return
+    of_turns = ("role", "content") if facts.format in ("messages", "prompt_completion") else ()
+    read = (*read_columns(facts.format, source_rules(row_rules(recipe), source)), *of_turns)
+    keys: list[Path] = [("columns", ours) for ours in named if ours not in read and ours not in facts.missing_columns]
+    for key in keys + ([("roles",)] if source.roles and "role" not in read else []):
+        message = f"`{key[-1]}` changes nothing for rows of {facts.format}"
+        yield Diagnostic("R216", message, at=(*at, *key), on_key=True, help="take it out, or write another `format`")
+
+
+def _no_form(recipe: Recipe, source: Source, facts: DataFacts, at: Path) -> Diagnostic:
+    wanted = source.format or recipe.dataset.format
     has = ", ".join(f"`{column}`" for column in facts.columns) or "none"
     if not facts.rows:
         return Diagnostic("D104", f"`{_path(recipe, at)}` has no rows", at=at, help="give a file with at least one row")
     if wanted == "auto":
         *others, last = (" and ".join(f"`{column}`" for column in columns) for columns in COLUMNS.values())
         message = f"no known format has the columns of `{_path(recipe, at)}`: {has}"
-        help = f"name them {', '.join(others)} or {last}"
-        if "conversations" in facts.columns:
-            help = "turn them into `messages`, lists of `role` and `content`"
+        help = f"name them by `columns`, for example `columns: {{instruction: {facts.columns[0]}, output: …}}`"
+        if len(facts.columns) < 2:
+            help = f"name them {', '.join(others)} or {last}"
         return Diagnostic("D103", message, at=at, help=help)
     missing = ", ".join(f"`{column}`" for column in COLUMNS[wanted] if column not in facts.columns)
     message = f"the format `{wanted}` needs {missing}, `{_path(recipe, at)}` has {has}"
     fitting = detect(facts.columns)
-    help = f"write `format: {fitting}`" if fitting else f"rename the columns to {', '.join(COLUMNS[wanted])}"
-    return Diagnostic("D103", message, at=("dataset", "format"), help=help)
+    example = ", ".join(f"{name}: …" for name in COLUMNS[wanted])
+    help = f"write `format: {fitting}`" if fitting else f"say by `columns: {{{example}}}` which they are"
+    own: Path = (*at[:-1], "format") if source.format is not None else ("dataset", "format")
+    return Diagnostic("D103", message, at=own, help=help)
 
 
 def _nothing_learnt(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
@@ -114,7 +150,7 @@ def _nothing_learnt(facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
         yield Diagnostic("D105", message, at=at, help=help, notes=_first(facts, "nothing_learnt"))
 
 
-def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
+def _cut(recipe: Recipe, at: Path, facts: DataFacts, positions: int | None) -> Iterator[Diagnostic]:
     if facts.rows_cut and facts.length_for_99_percent is not None:
         longest = facts.percentiles.get("100", 0)
         enough = min(_round_up(facts.length_for_99_percent), longest)
@@ -128,7 +164,7 @@ def _cut(recipe: Recipe, name: str, facts: DataFacts, positions: int | None) -> 
         yield Diagnostic(
             "D107",
             f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"
-            f"{' of the eval data' if name == 'eval' else ''}: the longest has {longest:,} tokens{_lost(facts)}",
+            f"{_whose(recipe, at)}: the longest has {longest:,} tokens{_lost(facts)}",
             at=("trainer", "max_length"),
             severity="warning",
             help=help,
@@ -244,14 +280,14 @@ def _border(recipe: Recipe, facts: DataFacts, at: Path) -> Iterator[Diagnostic]:
         yield _warning("D115", message, at, help, _first(facts, "border"))
 
 
-def _declared(name: str, source: Source, facts: DataFacts) -> Iterator[Diagnostic]:
+def _declared(place: Path, source: Source, facts: DataFacts) -> Iterator[Diagnostic]:
     for key, declared, counted in (
         ("num_examples", source.num_examples, facts.rows),
         ("mean_tokens", source.mean_tokens, facts.mean_tokens),
     ):
         if declared is not None and counted is not None and abs(declared - counted) > DECLARED_SLACK * counted:
             message = f"`{key}` says {declared:,.0f}, counted are {counted:,.0f}: the count is used"
-            yield _warning("D111", message, ("dataset", name, key), f"write `{key}: {counted:.0f}`, or remove it")
+            yield _warning("D111", message, (*place, key), f"write `{key}: {counted:.0f}`, or remove it")
 
 
 def _lines(
@@ -304,8 +340,14 @@ def _of(count: int, facts: DataFacts) -> str:
 
 
 def _path(recipe: Recipe, at: Path) -> str:
-    source = recipe.dataset.train if at[1] == "train" else recipe.dataset.eval
-    return str(source.path) if source is not None else ""
+    return str(recipe.dataset.sources[at[:-1]].path)
+
+
+def _whose(recipe: Recipe, at: Path) -> str:
+    """Which rows, where a message stands at a key that is of all of them."""
+    if len(at) > 3:
+        return f" of `{_path(recipe, at)}`"
+    return " of the eval data" if at[1] == "eval" else ""
 
 
 def _round_up(length: int, step: int = 64) -> int:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from sftrun.diagnostics import Diagnostic
 from sftrun.facts.values import Facts
 from sftrun.plan.estimate import workload
-from sftrun.plan.estimate.total import data_facts
+from sftrun.plan.estimate.known_rows import train_rows
 from sftrun.plan.types import Plan
 from sftrun.recipe.models import Recipe
 
 
 def unknown(recipe: Recipe, facts: Facts) -> Iterator[Diagnostic]:
     """Times an epoch, of rows that nobody has counted."""
-    train, trainer = data_facts(facts.train, recipe.dataset.train), recipe.trainer
+    train, trainer = train_rows(recipe, facts), recipe.trainer
     if workload.epoch_steps(trainer, train, 1) is not None:
         return
     missing = "`mean_tokens`" if train is not None else "`num_examples`"

@@ -10,7 +10,7 @@ from sftrun.diagnostics import Diagnostic, Path
 from sftrun.facts.gpus import catalog
 from sftrun.facts.values import Facts
 from sftrun.plan.estimate import workload
-from sftrun.plan.estimate.total import data_facts
+from sftrun.plan.estimate.known_rows import train_rows
 from sftrun.plan.types import Plan
 from sftrun.recipe.check.training import rounded_away
 
@@ -63,7 +63,7 @@ def _adapter(plan: Plan) -> Iterator[Diagnostic]:
 
 def _rounds(plan: Plan, facts: Facts) -> Iterator[Diagnostic]:
     recipe, gpus = plan.recipe, plan.compute.gpu_count * plan.compute.nodes
-    train, each = data_facts(facts.train, recipe.dataset.train), recipe.trainer.per_device_train_batch_size
+    train, each = train_rows(recipe, facts), recipe.trainer.per_device_train_batch_size
     found = None if train is None else workload.sequences(recipe.trainer, train, recipe.dataset.eval_fraction or 0.0)
     if train is not None and found is None and train.rows_learnt <= each * gpus:
         found = train.rows_learnt  # packed into no more bins than that

@@ -76,6 +76,11 @@ def _local_device(recipe: Recipe, facts: Facts, said: Decisions) -> Device:
 def rows(recipe: Recipe, facts: Facts, said: Decisions) -> RowRules:
     """How rows become tokens and labels."""
     rules = row_rules(recipe, facts.chat_template)
+    for key, found in (("train", facts.train), ("eval", facts.eval)):
+        names = {} if found is None else found.found_names
+        if names:
+            listed = ", ".join(f"{ours}: {theirs}" for ours, theirs in names.items())
+            said.say(f"dataset.{key}.columns", f"{{{listed}}}", "names of a known form, by the first row")
     return rules.model_copy(update={"format": _format(recipe, facts, said)})
 
 
@@ -231,9 +236,8 @@ def _best_by(recipe: Recipe, said: Decisions) -> str | None:
     if not t.load_best_model_at_end and t.early_stopping_patience is None:
         return None
     metric = t.metric_for_best_model or "eval_loss"
-    said.say(
-        "trainer.metric_for_best_model", metric, "the highest is best" if METRICS[metric] else "the lowest is best"
-    )
+    reason = "the highest is best" if METRICS.get(metric, False) else "the lowest is best"
+    said.say("trainer.metric_for_best_model", metric, reason)
     return metric
 
 

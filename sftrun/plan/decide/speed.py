@@ -6,12 +6,14 @@ brought to it, and reasons are said.
 
 from sftrun.contract.choices import Attention
 from sftrun.contract.stepplan import Place, StepPlan
+from sftrun.diagnostics import dotted
 from sftrun.facts.model import capabilities
 from sftrun.facts.values import DataFacts, Facts, ModelFacts
 from sftrun.plan.decide.decisions import Decisions, Device, Room
 from sftrun.plan.estimate import lengths
-from sftrun.plan.estimate.total import data_facts
-from sftrun.recipe.models import Recipe, Source
+from sftrun.plan.estimate.known_rows import source_rows
+from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 from sftrun.step import attention_kernel, compiling, configurations, place, rules
 from sftrun.step.given import Machine, Model, Settings
 
@@ -153,8 +155,8 @@ def _cuda_graphs(room: Room, said: Decisions) -> bool:
 
 def _preparing(recipe: Recipe, facts: Facts, said: Decisions) -> Place:
     """Where rows are tokenised: apart from the job where they are many, or it is not known how many."""
-    data, is_rented = recipe.dataset, recipe.place.rents
-    from_hub = any(source is not None and source.hub is not None for source in (data.train, data.eval))
+    is_rented = recipe.place.rents
+    from_hub = any(source.hub is not None for source in recipe.dataset.sources.values())
     size = _row_bytes(recipe, facts)
     found = place.preparing(is_rented, recipe.trainer.library, from_hub, size)
     if found != "job":
@@ -167,9 +169,8 @@ def _preparing(recipe: Recipe, facts: Facts, said: Decisions) -> Place:
 
 
 def _row_bytes(recipe: Recipe, facts: Facts) -> float | None:
-    """Of both splits' files, as found or as declared; None where one is not known."""
-    splits = ((facts.train, recipe.dataset.train), (facts.eval, recipe.dataset.eval))
-    sizes = [_bytes(found, source) for found, source in splits if source is not None]
+    """Of all sources' files, as found or as declared; None where one is not known."""
+    sizes = [_bytes(facts.of(dotted(at)).rows, source) for at, source in recipe.dataset.sources.items()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else None
 
@@ -177,7 +178,7 @@ def _row_bytes(recipe: Recipe, facts: Facts) -> float | None:
 def _bytes(found: DataFacts | None, source: Source) -> float | None:
     if found is not None and found.bytes:
         return float(found.bytes)
-    data = data_facts(found, source)
+    data = source_rows(found, source)
     tokens = None if data is None else data.tokens if data.mean_tokens is None else data.rows * data.mean_tokens
     return None if tokens is None else tokens * place.BYTES_A_TOKEN
 

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
+from sftrun.diagnostics import dotted
 from sftrun.facts.gpus import calibration as calibrations
 from sftrun.facts.gpus import catalog
 from sftrun.facts.gpus.calibration import Calibration, ReportedPace
 from sftrun.facts.values import DataFacts, Facts, Gpu
 from sftrun.plan.estimate import cost, lengths, memory, roofline, stage_times, workload
 from sftrun.plan.estimate.cost import Bill, Rates
+from sftrun.plan.estimate.known_rows import eval_rows, train_rows
 from sftrun.plan.estimate.learning import Correction, Features, Observation, learn
 from sftrun.plan.estimate.setup import Setup, bits_of, stack_of
 from sftrun.plan.estimate.stage_times import Pace
 from sftrun.plan.estimate.workload import Workload
 from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan, StageTime
-from sftrun.recipe.models import Source
 from sftrun.step import place as places
 
 EVAL_MISSING: Final = "the validation data can't be read from here: give `num_examples` of `dataset.eval`"
@@ -110,8 +111,8 @@ def inputs(plan: Plan, facts: Facts) -> Inputs | tuple[str, ...]:
     return Inputs(
         setup=Setup(facts.model, plan.model, plan.trainer, plan.quantization, plan.lora, plan.step, gpus, nodes),
         gpu=gpu,
-        train=data_facts(facts.train, data.train),
-        evaluation=None if data.eval is None else data_facts(facts.eval, data.eval),
+        train=train_rows(plan.recipe, facts),
+        evaluation=eval_rows(plan.recipe, facts),
         eval_fraction=data.eval_fraction or 0.0,
     )
 
@@ -144,18 +145,6 @@ def can_compute(plan: Plan, gpu: Gpu) -> bool:
     return gpu.has_bf16 or "bfloat16" not in types
 
 
-def data_facts(counted: DataFacts | None, source: Source) -> DataFacts | None:
-    """As counted; else as the recipe declares it."""
-    if counted is not None and (counted.length_counts or counted.mean_tokens or counted.tokens):
-        return counted
-    rows = counted.rows if counted is not None else source.num_examples
-    if rows is None:
-        return None
-    is_counted = counted is not None and source.mean_tokens is None
-    kind: Literal["counted", "declared"] = "counted" if is_counted else "declared"
-    return DataFacts(source=kind, format=None, rows=rows, mean_tokens=source.mean_tokens)
-
-
 def features(plan: Plan, known: Inputs) -> Features:
     """What makes this run like another."""
     return features_of(plan, known.setup.model.parameters, known.gpu.name, known.setup.gpus)
@@ -186,10 +175,11 @@ def _work(known: Inputs) -> Workload | None:
 def _data_missing(plan: Plan, known: Inputs) -> tuple[str, ...]:
     if known.train is not None and known.train.source == "counted":
         return ("the rows' tokens can't be counted without the tokenizer: give `mean_tokens` of `dataset.train`",)
-    source = plan.recipe.dataset.train
-    wanted = [name for name in ("num_examples", "mean_tokens") if getattr(source, name) is None]
-    keys = " and ".join(f"`{name}`" for name in wanted)
-    return (f"the data can't be read from here: give {keys} of `dataset.train`",)
+    said = plan.recipe.dataset.train_sources
+    names = ("num_examples", "mean_tokens")
+    lacking = {dotted(at): [name for name in names if getattr(one, name) is None] for at, one in said.items()}
+    keys, wanted = next(((key, wanted) for key, wanted in lacking.items() if wanted), ("dataset.train", list(names)))
+    return (f"the data can't be read from here: give {' and '.join(f'`{name}`' for name in wanted)} of `{keys}`",)
 
 
 def _cost(

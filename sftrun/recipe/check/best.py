@@ -88,10 +88,11 @@ def metric(recipe: Recipe) -> Iterator[Diagnostic]:
     wanted, at = trainer.metric_for_best_model, ("trainer", "metric_for_best_model")
     if wanted is None:
         return
-    if wanted not in METRICS:
-        help = f"write `{nearest(wanted, METRICS, 0.4) or 'eval_loss'}`"
+    known = (*METRICS, *(f"eval_{at[2]}_loss" for at in recipe.dataset.eval_sources if len(at) > 2))
+    if wanted not in known:
+        help = f"write `{nearest(wanted, known, 0.4) or 'eval_loss'}`"
         yield Diagnostic("R242", f"no evaluation tells `{wanted}`", at=at, help=help)
-    elif wanted != "eval_loss" and not trainer.library.runs_our_step:
+    elif not wanted.endswith("_loss") and not trainer.library.runs_our_step:
         message = f"evaluations of the engine {trainer.engine} tell the loss alone"
         yield Diagnostic("R242", message, at=at, help="write `eval_loss`, or `engine: trl`")
     elif not trainer.load_best_model_at_end and trainer.early_stopping_patience is None:

@@ -1,26 +1,28 @@
 """What belongs together in `dataset`, `samples`, `tags` and `secrets`."""
 
 import string
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from sftrun.contract.choices import DataFormat
 from sftrun.diagnostics import Diagnostic, Path
 from sftrun.recipe import known
 from sftrun.recipe.labelling import row_rules
-from sftrun.recipe.models import Recipe, Source
+from sftrun.recipe.models import Recipe
 from sftrun.recipe.secrets import is_secret_name
+from sftrun.recipe.sources import Source
 from sftrun.recipe.words.names import nearest
-from sftrun.rows.find import SUFFIXES, kind
 from sftrun.rows.forms import CHAT, NAMED_TEMPLATES, contradictions, is_chat
+from sftrun.rows.raw.find import SUFFIXES, kind
 
 _ROWS = ("embed_tokens", "lm_head")
 
 
 def sources(recipe: Recipe) -> Iterator[Diagnostic]:
-    yield from _source(recipe.dataset.train, ("dataset", "train"))
-    if recipe.dataset.eval is not None:
-        yield from _source(recipe.dataset.eval, ("dataset", "eval"))
+    for at, source in recipe.dataset.sources.items():
+        yield from _source(source, at)
+    yield from _eval_names(recipe)
+    yield from _eval_weights(recipe)
     if recipe.dataset.eval is not None and recipe.dataset.eval_fraction is not None:
         yield Diagnostic(
             "R210",
@@ -29,6 +31,23 @@ def sources(recipe: Recipe) -> Iterator[Diagnostic]:
             also=((("dataset", "eval"), "rows here"),),
             help="keep one of the two",
         )
+
+
+def _eval_names(recipe: Recipe) -> Iterator[Diagnostic]:
+    """A misspelt key of a source would be the name of a set."""
+    names = [at for at in recipe.dataset.eval_sources if len(at) > 2]
+    for at in names if len(names) == 1 else ():
+        near = nearest(str(at[-1]), Source.model_fields)
+        if near is not None:
+            message = f"`{at[-1]}` would be the name of a set of validation rows"
+            yield Diagnostic("R260", message, at=at, on_key=True, help=f"write `{near}`, or choose another name")
+
+
+def _eval_weights(recipe: Recipe) -> Iterator[Diagnostic]:
+    for at, source in recipe.dataset.eval_sources.items():
+        if source.weight != 1:
+            message = "`weight` means nothing for validation rows: each is taken once"
+            yield Diagnostic("R260", message, at=(*at, "weight"), on_key=True, help="take it out")
 
 
 def _source(source: Source, at: Path) -> Iterator[Diagnostic]:
@@ -81,12 +100,14 @@ def evaluation(recipe: Recipe) -> Iterator[Diagnostic]:
             )
 
 
-def by_form(recipe: Recipe, form: DataFormat | None = None) -> Iterator[Diagnostic]:
-    """What rows of a form can't obey; without `form`, of the one that is written."""
-    form = form or (None if recipe.dataset.format == "auto" else recipe.dataset.format)
-    if form is not None:
+def by_form(recipe: Recipe, found: Collection[DataFormat] = ()) -> Iterator[Diagnostic]:
+    """What rows of these forms can't obey; without `found`, of those that are written."""
+    written = [source.format or recipe.dataset.format for source in recipe.dataset.train_sources.values()]
+    forms = list(dict.fromkeys(found or (form for form in written if form != "auto")))
+    for form in forms:
         yield from _loss(recipe, form)
-        yield from _unused(recipe, form)
+    if forms and (found or "auto" not in written):
+        yield from _unused(recipe, forms)
 
 
 def _loss(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
@@ -101,24 +122,24 @@ def _loss(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
         )
 
 
-def _unused(recipe: Recipe, form: DataFormat) -> Iterator[Diagnostic]:
+def _unused(recipe: Recipe, forms: Sequence[DataFormat]) -> Iterator[Diagnostic]:
     """Keys of other forms."""
     written, extra = recipe.dataset.model_fields_set, recipe.trainer.extra
     keys: tuple[tuple[bool, Path, bool], ...] = (
-        (form == "instruction", ("dataset", "instruction_template"), "instruction_template" in written),
-        (_is_laid_out(recipe, form), ("dataset", "chat_template"), "chat_template" in written),
-        (form == "text", ("trainer", "extra", "dataset_text_field"), "dataset_text_field" in extra),
-        (form == "text", ("dataset", "chunk"), recipe.dataset.chunk),
+        ("instruction" in forms, ("dataset", "instruction_template"), "instruction_template" in written),
+        (any(_is_laid_out(recipe, form) for form in forms), ("dataset", "chat_template"), "chat_template" in written),
+        ("text" in forms, ("trainer", "extra", "dataset_text_field"), "dataset_text_field" in extra),
+        ("text" in forms, ("dataset", "chunk"), recipe.dataset.chunk),
     )
     for is_read, at, is_written in keys:
         if is_written and not is_read:
             yield Diagnostic(
                 "R216",
-                f"`{at[-1]}` changes nothing for rows of {form}",
+                f"`{at[-1]}` changes nothing for rows of {' and '.join(forms)}",
                 at=at,
                 on_key=True,
-                also=_format_here(recipe, form),
-                help=_to_use(form, str(at[-1])),
+                also=_format_here(recipe, forms[0]) if len(forms) == 1 else (),
+                help=_to_use(forms[0], str(at[-1])),
             )
 
 

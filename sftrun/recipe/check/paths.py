@@ -69,9 +69,8 @@ def _relative(path: str, recipe: Recipe) -> Diagnostic:
 
 
 def data(recipe: Recipe) -> Iterator[Diagnostic]:
-    for key in ("train", "eval"):
-        source, at = getattr(recipe.dataset, key), ("dataset", key, "path")
-        path = source.path if source is not None else None
+    for place, source in recipe.dataset.sources.items():
+        path, at = source.path, (*place, "path")
         if path is not None and path.startswith("/") and not recipe.place.is_here:
             yield from _on_a_volume("V102", path, at, recipe)
 

@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 from sftrun.diagnostics import Path
 from sftrun.recipe.foreign.foreign_file import Table
 from sftrun.recipe.known import sft_config
-from sftrun.recipe.models import Recipe, Source
+from sftrun.recipe.models import Recipe
+from sftrun.recipe.sources import Source
 from sftrun.strict import Strict
 
 # same: the run is the same without it; differs: it would be another; refused: no run that a recipe can be

@@ -1,8 +1,11 @@
 """Trees on top of each other: `extends` and `--set` merge mappings key by key, and everything else replaces."""
 
+from collections.abc import Iterator
+
 from sftrun.diagnostics import Diagnostic, Path, Span
-from sftrun.recipe.read.nodes import MapNode, Node, ScalarNode
+from sftrun.recipe.read.nodes import ListNode, MapNode, Node, ScalarNode
 from sftrun.recipe.read.source import MAX_BYTES
+from sftrun.recipe.sources import is_one
 
 _SOURCES: tuple[Path, ...] = (
     ("dataset", "train"),
@@ -24,12 +27,37 @@ def merge(base: Node, over: Node) -> Node:
 
 
 def expand_sources(root: MapNode) -> None:
-    """`train: file.jsonl` is short for `train: {path: file.jsonl}`; the synthetic key stands where the text does."""
+    """`train: file.jsonl` is short for `train: {path: file.jsonl}`; the synthetic key stands where the text does.
+
+    So it is in a list of sources, and for each of the names that `eval` may have.
+    """
     for section, name in _SOURCES:
         parent = root.items.get(str(section))
-        short = parent.items.get(str(name)) if isinstance(parent, MapNode) else None
-        if isinstance(parent, MapNode) and isinstance(short, ScalarNode) and isinstance(short.value, str):
-            parent.items[str(name)] = MapNode(short.span, {"path": short}, {"path": short.span})
+        found = parent.items.get(str(name)) if isinstance(parent, MapNode) else None
+        if isinstance(parent, MapNode) and found is not None:
+            parent.items[str(name)] = _expanded(found)
+        if isinstance(found, ListNode):
+            found.items = [_expanded(item) for item in found.items]
+        elif isinstance(found, MapNode) and not is_one(found.items):
+            found.items = {key: _expanded(item) for key, item in found.items.items()}
+
+
+def source_paths(root: MapNode) -> Iterator[Path]:
+    """Where each source's path may stand in a tree."""
+    for section, name in _SOURCES:
+        parent = root.items.get(str(section))
+        found = parent.items.get(str(name)) if isinstance(parent, MapNode) else None
+        yield (section, name, "path")
+        if isinstance(found, ListNode):
+            yield from ((section, name, number, "path") for number in range(len(found.items)))
+        elif isinstance(found, MapNode):
+            yield from ((section, name, key, "path") for key in found.items)
+
+
+def _expanded(found: Node) -> Node:
+    if not isinstance(found, ScalarNode) or not isinstance(found.value, str):
+        return found
+    return MapNode(found.span, {"path": found}, {"path": found.span})
 
 
 def too_large(file: str) -> Diagnostic:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sftrun.diagnostics import Diagnostic, Path, Span
 from sftrun.recipe.read import versions
-from sftrun.recipe.read.merging import expand_sources, merge, too_large
+from sftrun.recipe.read.merging import expand_sources, merge, source_paths, too_large
 from sftrun.recipe.read.nodes import OPTION, ListNode, MapNode, Node, ScalarNode, Source
 from sftrun.recipe.read.source import MAX_BYTES, parse
 
@@ -15,8 +15,6 @@ MAX_CHAIN = 16
 RELATIVE: tuple[Path, ...] = (
     ("model", "name_or_path"),
     ("model", "adapter"),
-    ("dataset", "train", "path"),
-    ("dataset", "eval", "path"),
     ("dataset", "chat_template"),
     ("output", "dir"),
     ("evaluation", "data", "path"),
@@ -185,7 +183,7 @@ class _Reading:
 
 def _folders(source: Source, root: MapNode | None) -> dict[str, str]:
     folders = {}
-    for path in RELATIVE:
+    for path in (*RELATIVE, *(source_paths(root) if root is not None else ())):
         node = source.find(path) if root is not None else None
         if node is None:
             continue

@@ -24,7 +24,7 @@ def section_at(path: Path) -> type[BaseModel] | None:
 
 def section_of(kind: Any) -> type[BaseModel] | None:
     """The section among the types that can stand there."""
-    found = [part for part in _parts(kind) if fields_of(part)]
+    found = [part for part in map(_base, _parts(kind)) if fields_of(part)]
     return typing.cast("type[BaseModel]", found[0]) if found else None
 
 
@@ -32,7 +32,7 @@ def kind_at(path: Path) -> Any:
     """The type of the value at `path` (with its bounds, as Annotated); None if the recipe has no such key."""
     kind: Any = Recipe
     for key in path:
-        kind = next((child for part in _parts(kind) if (child := _child(part, key)) is not None), None)
+        kind = next((child for part in map(_base, _parts(kind)) if (child := _child(part, key)) is not None), None)
         if kind is None:
             return None
     return kind
@@ -56,7 +56,7 @@ def takes(kind: Any, python: type) -> bool:
 
 def item_kind(kind: Any) -> Any:
     """The type of a list's items; None if no list can stand there."""
-    return next((get_args(part)[0] for part in _parts(kind) if get_origin(part) is tuple), None)
+    return next((get_args(part)[0] for part in map(_base, _parts(kind)) if get_origin(part) is tuple), None)
 
 
 def words(kind: Any) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sftrun.diagnostics import Diagnostic, Fix, Path, dotted
 from sftrun.recipe.read.nodes import ListNode, MapNode, Node, ScalarNode, Source, is_true_word, resolve
+from sftrun.recipe.sources import is_one
 from sftrun.recipe.words import hints, kinds
 from sftrun.recipe.words.names import foreign, nearest
 
@@ -35,6 +36,8 @@ def translate(error: ValidationError, source: Source, broken: Iterable[Path]) ->
     """Our words for each error; none for what a broken value, or a key of another name, explains already."""
     kinds_at: dict[Path, set[str]] = {}
     for one in error.errors(include_url=False, include_context=False, include_input=False):
+        if _is_of_the_other(one["loc"], source):
+            continue
         path = along_the_tree(one["loc"], source)
         if one["type"] == "missing":
             path = (*path, one["loc"][-1])
@@ -66,6 +69,14 @@ def complete(found: Diagnostic, source: Source) -> Diagnostic:
 def is_below(path: Path, other: Path) -> bool:
     """Whether `path` is `other` or stands below it."""
     return path[: len(other)] == other
+
+
+def _is_of_the_other(loc: tuple[int | str, ...], source: Source) -> bool:
+    """Whether an error takes one source for sources by name, or these for one: the keys say which it is."""
+    if loc[:2] != ("dataset", "eval") or len(loc) < 3:
+        return False
+    node = source.find(("dataset", "eval"))
+    return (loc[2] == "Source") != (not isinstance(node, MapNode) or is_one(node.items))
 
 
 def along_the_tree(loc: tuple[int | str, ...], source: Source) -> Path:

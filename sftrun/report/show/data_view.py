@@ -55,6 +55,11 @@ def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
     """Counts, lengths and a small histogram."""
     read = "" if facts.tokens is None else f", {facts.tokens:,} tokens"
     yield f"{name}: {facts.rows:,} rows ({facts.format or 'no known format'}){read}"
+    if facts.read_as:
+        names = ", ".join(f"{theirs} → {ours}" for ours, theirs in facts.read_as.items())
+        yield f"  columns       {names}" + (" (names of a known form)" if facts.found_names == facts.read_as else "")
+    if facts.divided_by is not None:
+        yield f"  divided by    {'a tab' if facts.divided_by == chr(9) else facts.divided_by}"
     if facts.no_lengths is not None:
         yield f"  lengths not known: {facts.no_lengths}"
     if facts.tokens is not None and facts.length_counts:

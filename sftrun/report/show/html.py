@@ -20,7 +20,7 @@ from sftrun.plan.types import Plan
 from sftrun.report.show import figures
 from sftrun.report.show.chart import line_chart, thinned
 from sftrun.report.show.progress import stage_words, stop_words
-from sftrun.report.summary import Report, error_percent, eval_facts, money_facts
+from sftrun.report.summary import Report, error_percent, eval_facts, money_facts, source_facts
 
 LONG_VALUE = 40
 RISEN = 0.99  # of the last held-out loss: what is below was a better model
@@ -160,6 +160,7 @@ def _facts(report: Report, drawn: Curves) -> Iterable[tuple[str, str]]:
         yield "steps", f"{report.step:,} of {report.total_steps:,}"
     if report.loss_first is not None and report.loss_last is not None:
         yield "loss", f"{figures.loss(report.loss_first)} → {figures.loss(report.loss_last)}"
+    yield from source_facts(report)
     yield from eval_facts(report)
     if drawn.tokens_per_second:
         yield "speed, median", f"{median(value for _, value in drawn.tokens_per_second):,.0f} tokens/s"

@@ -122,7 +122,7 @@ def describe(event: AnyEvent) -> str:
             dropped = f", {event.rows_dropped:,} dropped" if event.rows_dropped else ""
             tokens = f"{event.tokens:,} tokens, {figures.share(event.learnt_tokens, event.tokens)} learnt from"
             ready = ", ready beforehand" if event.was_ready else ""
-            return f"{event.rows:,} rows ({event.format}){held}{dropped}, {tokens}{ready}"
+            return f"{event.rows:,} rows ({event.format}){_mix(event)}{held}{dropped}, {tokens}{ready}"
         case events.ModelReady():
             part = figures.share(event.trainable_parameters, event.parameters)
             trained = f"{event.trainable_parameters:,} trained ({part})"
@@ -130,7 +130,9 @@ def describe(event: AnyEvent) -> str:
         case events.Evaluated():
             share = f", accuracy {100 * event.accuracy:.1f} %" if event.accuracy is not None else ""
             best = ", the best so far" if event.best_step == event.step else ""
-            return f"eval at step {event.step}: loss {figures.loss(event.loss)}{share} over {event.rows:,} rows{best}"
+            sets = ", ".join(f"{name} {figures.loss(loss)}" for name, loss in event.losses.items())
+            loss = f"{figures.loss(event.loss)}{f' ({sets})' if sets else ''}"
+            return f"eval at step {event.step}: loss {loss}{share} over {event.rows:,} rows{best}"
         case events.StoppedEarly():
             return f"stopped early {figures.stopped_early(event)}"
         case events.Asking():
@@ -146,6 +148,12 @@ def describe(event: AnyEvent) -> str:
             return f"{'warning: ' if event.level == 'warning' else ''}{event.message}"
         case _:
             return ""
+
+
+def _mix(event: events.DataReady) -> str:
+    """The share of each source in the rows of an epoch."""
+    parts = ", ".join(f"{100 * one.share:.1f} % {one.name}" for one in event.sources)
+    return f": {parts}" if parts else ""
 
 
 def stage_words(name: events.StageName) -> str:

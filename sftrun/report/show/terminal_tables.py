@@ -21,7 +21,7 @@ from sftrun.plan.types import Plan
 from sftrun.report.show import figures
 from sftrun.report.show.progress import is_plain, stage_words, stop_words
 from sftrun.report.show.terminal import sparkline
-from sftrun.report.summary import Failure, Report, error_percent, eval_facts, money_facts
+from sftrun.report.summary import Failure, Report, error_percent, eval_facts, money_facts, source_facts
 from sftrun.run.listing import Row
 
 _STYLES = {
@@ -174,6 +174,7 @@ def _facts(report: Report) -> Iterable[tuple[str, str]]:
         yield "loss", f"{figures.loss(report.loss_first)} → {figures.loss(report.loss_last)}{mean}"
     if len(report.loss) > 1:
         yield "", sparkline([point.loss for point in report.loss], 40)
+    yield from source_facts(report)
     yield from eval_facts(report)
     if report.parameters and report.trainable_parameters is not None:
         part = figures.share(report.trainable_parameters, report.parameters)

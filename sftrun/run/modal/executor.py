@@ -26,7 +26,7 @@ from sftrun.job.supervise import answerer
 from sftrun.job.supervise.examiner import Done
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.types import Plan
-from sftrun.rows.find import sha256
+from sftrun.rows.raw.find import sha256
 from sftrun.run.billing import Billed
 from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.local import missing_packages
@@ -196,8 +196,8 @@ class Modal:
 
     def _uploads(self, plan: Plan) -> dict[Path, str]:
         tested = plan.evaluation
-        others = [plan.dataset.eval, *([tested.data, tested.general] if tested else [])]
-        sources = [plan.dataset.train, *(source for source in others if source is not None)]
+        others = (tested.data, tested.general) if tested else ()
+        sources = [*plan.dataset.sources, *(source for source in others if source is not None)]
         files = [Path(file) for source in sources for file in source.local]
         cache = self.ledger.root / "cache"
         data = {file: volume_files.remote_path(file, sha256(file, cache)) for file in files}

@@ -28,8 +28,7 @@ def wanted_of_hub(job: JobSpec) -> list[tuple[str, str]]:
     """(name, revision) of what has to come from the Hub."""
     model = job.model
     is_here = model.name_or_path.startswith(("builtin:", "/"))
-    sources = [source for source in (job.dataset.train, job.dataset.eval) if source is not None]
-    data = [(source.hub, source.revision or "") for source in sources if source.hub is not None]
+    data = [(source.hub, source.revision or "") for source in job.dataset.sources if source.hub is not None]
     return [*([] if is_here else [(model.name_or_path, model.revision or "")]), *data]
 
 
@@ -37,8 +36,7 @@ def _wanted_of_data(plan: Plan, job: JobSpec) -> list[object]:
     """All that decides what the rows become, as far as it is known here; empty where the job tokenises them."""
     if job.step.preparing != "container":
         return []
-    sources = [source for source in (plan.dataset.train, plan.dataset.eval) if source is not None]
-    files = [file for source in sources for file in _files(source, plan.recipe.volumes)]
+    files = [file for source in plan.dataset.sources for file in _files(source, plan.recipe.volumes)]
     trainer = job.trainer
     return [
         __version__,

@@ -22,8 +22,8 @@ def fetch(job: JobSpec) -> None:
         snapshot_download(
             job.model.name_or_path, revision=job.model.revision, ignore_patterns=["*.bin", "*.pth", "*.gguf"]
         )
-    for source in (job.dataset.train, job.dataset.eval):
-        if source is not None and source.hub is not None:
+    for source in job.dataset.sources:
+        if source.hub is not None:
             snapshot_download(source.hub, revision=source.revision, repo_type="dataset")
 
 

@@ -5,34 +5,22 @@ kind of file, the same row comes out: text is UTF-8 and whole, a number that is 
 Parquet fills up a struct are no values.
 """
 
-import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import NamedTuple
 
-from sftrun.rows import find
 from sftrun.rows.plain import Row, shown
+from sftrun.rows.raw import find, packed
+from sftrun.rows.raw.broken import Broken, Line
+from sftrun.rows.raw.tables import csv_rows, parquet_rows
 
 STRETCH_BYTES = 4_000_000
 _BOM = b"\xef\xbb\xbf"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
-_DELIMITERS = ",;\t|"
-
-
-class Broken(NamedTuple):
-    """A line that holds no row, and why.  `line` counts from 1; of .json and .parquet it is the entry's number."""
-
-    file: str
-    line: int
-    kind: Literal["syntax", "form"]
-    message: str
-    column: int = 1
 
 
 class Stretch(NamedTuple):
@@ -43,12 +31,9 @@ class Stretch(NamedTuple):
     end: int | None = None
 
 
-Line = tuple[int, Row | Broken | None]
-
-
 def stretches(path: Path) -> Iterator[Stretch]:
     """The parts that a file is read by.  Raises OSError."""
-    if find.kind(path) != ".jsonl" or find.is_packed(path) or _begins_a_list(path):
+    if find.kind(path) != ".jsonl" or find.packing(path) is not None or _begins_a_list(path):
         yield Stretch(str(path))
         return
     size = path.stat().st_size
@@ -72,12 +57,6 @@ def whole(path: Path) -> Iterator[Line]:
         for line, row in read(stretch):
             yield before + line, row
         before += line
-
-
-def _open(path: Path) -> IO[bytes]:
-    opener: Any = gzip.open if find.is_packed(path) else open
-    stream: IO[bytes] = opener(path, "rb")
-    return stream
 
 
 def _begins_a_list(path: Path) -> bool:
@@ -146,10 +125,10 @@ def _not_json(error: json.JSONDecodeError) -> str:
 def _json(path: Path) -> Iterator[Line]:
     """A list of objects, or one object a line; under either suffix, compressed or not."""
     try:
-        with _open(path) as stream:
+        with packed.opened(path) as stream:
             text = stream.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        yield 1, Broken(str(path), 1, "syntax", f"not gzip: {error}")
+    except packed.ERRORS as error:
+        yield 1, Broken(str(path), 1, "syntax", f"not {_PACKINGS[str(find.packing(path))]}: {error}")
         return
     if not text.removeprefix(_BOM).lstrip().startswith(b"["):
         if _is_one_object(text):
@@ -201,98 +180,37 @@ def _is_one_object(text: bytes) -> bool:
         return False
 
 
-def _csv(path: Path) -> Iterator[Line]:
-    csv.field_size_limit(2**31 - 1)
-    with _open(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
-        reader: csv.DictReader[str] | None = None
-        try:
-            first = stream.readline()
-            reader = csv.DictReader(_again(first, stream), delimiter=_delimiter(first))
-            twice = _doubled(reader.fieldnames or ())
-            if twice is not None:
-                yield 1, Broken(str(path), 1, "syntax", f"the column `{twice}` stands twice in the header")
-                return
-            for row in reader:
-                if None in row:
-                    message = "more fields than the header has: quote those that hold commas"
-                    yield reader.line_num, Broken(str(path), reader.line_num, "syntax", message)
-                else:
-                    yield reader.line_num, dict(row)
-        except UnicodeDecodeError:
-            line = _not_utf8(path)
-            yield line, Broken(str(path), line, "syntax", "not UTF-8")
-        except (csv.Error, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            line = reader.line_num if reader is not None else 0
-            yield line, Broken(str(path), line + 1, "syntax", f"not CSV: {error}")
-
-
-def _again(first: str, rest: IO[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _delimiter(header: str) -> str:
-    """A comma, unless the header has none and another sign that divides tables."""
-    return next((sign for sign in _DELIMITERS if sign in header), ",")
-
-
-def _doubled(names: Any) -> str | None:
-    return next((name for number, name in enumerate(names) if name in names[:number]), None)
-
-
-def _not_utf8(path: Path) -> int:
-    """The first line that is no UTF-8; a decoder reads ahead, and can't say."""
-    with _open(path) as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
-def _parquet(path: Path) -> Iterator[Line]:
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
-    number = 0
-    try:
-        file = parquet.ParquetFile(path)
-        twice = _doubled(file.schema_arrow.names)
-        if twice is not None:
-            yield 1, Broken(str(path), 1, "syntax", f"it has two columns `{twice}`")
-            return
-        for batch in file.iter_batches(batch_size=2000):
-            for row in batch.to_pylist(maps_as_pydicts="strict"):
-                number += 1
-                yield number, without_fillers(row)
-    except (pyarrow.ArrowException, OSError) as error:
-        yield 1, Broken(str(path), 1, "syntax", f"not Parquet: {str(error).splitlines()[0]}")
-    except (ValueError, OverflowError, KeyError) as error:
-        yield (
-            number + 1,
-            Broken(str(path), number + 1, "syntax", f"a value can't be read: {str(error).splitlines()[0]}"),
-        )
-
-
-def without_fillers(row: Row) -> Row:
-    """A row of Arrow's without the nulls that its structs are filled up with: a field that one row has, all have."""
-    return {column: _pruned(value) for column, value in row.items()}
-
-
-def _pruned(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _pruned(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_pruned(inner) for inner in value]
-    return value
-
-
 def line_at(path: Path, number: int, most: int = 4096) -> str:
     """A line of a text file, its beginning if it is long; empty where there is none."""
-    with _open(path) as stream:
+    with packed.opened(path) as stream:
         line = next(islice(stream, number - 1, None), b"")
     return line[:most].decode("utf-8", "replace").rstrip("\r\n")
 
 
-_READERS = {".json": _json, ".jsonl": _json, ".csv": _csv, ".parquet": _parquet}
+def _text(path: Path) -> Iterator[Line]:
+    """Each line that is not blank is a text."""
+    try:
+        with packed.opened(path) as stream:
+            for number, line in enumerate(stream, 1):
+                yield number, _text_row(path, number, line.removeprefix(_BOM) if number == 1 else line)
+    except packed.ERRORS as error:
+        yield 1, Broken(str(path), 1, "syntax", f"not {_PACKINGS[str(find.packing(path))]}: {error}")
+
+
+def _text_row(path: Path, number: int, line: bytes) -> Row | Broken | None:
+    try:
+        text = line.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        return Broken(str(path), number, "syntax", f"byte {error.start + 1} is not UTF-8")
+    return {"text": text} if text.strip() else None
+
+
+_PACKINGS = {".gz": "gzip", ".zst": "Zstandard"}
+_READERS = {
+    ".json": _json,
+    ".jsonl": _json,
+    ".csv": csv_rows,
+    ".tsv": csv_rows,
+    ".txt": _text,
+    ".parquet": parquet_rows,
+}

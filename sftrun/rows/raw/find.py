@@ -10,14 +10,15 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from sftrun.disk import files, outside
 from sftrun.strict import Strict
 
-SUFFIXES: Final = (".jsonl", ".json", ".csv", ".parquet")
-PACKED_SUFFIX: Final = ".gz"
+SUFFIXES: Final = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet")
+PACKINGS: Final = (".gz", ".zst")
 # of LLaMA-Factory and `datasets`: they describe data sets, and hold no rows
 _DESCRIBING: Final = ("dataset_info.json", "dataset_infos.json")
 _GLOB = set("*?[")
@@ -37,13 +38,19 @@ class Files(Strict):
 def kind(path: str | Path) -> str | None:
     """The suffix that says how a file is read, in small letters and without `.gz`; None for what is no data."""
     name = str(path).lower()
-    name = name.removesuffix(PACKED_SUFFIX) if not name.endswith(f".parquet{PACKED_SUFFIX}") else name
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    packed = packing(path)
+    inner = next((s for s in SUFFIXES if name.removesuffix(packed or "").endswith(s)), None)
+    return None if packed is not None and inner == ".parquet" else inner
 
 
-def is_packed(path: str | Path) -> bool:
-    """Whether the file is compressed by gzip."""
-    return str(path).lower().endswith(PACKED_SUFFIX)
+def packing(path: str | Path) -> str | None:
+    """The suffix of how a file is compressed, or None."""
+    return next((suffix for suffix in PACKINGS if str(path).lower().endswith(suffix)), None)
+
+
+def has_lines(path: str | Path) -> bool:
+    """Whether a row is a line of the file."""
+    return kind(path) in (".jsonl", ".csv", ".tsv", ".txt")
 
 
 def find(pattern: str, folder: str | Path = "/") -> tuple[Path, ...]:
@@ -53,14 +60,21 @@ def find(pattern: str, folder: str | Path = "/") -> tuple[Path, ...]:
         if path.is_file():
             return (path.resolve(),)
         if path.is_dir():
-            return tuple(sorted(child.resolve() for child in path.iterdir() if _is_data(child)))
+            return _chosen(child for child in path.iterdir() if _is_data(child))
     except OSError:  # a name longer than the system takes
         return ()
     if not _GLOB & set(pattern):
         return ()
     root = Path(path.anchor)
     inside = str(path.relative_to(root))
-    return tuple(sorted(match.resolve() for match in root.glob(inside) if _is_data(match) and _is_shown(match, path)))
+    return _chosen(match for match in root.glob(inside) if _is_data(match) and _is_shown(match, path))
+
+
+def _chosen(found: Iterable[Path]) -> tuple[Path, ...]:
+    """Texts are notes where they lie beside data of another kind."""
+    paths = sorted(path.resolve() for path in found)
+    others = tuple(path for path in paths if kind(path) != ".txt")
+    return others or tuple(paths)
 
 
 def _is_data(path: Path) -> bool:
