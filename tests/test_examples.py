@@ -40,6 +40,7 @@ def said_about(file: Path) -> str:
             TemporaryDirectory() as home,
             patch.dict(os.environ, {"SFTRUN_HOME": shutil.copytree(HOME, home, dirs_exist_ok=True)}),
             patch("sftrun.facts.gather.machine", Machine),
+            patch("sftrun.facts.gather.find_spec", lambda tracker: None),
             patch("sftrun.facts.gather.datetime") as clock,
         ):
             clock.datetime.now.return_value.date.return_value.isoformat.return_value = _today(file)

@@ -93,6 +93,7 @@ def wanted(recipe: Recipe, folders: dict[str, str], *, offline: bool = True) -> 
         volumes=recipe.volumes,
         engine=recipe.trainer.engine,
         local=recipe.place.is_here,
+        trackers=() if recipe.trainer.report_to == "none" else recipe.trainer.report_to,
         rules=row_rules(recipe),
         max_length=recipe.trainer.max_length,
         template=_template(recipe, folders),

@@ -9,6 +9,13 @@ Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "
 EngineName = Literal["trl", "unsloth"]
 # what evaluations tell, and whether more of it is better; of a named set `eval_NAME_loss`, less of which is
 METRICS: dict[str, bool] = {"eval_loss": False, "eval_mean_token_accuracy": True}
+# experiment trackers, by the package that was tested; a job on this machine takes what is installed
+TRACKERS: dict[str, str] = {
+    "trackio": "trackio==0.43.0",
+    "wandb": "wandb==0.31.0",
+    "mlflow": "mlflow-skinny==3.17.2",
+    "tensorboard": "tensorboard==2.21.0",
+}
 ExecutorName = Literal["modal", "local"]
 MetricName = Literal[
     "exact_match",

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -67,6 +68,7 @@ class Wanted(NamedTuple):
     volumes: Mapping[str, str]
     engine: EngineName
     local: bool
+    trackers: tuple[str, ...]
     rules: RowRules
     max_length: int
     template: tuple[str, str] | None = None
@@ -121,6 +123,7 @@ def gather(wanted: Wanted, world: World) -> Gathered:
         eval=_together(wanted.eval, evaluation),
         evaluation=_evaluation(train, wanted, world, problems),
         chat_template=wanted.rules.chat_template,
+        trackers_missing=tuple(name for name in wanted.trackers if wanted.local and find_spec(name) is None),
         output_holds=_output_holds(wanted, world.home) if wanted.local else None,
     )
     return Gathered(facts, problems)

@@ -284,6 +284,7 @@ class Facts(Strict):
     evaluation: EvaluationFacts = EvaluationFacts()
     chat_template: str | None = None
     output_holds: str | None = None
+    trackers_missing: tuple[str, ...] = ()
 
     @property
     def adapter_lora(self) -> dict[str, Any] | None:

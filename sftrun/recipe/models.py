@@ -221,7 +221,7 @@ class Trainer(Strict):
     )
     seed: NonNegativeInt = Field(3407, description="Seed of order, initialisation and dropout.")
     report_to: Literal["none"] | tuple[Literal["trackio", "wandb", "mlflow", "tensorboard"], ...] = Field(
-        "none", description="Experiment trackers."
+        "none", description="Experiment trackers, each told by a process beside the run."
     )
     extra: dict[str, Scalar | tuple[Scalar, ...] | dict[str, Scalar]] = Field(
         default_factory=dict, description="Any other field of TRL's SFTConfig."

@@ -295,7 +295,7 @@ def _unpriced(job: JobSpec) -> JobSpec:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with patch("sftrun.facts.gather.machine", Machine):
+    with patch("sftrun.facts.gather.machine", Machine), patch("sftrun.facts.gather.find_spec"):
         yield Desk(tmp_path_factory.mktemp("desk"))
 
 

@@ -108,13 +108,14 @@ def _read(path: Path) -> tuple[Past, int]:
             event = parse_line(line) if line.endswith(b"\n") else None
             if event is not None:
                 whole = size
-                _fold(past, event)
+                fold(past, event)
     past.torn_bytes = size - whole
     past.seconds += past.last_at - past.began_at
     return past, whole
 
 
-def _fold(past: Past, event: AnyEvent) -> None:
+def fold(past: Past, event: AnyEvent) -> None:
+    """Take one more event in."""
     match event:
         case events.Stage(name="start"):
             past.seconds += past.last_at - past.began_at
@@ -144,3 +145,8 @@ def spent(past: Past, money: MoneySpec) -> Decimal:
     """Money of earlier attempts: what the plan knew, or what the record shows if that is more."""
     since = Decimal(str(round(past.seconds, 3))) * money.rate(past.device)
     return max(money.spent_usd, past.spent_usd + since)
+
+
+def spent_until(past: Past, money: MoneySpec, at: float) -> Decimal:
+    """Money of all attempts until `at`, in the present one, whose events are folded too."""
+    return spent(past, money) + Decimal(str(round(max(at - past.began_at, 0.0), 3))) * money.rate(past.device)

@@ -28,6 +28,7 @@ from sftrun.job.supervise.limits import Limits
 from sftrun.job.supervise.pace import Pace
 from sftrun.job.supervise.process import Worker
 from sftrun.job.supervise.record import DURABLE, Record, parse_line, spent
+from sftrun.job.supervise.trackers import Trackers
 
 TICK_SECONDS = 0.5
 GRACE_SECONDS = 60.0  # for a worker that has said its last word and does not end
@@ -71,6 +72,7 @@ class Supervisor:
         self.silent_for = 0.0
         self.signals = 0
         self.worker: Worker | None = None
+        self.trackers = Trackers()
 
     def run(self) -> int:
         """Start, watch, explain.  Never raises for what the worker or the disk does."""
@@ -127,6 +129,7 @@ class Supervisor:
         oom_before = death.count_oom_kills()
         with self._signals() as wake:
             worker = self.worker = process.start(self.spec, job_file, self.lock)
+            self.trackers = Trackers.start(self.spec, job_file)
             try:
                 self._watch(worker, wake)
             finally:
@@ -134,6 +137,7 @@ class Supervisor:
                 os.close(worker.events)
         if not self._ended():
             self._explain(worker, code, death.count_oom_kills() - oom_before)
+        self.trackers.close()
 
     def _watch(self, worker: Worker, wake: int) -> None:
         """Relay events until the worker is gone; the clock is looked at twice a second."""
@@ -151,6 +155,8 @@ class Supervisor:
                 if gone or closed:
                     return self._wait(worker)
                 self._listen_to_peers(worker)
+                for said in () if self._ended() else self.trackers.notes():
+                    self._keep(Note(level="warning", message=said))
                 self._look_at_the_clock(worker)
                 ended_at = ended_at or (self.clock() if self._ended() else None)
                 if ended_at is not None and self.clock() - ended_at > GRACE_SECONDS:

@@ -45,7 +45,7 @@ ELSEWHERE = {
     "eval_steps": "here",
     "save_total_limit": "checkpoints",
     "early_stopping_patience": "best_so_far",
-    "report_to": "here",
+    "report_to": "track",
     "extra": "here",
 }
 # Fields of `trainer.extra` that our own tokenising makes meaningless.
@@ -71,7 +71,7 @@ def sft_config(spec: JobSpec, *, has_eval: bool, has_gpu: bool) -> Arguments:
         "save_total_limit": None,
         "logging_strategy": "steps",
         "logging_nan_inf_filter": False,
-        "report_to": list(trainer.report_to) or "none",
+        "report_to": "none",  # trackers follow the record, each in a process of its own
         "disable_tqdm": True,
         "log_level": "warning",
         "use_cpu": not has_gpu,

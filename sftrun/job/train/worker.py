@@ -291,16 +291,14 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def leave(code: int, spec_reports: bool) -> None:
-    """End without the libraries' slow good-byes, unless a tracker has something to send."""
+def leave(code: int) -> None:
+    """End without the libraries' slow good-byes."""
     sys.stdout.flush()
     sys.stderr.flush()
-    if not spec_reports:
-        for loader in multiprocessing.active_children():  # they would look for their parent every five seconds only
-            loader.terminate()
-        os._exit(code)
-    sys.exit(code)
+    for loader in multiprocessing.active_children():  # they would look for their parent every five seconds only
+        loader.terminate()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1]), spec_reports=any(name in sys.modules for name in ("wandb", "mlflow", "trackio")))
+    leave(main(sys.argv[1]))

@@ -6,6 +6,7 @@ Memory, time and money need a plan with an estimate: `checks_cost`.
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from sftrun.contract.choices import TRACKERS
 from sftrun.diagnostics import Diagnostic, Path, dotted
 from sftrun.errors import Problem
 from sftrun.facts.values import Facts, Machine
@@ -46,6 +47,9 @@ def check(recipe: Recipe, facts: Facts, problems: Mapping[str, Problem]) -> Iter
 
         yield from check_evaluation(recipe, facts)
     yield from _output(recipe, facts)
+    for name in facts.trackers_missing:
+        at, help = ("trainer", "report_to"), f"`pip install '{TRACKERS[name]}'`, or take it out"
+        yield Diagnostic("R247", f"{name} is not installed here", at=at, help=help)
 
 
 def can_be_estimated(recipe: Recipe, facts: Facts) -> bool:

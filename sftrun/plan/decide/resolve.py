@@ -225,7 +225,7 @@ def trainer(
         metric_for_best_model=_best_by(recipe, said),
         early_stopping_patience=t.early_stopping_patience,
         seed=t.seed,
-        report_to=() if t.report_to == "none" else t.report_to,
+        report_to=() if t.report_to == "none" else tuple(dict.fromkeys(t.report_to)),
         extra=_thawed(t.extra, OBEYED if is_sharded else (*OBEYED, *FSDP_KEYS)),
     )
 

@@ -13,13 +13,14 @@ from sftrun.recipe.check.compute import COMPUTE
 from sftrun.recipe.check.dataset import DATA
 from sftrun.recipe.check.evaluation import EVALUATION
 from sftrun.recipe.check.paths import PATHS
+from sftrun.recipe.check.reporting import REPORTING
 from sftrun.recipe.check.training import TRAINING
 from sftrun.recipe.check.trl_names import NAMES
 from sftrun.recipe.going_on import with_lora
 from sftrun.recipe.models import Recipe
 
 Check = Callable[[Recipe], Iterator[Diagnostic]]
-ALL: tuple[Check, ...] = (*TRAINING, *BEST, *ADAPTERS, *NAMES, *DATA, *EVALUATION, *COMPUTE, *PATHS)
+ALL: tuple[Check, ...] = (*TRAINING, *BEST, *REPORTING, *ADAPTERS, *NAMES, *DATA, *EVALUATION, *COMPUTE, *PATHS)
 
 # keys whose absence a check speaks of
 _RESTS_ON: dict[str, tuple[Path, ...]] = {
@@ -36,6 +37,7 @@ _RESTS_ON: dict[str, tuple[Path, ...]] = {
     "R219": (("samples", "prompts"),),
     "R241": (("trainer", "eval_steps"), ("trainer", "evals_per_epoch")),
     "R243": (("trainer", "load_best_model_at_end"), ("trainer", "early_stopping_patience")),
+    "R246": (("secrets",), ("compute", "image", "env")),
     "V101": (("volumes",),),
     "V102": (("volumes",),),
     "S102": (("model", "revision"),),

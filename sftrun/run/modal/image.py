@@ -10,7 +10,7 @@ builds in silence and the log is fetched afterwards.
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import modal
 
 from sftrun import __file__ as package_file
 from sftrun.contract import engines
-from sftrun.contract.choices import EngineName
+from sftrun.contract.choices import TRACKERS, EngineName
 from sftrun.errors import RemoteError
 from sftrun.facts import locks
 from sftrun.plan.types import Plan
@@ -35,14 +35,15 @@ _SEARCHED_LINES = 40
 Say = Callable[[str], None]
 
 
-def image(engine: EngineName, additions: Image, *, gpu: bool) -> modal.Image:
-    """The recipe's image; without a GPU on a slim base."""
+def image(engine: EngineName, additions: Image, *, gpu: bool, trackers: Sequence[str] = ()) -> modal.Image:
+    """The recipe's image, with its trackers; without a GPU on a slim base."""
     base = (
         modal.Image.from_registry(CUDA_BASE, add_python=PYTHON).entrypoint([])
         if gpu
         else modal.Image.debian_slim(python_version=PYTHON)
     )
-    built = base.apt_install("build-essential", *additions.apt).uv_pip_install(*_pins(engine))
+    pinned = [*_pins(engine), *(TRACKERS[name] for name in trackers)]  # at once, so that none moves the other
+    built = base.apt_install("build-essential", *additions.apt).uv_pip_install(*pinned)
     if additions.pip:
         built = built.uv_pip_install(*additions.pip)
     built = built.env({"HF_HOME": f"{CACHE_MOUNT}/huggingface", "HF_XET_HIGH_PERFORMANCE": "1", **additions.env})

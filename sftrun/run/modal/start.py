@@ -113,7 +113,8 @@ class Start:
         }
 
     def _image(self, *, gpu: bool) -> modal.Image:
-        return image.image(self.plan.trainer.engine, self.plan.recipe.compute.image, gpu=gpu)
+        trainer = self.plan.trainer
+        return image.image(trainer.engine, self.plan.recipe.compute.image, gpu=gpu, trackers=trainer.report_to)
 
     def _body(self) -> Any:
         """The function; of several machines each runs it."""
