@@ -180,7 +180,9 @@ def test_settings_hold_no_rows_prompts_answers_or_places(model: Path, tmp_path: 
     told = points.settings(job(tmp_path, model, "wandb"))
     assert told["trainer.learning_rate"] == 1e-2
     assert told["lora.r"] == 4
+    assert told["model.name_or_path"] == model.name
     assert not [name for name in told if name.split(".")[0] in ("samples", "record_dir", "output_dir", "money")]
+    assert not [name for name, value in told.items() if str(tmp_path) in str(value)]
 
 
 def test_steps_that_were_taken_again_are_no_news(model: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Events -> what a tracker is told: figures at a step, each once whatever attempts have said twice."""
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from sftrun.contract import events
@@ -22,7 +23,7 @@ _SECTIONS = {
     "gpu_count",
     "nodes",
 }
-_HIDDEN = {"dataset": {"cache_dir"}, "trainer": {"report_to"}}
+_PLACES = ("files", "folder", "cache_dir", "report_to")  # of this machine, and what a tracker knows itself
 
 
 class Point(NamedTuple):
@@ -63,14 +64,14 @@ EVAL = ("loss", "accuracy", "seconds")
 
 def settings(spec: JobSpec) -> dict[str, Any]:
     """The job's settings under dotted names; texts and numbers alone, and no rows, prompts or answers."""
-    return dict(_flat(spec.model_dump(mode="json", include=_SECTIONS, exclude=_HIDDEN), ""))
+    return dict(_flat(spec.model_dump(mode="json", include=_SECTIONS), ""))
 
 
 def _flat(value: Any, at: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
-        for name, part in value.items():
+        for name, part in ((name, part) for name, part in value.items() if name not in _PLACES):
             yield from _flat(part, f"{at}.{name}" if at else str(name))
     elif isinstance(value, list):
         yield at, ", ".join(map(str, value))
     elif value is not None:
-        yield at, value
+        yield at, PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value

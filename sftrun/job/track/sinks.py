@@ -107,7 +107,7 @@ class Wandb(Sink):
     def __init__(self, spec: JobSpec) -> None:
         import wandb
 
-        has_key = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+        is_told = "WANDB_MODE" in os.environ or wandb.login(prompt=False)
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or spec.name,
             id=spec.run_id,
@@ -115,7 +115,7 @@ class Wandb(Sink):
             resume="allow",
             dir=spec.record_dir,
             config=settings(spec),
-            mode=None if "WANDB_MODE" in os.environ or has_key else "offline",
+            mode=None if is_told else "offline",
             settings=wandb.Settings(
                 console="off", silent=True, x_disable_stats=True, disable_git=True, save_code=False
             ),
