@@ -19,6 +19,7 @@ ROWS = (30, 80, 300, 1000)
 DIFFERENCES: dict[str, tuple[float, Callable[[random.Random], float]]] = {
     "even (of a uniform score)": (0.0, lambda source: source.random() - source.random()),
     "most rows equal (85 %)": (0.0, lambda source: source.uniform(-1, 1) if source.random() < 0.15 else 0.0),
+    "few rows gain (15 %)": (0.075, lambda source: source.random() if source.random() < 0.15 else 0.0),
     "skewed (few rows gain much)": (0.2, lambda source: min(source.expovariate(1 / 0.2), 50.0)),
 }
 

@@ -46,6 +46,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
     "Results": (
         Entry("generate", "runs.generate", "Ask base and tuned model side by side, or chat with them."),
         Entry("evaluate", "runs.evaluate", "Say at what the tuned model is better or worse than its base."),
+        Entry("compare", "runs.compare", "Pair the evaluations of several runs, row by row."),
         Entry("pull", "runs.pull", "Copy a run's adapter, tokenizer and report to a folder."),
         Entry("report", "money.report", "Write a run's report."),
         Entry("ui", "ui", "Show the runs of this folder as a page: curves, cost, logs, a chat."),

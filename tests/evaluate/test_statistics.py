@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from sftrun.evaluate import power
-from sftrun.evaluate.intervals import at_share, paired_means, paired_shares, quantile, wilson
+from sftrun.evaluate.intervals import at_share, paired_means, paired_shares, quantile, student_quantile, wilson
 from sftrun.evaluate.significance import holm, mcnemar, mcnemar_mid
 
 SAME = 1e-9
@@ -103,6 +103,14 @@ def test_the_sign_flip_test_is_near_its_exact_figure() -> None:
     values = [0.3, -0.1, 0.2, 0.5, 0, 0.4, -0.2, 0.1, 0.6, 0.2, 0.15, -0.05]
     # scipy.stats.permutation_test(permutation_type="samples", n_resamples=inf)
     assert paired_means(values).p == pytest.approx(0.037109375, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "expected"),
+    [(9, 2.2621571628), (29, 2.0452296421), (79, 1.9904502102), (999, 1.9623414611)],  # scipy.stats.t.ppf(0.975, …)
+)
+def test_students_quantile_is_near_enough(freedom: int, expected: float) -> None:
+    assert student_quantile(freedom) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_same_differences_give_the_same_interval() -> None:

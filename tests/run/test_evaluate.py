@@ -125,3 +125,36 @@ def test_a_run_that_has_not_finished_is_not_asked(place: Place) -> None:
     said = place.sftrun("evaluate", "tryout", "--data", "test.jsonl")
     assert said.returncode == 1
     assert "there is no adapter in" in said.stderr
+
+
+def test_runs_are_compared_row_by_row(finished: Place) -> None:
+    recipe = (finished.path / "r.yaml").read_text()
+    for seed in (1, 2):
+        (finished.path / f"s{seed}.yaml").write_text(recipe.replace("name: tryout", f"name: seed-{seed}"))
+        assert finished.sftrun("apply", f"s{seed}.yaml", "--set", f"trainer.seed={seed}").returncode == 0
+        finished.sftrun("evaluate", f"seed-{seed}", "--data", "test.jsonl")
+    alone = finished.sftrun("compare", "seed-2", "seed-2")
+    assert alone.returncode == 2
+    said = json.loads(finished.sftrun("compare", "seed-1", "seed-2", "--format", "json").stdout)
+    result = said["against"][0]["verdict"]["results"][0]
+    assert (said["rows"], result["base"], result["tuned"], result["difference"]) == (ROWS, 0.5, 0.5, 0.0)
+    assert "each run against seed-1" in finished.sftrun("compare", "seed-1", "seed-2").stdout
+    never = finished.sftrun("compare", "seed-1", "tryout")
+    assert never.returncode == 1
+    assert "was not evaluated yet" in never.stderr
+
+
+def test_the_page_has_the_rows_and_no_script(finished: Place) -> None:
+    finished.sftrun("evaluate", "tryout", "--data", "test.jsonl", "--by", "kind")
+    page = finished.sftrun("report", "tryout", "--html", "-").stdout
+    assert page.count("<article") == ROWS
+    assert "only-worse" in page
+    assert "<script" not in page
+
+
+def test_another_evaluation_of_the_same_run_is_said_and_not_passed_over(finished: Place) -> None:
+    recipe = (finished.path / "r.yaml").read_text()
+    (finished.path / "r.yaml").write_text(recipe + "evaluation: {data: test.jsonl}\n")
+    said = finished.sftrun("apply", "r.yaml")
+    assert "nothing to do" in said.stdout
+    assert f"`sftrun evaluate {finished.run.name} --data test.jsonl` asks it" in said.stderr

@@ -55,7 +55,7 @@ def apply(wanted: Wanted) -> int:
         consent = partial(_consent, plan, wanted.is_agreed)
         request = _request(examined, plan, wanted.overrides, wanted.force, consent)
         done = execute.apply(request, ledger, backend, _say_waiting)
-        return _after(done, backend, interrupts, detach=wanted.detach, form=wanted.form)
+        return _after(done, plan, backend, interrupts, detach=wanted.detach, form=wanted.form)
 
 
 def _learned(plan: Plan, examined: Examined, ledger: Ledger) -> Plan:
@@ -65,8 +65,9 @@ def _learned(plan: Plan, examined: Examined, ledger: Ledger) -> Plan:
     return priced(plan, facts, observations(ledger.root, facts.catalog)) if plan.cost is not None else plan
 
 
-def _after(done: Applied, backend: Backend, interrupts: Interrupts, *, detach: bool, form: str) -> int:
+def _after(done: Applied, plan: Plan, backend: Backend, interrupts: Interrupts, *, detach: bool, form: str) -> int:
     if done.action == "nothing":
+        _say_other_evaluation(done.folder, plan)
         return _nothing_to_do(done, form)
     click.echo(_headline(done), err=form == "json")
     if detach:
@@ -75,6 +76,14 @@ def _after(done: Applied, backend: Backend, interrupts: Interrupts, *, detach: b
     since = done.before.seq if done.action == "resumed" else 0
     on_interrupt: OnInterrupt = "stop" if backend.stops_with_its_terminal else "detach"
     return watch(done.folder, backend, interrupts, form=form, on_interrupt=on_interrupt, since=since)
+
+
+def _say_other_evaluation(folder: RunFolder, plan: Plan) -> None:
+    """Another `evaluation` decides no other adapter: the run is the same, and its rows can still be asked."""
+    wanted = plan.recipe.evaluation
+    if wanted is not None and wanted != folder.plan().recipe.evaluation:
+        named = f" --data {wanted.data.path}" if wanted.data.path else ""
+        click.echo(f"its `evaluation` is another one now: `sftrun evaluate {folder.id}{named}` asks it", err=True)
 
 
 def _headline(done: Applied) -> str:

@@ -32,7 +32,12 @@ def gate_of(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @click.command()
 @run_argument
 @click.option("--data", type=click.Path(), metavar="FILE", help="Test rows, of the form that the run was trained on.")
-@click.option("--metrics", callback=metric_names, metavar="NAME,…", help="What an answer is judged by.")
+@click.option(
+    "--metrics",
+    callback=metric_names,
+    metavar="NAME,…",
+    help="exact_match, number, chrf, stops, loss … docs/evaluation.md has all.",
+)
 @click.option("--by", metavar="COLUMN", help="Figures for each value of this column too.")
 @click.option("--max-examples", type=click.IntRange(min=1), help="At most so many rows, the same for every run.")
 @click.option("--general", type=click.Path(), metavar="FILE", help="Rows of other things: what was forgotten of them.")

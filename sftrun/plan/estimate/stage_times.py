@@ -30,6 +30,9 @@ SAVE_BYTES: Final = (1e9, 1e8)
 SAVE_SECONDS: Final = (0.5, 3.0)
 # transformers' generate, a layer and token: launches, not work
 DECODE_SECONDS_PER_LAYER: Final = (0.0007, 0.0016)
+# rows of an evaluation in one batch, and how much longer their token may take
+BATCH_ROWS: Final = 256
+WIDE_BATCH: Final = 2.0
 # how far a step may be off, besides what the calibration's own cells were
 CALIBRATED, EXTRAPOLATED, REPORTED, SEEN = (0.90, 1.12), (0.75, 1.40), (0.97, 1.03), (0.95, 1.06)
 # constants fitted to few cells are believed less
@@ -46,6 +49,13 @@ class Place(NamedTuple):
     is_modal: bool
     is_apart: bool
     cores: float
+
+
+class Questions(NamedTuple):
+    """The rows of an evaluation that each of two models answers."""
+
+    rows: int
+    max_new_tokens: int
 
 
 class Pace(NamedTuple):
@@ -94,6 +104,7 @@ def stages(
     calibration: Calibration,
     gpu: Gpu,
     place: Place,
+    questions: Questions | None = None,
 ) -> tuple[StageTime, ...]:
     """Every stage in its order, under the names of the job's events and of the waits before it.
 
@@ -102,17 +113,19 @@ def stages(
     return (
         *_begin(setup, work, place),
         _samples("samples_before", setup, samples, gpu),
+        *_asked("evaluate_before", setup, questions, gpu),
         _train(setup, work, step, calibration),
         _eval(setup, work, plain),
         _samples("samples_after", setup, samples, gpu),
         _save(setup, work),
+        *_asked("evaluate_after", setup, questions, gpu),
     )
 
 
 def attempts(stages: tuple[StageTime, ...], timeout: float) -> int:
     """Attempts that the run takes: each begins anew with everything before the steps."""
     likely = {s.name: s.expected for s in stages if s.has_gpu}
-    before = sum(likely[name] for name in ("start", "data", "model", "samples_before"))
+    before = sum(likely.get(name, 0.0) for name in ("start", "data", "model", "samples_before", "evaluate_before"))
     after = sum(likely.values()) - before
     return max(math.ceil(after / max(timeout - before, 1.0)), 1)
 
@@ -182,6 +195,17 @@ def _samples(name: str, setup: Setup, samples: SampleSpec, gpu: Gpu) -> StageTim
     tokens, fetched = len(samples.prompts) * samples.max_new_tokens, fetch_seconds(setup, gpu)
     low, high = (tokens * (setup.model.layers * seconds + fetched) for seconds in DECODE_SECONDS_PER_LAYER)
     return StageTime(name=name, low=low * 0.3, high=high, basis=f"{len(samples.prompts)} prompts; answers may be short")
+
+
+def _asked(name: str, setup: Setup, questions: Questions | None, gpu: Gpu) -> tuple[StageTime, ...]:
+    """Rows are asked in batches, and a batch's token takes hardly longer than one row's."""
+    if questions is None:
+        return ()
+    batches, fetched = math.ceil(questions.rows / BATCH_ROWS), fetch_seconds(setup, gpu)
+    tokens = batches * questions.max_new_tokens
+    low, high = (tokens * (setup.model.layers * seconds + fetched) for seconds in DECODE_SECONDS_PER_LAYER)
+    words = f"{questions.rows:,} rows in {batches:,} {'batch' if batches == 1 else 'batches'}; answers may be short"
+    return (StageTime(name=name, low=low * 0.3, high=high * WIDE_BATCH, basis=words),)
 
 
 def _save(setup: Setup, work: Workload) -> StageTime:

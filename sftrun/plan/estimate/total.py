@@ -19,6 +19,7 @@ from sftrun.plan.estimate.workload import Workload
 from sftrun.plan.types import CostEstimate, MemoryEstimate, Plan, StageTime
 from sftrun.step import place as places
 
+UNKNOWN_TEST_ROWS: Final = 1000
 EVAL_MISSING: Final = "the validation data can't be read from here: give `num_examples` of `dataset.eval`"
 
 
@@ -193,7 +194,9 @@ def _cost(
     constants: Calibration,
 ) -> CostEstimate:
     place = _place(plan, facts, known)
-    parts = stage_times.stages(known.setup, work, pace, plain, plan.samples, constants, known.gpu, place)
+    parts = stage_times.stages(
+        known.setup, work, pace, plain, plan.samples, constants, known.gpu, place, _questions(plan)
+    )
     tries = stage_times.attempts(parts, plan.compute.timeout_seconds)
     if tries > 1:
         parts = (*parts, stage_times.again(parts, tries))
@@ -220,6 +223,15 @@ def _cost(
         prices_date=facts.catalog.prices.date,
         correction=round(correction.factor, 4),
     )
+
+
+def _questions(plan: Plan) -> stage_times.Questions | None:
+    """The rows that are asked; where they could not be counted, as many as may be."""
+    wanted, found = plan.recipe.evaluation, plan.evaluation
+    if wanted is None or found is None:
+        return None
+    rows = found.rows or wanted.max_examples or UNKNOWN_TEST_ROWS
+    return stage_times.Questions(rows, wanted.generation.max_new_tokens)
 
 
 def _place(plan: Plan, facts: Facts, known: Inputs) -> stage_times.Place:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sftrun.contract.events import AnyEvent, Step
 from sftrun.plan.types import Plan
-from sftrun.report.show import figures
+from sftrun.report.show import figures, html_verdict
 from sftrun.report.show.chart import line_chart, thinned
 from sftrun.report.show.progress import stage_words, stop_words
 from sftrun.report.summary import Report, error_percent, eval_facts, money_facts, source_facts
@@ -73,7 +73,7 @@ def page(report: Report, plan: Plan, drawn: Curves) -> str:
         charts=_charts(report, drawn) or '<p class="soft">no step was logged yet</p>',
         estimates=_estimates(report, plan),
         stages=_stages(report, plan),
-        samples=_samples(report),
+        samples=html_verdict.section(report.evaluation) + _samples(report),
         settings="".join(_row((key, value), "") for key, value in settings(plan)),
         csv=_csv(report, drawn),
         recipe=_text(resolved(plan)),

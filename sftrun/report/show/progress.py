@@ -136,8 +136,11 @@ def describe(event: AnyEvent) -> str:
         case events.StoppedEarly():
             return f"stopped early {figures.stopped_early(event)}"
         case events.Asking():
-            before = f", {event.done:,} answered before" if event.done else ""
-            return f"{event.rows:,} rows to ask the {event.model} model{before}"
+            from sftrun.report.show.verdict_words import power_words  # brings statistics: few runs need them
+
+            before = f", {event.done:,} of them answered before" if event.done else ""
+            shows = f"; {power_words(event.test_rows)}" if event.model == "base" else ""
+            return f"{event.rows:,} rows to ask the {event.model} model{before}{shows}"
         case events.Checkpoint():
             return f"checkpoint at step {event.step}, {figures.duration(event.seconds)}"
         case events.Stopped(reason="preempted"):

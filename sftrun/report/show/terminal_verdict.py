@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sftrun.evaluate.verdict import Result, RowResult
+from sftrun.report.comparing import Comparison
 from sftrun.report.show import figures, verdict_words
 from sftrun.report.verdicts import Judged
 
@@ -35,15 +36,30 @@ def screen(found: Judged, *, most_rows: int = 3) -> RenderableType:
     return Group(*parts)
 
 
+def comparison(found: Comparison) -> RenderableType:
+    """Each run against the first, and how much runs differ."""
+    told = (
+        f"  {figures.printable(found.data)}, {found.rows:,} rows, each run against {found.first_name} {found.first_id}"
+    )
+    parts: list[RenderableType] = [Text("comparison", style="bold").append(told, style="dim")]
+    for one in found.against:
+        parts += [_inset(Text(f"{one.name} {one.run_id}", style="bold"))]
+        parts += [_inset(_table(one.verdict.results, columns=("rows", found.first_id, one.run_id)))]
+    for spread in found.spread:
+        words = f"mean {spread.mean:.3f}, standard deviation {spread.deviation:.3f}"
+        parts.append(_inset(Text(f"{spread.metric} over {spread.runs} runs: {words}")))
+    return Group(*parts)
+
+
 def _worse_words(worse: int, most: int) -> str:
     shown = f"; the {min(most, worse)} that lost most" if worse > 1 else ""
     return f"{worse:,} {'row' if worse == 1 else 'rows'} got worse{shown}"
 
 
-def _table(results: Sequence[Result], first: str = "") -> Table:
+def _table(results: Sequence[Result], first: str = "", columns: Sequence[str] = verdict_words.HEAD[1:4]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
-    for number, column in enumerate((first, *verdict_words.HEAD[1:])):
-        is_figure = column in ("rows", "base", "tuned")
+    for number, column in enumerate((first, *columns, *verdict_words.HEAD[4:])):
+        is_figure = 0 < number < 4
         table.add_column(
             column, justify="right" if is_figure else "left", no_wrap=number not in (0, 5), overflow="fold"
         )
