@@ -5,38 +5,9 @@ is.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from sftrun.diagnostics import Fix, Span
-from sftrun.disk import files
-from sftrun.recipe.load import load
 from sftrun.recipe.read.nodes import BREAK
-
-_ROUNDS = 4
-
-
-def mend(file: str, overrides: tuple[str, ...] = ()) -> int:
-    """Correct a recipe on disk; returns how many places were corrected.
-
-    A correction can bring another to light (a renamed section), so it goes round until nothing is left.
-    """
-    done = 0
-    for _ in range(_ROUNDS):
-        loaded = load(file, overrides)
-        found = {one.fix for one in loaded.diagnostics if one.fix is not None and one.fix.span.file == file}
-        if not found:
-            break
-        try:
-            text = Path(file).read_bytes().decode("utf-8")
-            mended, count = applied(text, found)
-            files.write(Path(file), mended)
-        except OSError as error:
-            from sftrun.errors import SftrunError
-
-            reason = (error.strerror or "it failed").lower()
-            raise SftrunError(f"`{file}` can't be written: {reason}", help="check its permissions") from error
-        done += count
-    return done
 
 
 def applied(text: str, fixes: Iterable[Fix]) -> tuple[str, int]:

@@ -33,6 +33,17 @@ HOPPER = frozenset({"H100", "H100!", "H200"})
 USUAL_RATE, USUAL_RATE_OF_ALL = 2e-4, 2e-5  # learning rates of adapters, and where all weights are trained
 
 # Modal refuses the first three; the rest is the container's system, or Modal's own
+# of two keys that say the same, `--set` of one takes the other's place
+EXCLUSIVE = (
+    ("trainer.max_steps", "trainer.num_train_epochs"),
+    ("trainer.warmup_steps", "trainer.warmup_ratio"),
+    ("trainer.eval_steps", "trainer.evals_per_epoch"),
+    ("trainer.save_steps", "trainer.saves_per_epoch"),
+    ("trainer.bf16", "trainer.fp16"),
+    ("quantization.load_in_4bit", "quantization.load_in_8bit"),
+    ("dataset.eval", "dataset.eval_fraction"),
+)
+NO_GPU = ("none", "cpu", "no", "null", "false", "~", "")  # what people write for a CPU
 FORBIDDEN_MOUNTS = ("/", "/root", "/tmp")
 SYSTEM_FOLDERS = (
     "/bin",

@@ -382,5 +382,9 @@ class Recipe(Strict):
         """As written; `auto` follows what else the recipe names."""
         if self.compute.executor != "auto":
             return self.compute.executor
-        rents = self.volumes or self.secrets or self.compute.region or self.compute.gpu not in (None, "none")
+        rents = self.volumes or self.secrets or self.compute.region or not _is_cpu(self.compute.gpu)
         return "modal" if rents else "local"
+
+
+def _is_cpu(gpu: str | tuple[str, ...] | None) -> bool:
+    return gpu is None or (isinstance(gpu, str) and gpu.lower() in known.NO_GPU)

@@ -87,7 +87,7 @@ def _strict(found: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
 
 
 def _mend(name: str, overrides: tuple[str, ...]) -> int:
-    from sftrun.recipe.fixes import mend
+    from sftrun.recipe.mending import mend
 
     return mend(name, overrides)
 
@@ -125,6 +125,18 @@ def _show_text(judged: Judged, corrected: int) -> None:
         warnings = len(found) - errors
         more = f", {_count(warnings, 'warning')}" if warnings else ""
         click.echo(f"{loaded.source.file}: {verdict}{more}", color=colour)
+        if errors and (could := _could(loaded)):
+            click.echo(could, err=True)
+
+
+def _could(loaded: Loaded) -> str:
+    """What `--fix` would do: how much `--fix` would mend; nothing of what stands in no file."""
+    from sftrun.recipe.mending import corrected
+
+    file = loaded.source.file
+    text = loaded.source.texts.get(file)
+    done = corrected(file, text)[1] if text and Path(file).is_file() else 0
+    return f"`sftrun validate {file} --fix` mends {_count(done, 'place')}" if done else ""
 
 
 def _count(number: int, thing: str) -> str:

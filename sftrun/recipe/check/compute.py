@@ -53,7 +53,7 @@ def _gpu(text: str, at: Path, recipe: Recipe) -> Iterator[Diagnostic]:
     name, colon, count = text.partition(":")
     if name not in known.GPUS:
         near = nearest(name, (*known.GPUS, "none"), 0.5)
-        meant = hints.gpu(text)
+        meant = "none" if text.lower() in known.NO_GPU else hints.gpu(text)
         if meant is None and near:
             meant = f"{near}{colon}{count}"
         help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(known.GPUS)}"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from sftrun.diagnostics import Diagnostic, Path, Span
+from sftrun.recipe.known import EXCLUSIVE
 from sftrun.recipe.read.merging import expand_sources, merge, too_large
 from sftrun.recipe.read.nodes import OPTION, ListNode, MapNode, Node, ScalarNode, child_of
 from sftrun.recipe.read.source import MAX_BYTES, parse
@@ -23,14 +24,14 @@ class Overridden:
 
 def override(root: MapNode, options: Iterable[str]) -> Overridden:
     """Put each option in its place; the n-th option is the n-th line of the file `--set`."""
-    done, line = Overridden(root), 1
-    for option in options:
-        _set(done, option, line)
+    done, line, chosen = Overridden(root), 1, list(options)
+    for option in chosen:
+        _set(done, option, line, tuple(chosen))
         line += option.count("\n") + 1
     return done
 
 
-def _set(done: Overridden, option: str, line: int) -> None:
+def _set(done: Overridden, option: str, line: int, options: tuple[str, ...]) -> None:
     whole = Span(OPTION, line, 1, line, len(option.split("\n")[0]) + 1)
     match = _OVERRIDE.fullmatch(option)
     keys = [quoted or plain for quoted, plain in _KEY.findall(match[1])] if match else []
@@ -54,9 +55,25 @@ def _set(done: Overridden, option: str, line: int) -> None:
         else:
             done.broken.add(tuple(keys))
             return
+    _take_out_others(done.root, keys, node, options)
     done.broken |= {(*keys, *path) for path in parsed.broken}
     _move_all(node, line, shift)
     _place(done, keys, node, Span(OPTION, line, 1, line, match.end(1) + 1), whole)
+
+
+def _take_out_others(root: MapNode, keys: list[str], node: Node, options: tuple[str, ...]) -> None:
+    """Of two keys that say the same, the one that is set takes the other's place, unless that one is set too."""
+    if isinstance(node, ScalarNode) and node.value in (None, False):
+        return
+    others = {one: other for pair in EXCLUSIVE for one, other in (pair, pair[::-1])}
+    other = others.get(".".join(keys))
+    if other is None or any(option.partition("=")[0] in (other, f"{other}.path") for option in options):
+        return
+    *above, last = other.split(".")
+    section = _find(root, tuple(above))
+    if isinstance(section, MapNode):
+        section.items.pop(last, None)
+        section.keys.pop(last, None)
 
 
 def _place(done: Overridden, keys: list[str], node: Node, key: Span, whole: Span) -> None:

@@ -1,10 +1,12 @@
 """What a hurried user most likely meant by a value, where that is nearly certain: one line that can be typed."""
 
+import json
 import re
 
+from sftrun.contract import executors
 from sftrun.diagnostics import Path
 from sftrun.recipe import known
-from sftrun.recipe.read.nodes import ListNode, Node, ScalarNode
+from sftrun.recipe.read.nodes import ListNode, MapNode, Node, ScalarNode, Source
 
 # a section given as one value -> the key of it that was meant
 _SHORT = {("model",): "name_or_path", ("output",): "dir", ("budget",): "max_usd", ("dataset",): "train"}
@@ -23,14 +25,18 @@ _FORMATS = {
 _SEVERAL = "write a glob for several files: `data/*.jsonl`"
 
 
-def meant(path: Path, node: Node | None) -> str | None:
+def meant(path: Path, node: Node | None, source: Source) -> str | None:
     """The advice for the value at `path`, or None where the general words are as good."""
     if path == ("volumes",):
         return _volumes(node)
     if isinstance(node, ListNode) and path in (("dataset", "train"), ("dataset", "eval")):
         return _SEVERAL
+    if isinstance(node, ListNode) and path == ("samples",):
+        return _prompts(node)
     if not isinstance(node, ScalarNode) or node.value is None:
         return None
+    if path == ("output",) and isinstance(node.value, str):
+        return _output(node.text, source)
     if path in _SHORT:
         return f"write `{path[0]}: {{{_SHORT[path]}: {node.text}}}`"
     return _of_text(path, node.text) if isinstance(node.value, str) else _of_number(path, node.value)
@@ -44,12 +50,37 @@ def gpu(text: str) -> str | None:
     return None if len(names) != 1 else f"{names[0]}:{count}" if count else names[0]
 
 
+def _prompts(node: ListNode) -> str | None:
+    texts = [json.dumps(one.text, ensure_ascii=False) for one in node.items if isinstance(one, ScalarNode)]
+    return f"write `samples: {{prompts: [{', '.join(texts)}]}}`" if len(texts) == len(node.items) else None
+
+
+def _output(path: str, source: Source) -> str:
+    """The whole of it at once: on Modal a mount above it too."""
+    volumes, compute = source.find(("volumes",)), source.find(("compute",))
+    said = compute.items if isinstance(compute, MapNode) else {}
+    words = {key: node.text for key, node in said.items() if isinstance(node, ScalarNode)}
+    place = executors.EXECUTORS.get(words.get("executor", ""))
+    mount = next(iter(volumes.items), None) if isinstance(volumes, MapNode) else None
+    rents = (place is not None and place.rents) or ("gpu" in words and words["gpu"].lower() not in known.NO_GPU)
+    if (place is not None and place.is_here) or not (rents or mount) or (path.startswith("/") and mount):
+        return f"write `output: {{dir: {path}}}`"
+    inside = "/".join(part for part in path.split("/") if part not in ("", ".", ".."))
+    if mount:
+        return f"write `output: {{dir: {mount.rstrip('/')}/{inside}}}`"
+    below = path if path.startswith("/") and path.count("/") > 1 else f"/outputs/{inside}"
+    return f"write `output: {{dir: {below}}}`, and add `volumes: {{/{below.split('/')[1]}: my-volume}}`"
+
+
 def _volumes(node: Node | None) -> str:
     pair = re.fullmatch(r"([\w.-]+):(/[\w./-]+)", node.text) if isinstance(node, ScalarNode) else None
     return f"write `volumes: {{{pair[2]}: {pair[1]}}}`" if pair else "write `volumes: {/data: my-volume}`"
 
 
 def _of_text(path: Path, text: str) -> str | None:
+    if path == ("compute",):
+        key = "executor" if text in executors.EXECUTORS else "gpu"
+        return f"write `compute: {{{key}: {gpu(text) or text}}}`"
     if path == ("quantization",) and (bits := re.search("[48]", text)):
         return f"write `quantization: {{load_in_{bits[0]}bit: true}}`"
     if path == ("dataset", "format") and text.lower() in _FORMATS:

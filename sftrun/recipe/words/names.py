@@ -225,8 +225,6 @@ FOREIGN: dict[str, str] = {
     "log_every": "trainer.logging_steps",
     "log_every_n_steps": "trainer.logging_steps",
     "logging_interval": "trainer.logging_steps",
-    "evaluation_strategy": "(write `trainer: {eval_steps: …}` or `evals_per_epoch`; without there is one at the end)",
-    "eval_strategy": "(write `trainer: {eval_steps: …}` or `evals_per_epoch`; without there is one at the end)",
     "do_eval": "(name rows in `dataset.eval`, and `trainer.eval_steps` for how often)",
     "do_train": "(a recipe always trains: leave it out)",
     "stage": "(a recipe is always supervised fine-tuning: leave it out)",
@@ -238,6 +236,16 @@ FOREIGN: dict[str, str] = {
     "early_stopping_patience": "trainer.early_stopping_patience",
     "early_stopping_steps": "trainer.early_stopping_patience",
     "patience": "trainer.early_stopping_patience",
+    "push_to_hub": "(leave it out: `sftrun pull RUN FOLDER` brings the adapter, `hf upload` publishes it)",
+    "hub_model_id": "(leave it out: `sftrun pull RUN FOLDER` brings the adapter, `hf upload` publishes it)",
+    "hub_strategy": "(leave it out: `sftrun pull RUN FOLDER` brings the adapter, `hf upload` publishes it)",
+    "hub_private_repo": "(leave it out: `sftrun pull RUN FOLDER` brings the adapter, `hf upload` publishes it)",
+    "method": "(leave it out: `lora` makes it LoRA, `quantization` beside it QLoRA, neither full fine-tuning)",
+    "technique": "(leave it out: `lora` makes it LoRA, `quantization` beside it QLoRA, neither full fine-tuning)",
+    "task_type": "(leave it out: a recipe is supervised fine-tuning)",
+    "notify": "(leave it out: `sftrun attach RUN && COMMAND` runs a command when it has finished)",
+    "notifications": "(leave it out: `sftrun attach RUN && COMMAND` runs a command when it has finished)",
+    "webhook": "(leave it out: `sftrun attach RUN && COMMAND` runs a command when it has finished)",
     "early_stopping_threshold": "(any better metric counts: leave it out)",
     "min_delta": "(any better metric counts: leave it out)",
     "greater_is_better": "(it is known of each `trainer.metric_for_best_model`: leave it out)",
@@ -246,8 +254,6 @@ FOREIGN: dict[str, str] = {
     "keep_best": "trainer.load_best_model_at_end",
     "save_best_model": "trainer.load_best_model_at_end",
     "run_every_n_steps": "trainer.eval_steps",
-    "save_strategy": "(write `trainer: {save_steps: …}` or `saves_per_epoch`)",
-    "logging_strategy": "(write `trainer: {logging_steps: …}`)",
     "saves_per_epoch": "trainer.saves_per_epoch",
     "save_every": "trainer.save_steps",
     "save_interval": "trainer.save_steps",
@@ -349,9 +355,24 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.7) -> str | 
     return best
 
 
-def foreign(key: str) -> str | None:
+def foreign(key: str, value: str = "") -> str | None:
     """Our dotted key, or advice in brackets, for another tool's name; None if it is nobody's."""
+    kind, _, strategy = key.lower().rpartition("_")
+    if strategy == "strategy" and kind in ("eval", "evaluation", "save", "logging"):
+        return _strategy(kind, value)
     return FOREIGN.get(key) or FOREIGN.get(key.lower().replace("-", "_"))
+
+
+def _strategy(kind: str, value: str) -> str:
+    """transformers asks for a strategy and a number; here the number says both."""
+    if kind == "logging" or value in ("no", "none", "false", "best"):
+        why = "`logging_steps` says how often" if kind == "logging" else "a number of steps asks for it"
+        return f"(leave it out: {why})"
+    often = "saves_per_epoch: 1" if kind == "save" else "evals_per_epoch: 1"
+    if value == "epoch":
+        return f"(write `{often}`)"
+    steps = "save_steps: 500" if kind == "save" else "eval_steps: 500"
+    return f"(write `{steps}`, or another number of steps)"
 
 
 def _bare(word: str) -> str:

@@ -120,7 +120,7 @@ def unknown_key(path: Path, source: Source) -> Diagnostic:
     *above, key = path
     section, word = tuple(above), str(key)
     known = kinds.fields_of(kinds.section_at(section))
-    near, other = nearest(word, known), foreign(word)
+    near, other = nearest(word, known), foreign(word, _word_at(path, source))
     if other is not None and (near is None or nearest(word, known, 0.99) is None):
         return _foreign_key(path, other, source)
     where = f" in `{dotted(section)}`" if section else ""
@@ -142,6 +142,11 @@ def unknown_key(path: Path, source: Source) -> Diagnostic:
     else:
         help = f"`sftrun explain {dotted(section) or 'recipe'}` lists the keys"
     return Diagnostic("R103", f"unknown key `{word}`{where}", at=path, on_key=True, help=help)
+
+
+def _word_at(path: Path, source: Source) -> str:
+    node = source.find(path)
+    return node.text if isinstance(node, ScalarNode) else ""
 
 
 def _foreign_key(path: Path, other: str, source: Source) -> Diagnostic:
@@ -182,7 +187,7 @@ def _meant(path: Path) -> Path:
 
 def _wrong_value(path: Path, types: set[str], source: Source) -> Diagnostic:
     node, kind = source.find(path), kinds.kind_at(path)
-    value, hint = shown(node), hints.meant(path, node)
+    value, hint = shown(node), hints.meant(path, node, source)
     if types & _RANGE:
         message = f"`{dotted(path)}` takes {kinds.words(kind)}, not {value}"
         return Diagnostic("R108", message, at=path, help=hint or kinds.usual(path))
