@@ -81,8 +81,16 @@ def test_an_imported_recipe_loads(file: Path) -> None:
     assert loaded.recipe is not None
 
 
-# keys of the golden files whose value is what their tool does without them
-AT_DEFAULT = ("train_on_inputs", "bf16", "stage", "finetuning_type", "quantization_method")
+# keys of the golden files that tell the tool, or whose value is what it does without them
+AT_DEFAULT = (
+    "base_model",
+    "model_name_or_path",
+    "train_on_inputs",
+    "bf16",
+    "stage",
+    "finetuning_type",
+    "quantization_method",
+)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -142,6 +150,7 @@ def test_values_of_any_kind_give_a_recipe_or_errors(tool: str, value: str) -> No
         "plugins: [axolotl.integrations.kd.KDPlugin]",
         "adapter: llama-adapter",
         "diffusion: {noise_schedule: cosine}",
+        "qat: {weight_dtype: int8}",
     ],
 )
 def test_what_is_no_supervised_fine_tuning_of_text_is_refused_of_axolotl(line: str) -> None:
@@ -309,7 +318,6 @@ def test_an_inline_chat_template_becomes_a_file_beside_the_recipe() -> None:
         "val_set_size: 500",
         "curriculum_sampling: true",
         "unfrozen_parameters: [lm_head.*]",
-        "qat: {weight_dtype: int8}",
         "plugins: [my.own.Plugin]",
         "use_eaft: true",
         "chat_template: llava",

@@ -35,8 +35,8 @@ Exit status: 0 written, 1 not possible.
 def command(file: str, output: str | None, lossy: bool) -> int:
     """Make a recipe from another tool's file, or from a Python script or notebook.
 
-    Files of axolotl, LLaMA-Factory and TRL are known, and scripts that train with TRL or Unsloth, on Modal or not. A
-    script is read and never run.
+    Files of axolotl, LLaMA-Factory, TRL, Oumi, Soup and torchtune are known, and scripts that train with TRL or
+    Unsloth, on Modal or not. A script is read and never run.
     """
     from sftrun.cli.recipes.migrate import read
     from sftrun.recipe.foreign.importing import imported

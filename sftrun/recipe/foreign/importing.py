@@ -9,14 +9,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from sftrun.diagnostics import Diagnostic, dotted
+from sftrun.diagnostics import Diagnostic
 from sftrun.errors import SftrunError
 from sftrun.recipe.foreign import gpu_guess
 from sftrun.recipe.foreign.draft import Draft, Left
 from sftrun.recipe.foreign.foreign_file import ForeignFile, Table, reasons, table
 from sftrun.recipe.foreign.script import script_recipe
 from sftrun.recipe.foreign.script.script_file import ScriptFile
-from sftrun.recipe.foreign.tools import axolotl, llama_factory, trl_cli
+from sftrun.recipe.foreign.tools import axolotl, llama_factory, oumi, soup, torchtune, trl_cli
 from sftrun.recipe.foreign.writing import EMPTY, flow, text_of
 from sftrun.recipe.known import OBJECT_NAME
 from sftrun.recipe.models import Trainer
@@ -26,6 +26,9 @@ TOOLS: dict[str, ModuleType] = {
     "axolotl": axolotl,
     "llama_factory": llama_factory,
     "trl": trl_cli,
+    "oumi": oumi,
+    "soup": soup,
+    "torchtune": torchtune,
 }
 NOT_ASKED = "nothing is asked for"
 _CODES = {"refused": "I101", "differs": "I102"}
@@ -55,12 +58,13 @@ def imported(text: str, file: str) -> Imported:
     if file.endswith((".py", ".ipynb")):
         return _of_script(ScriptFile(text, file), file)
     read = ForeignFile(text, file)
-    name = tool_of(read.values)
+    name = tool_of(read)
     if name is None:
         known = ", ".join(table(one).tool for one in TOOLS)
         raise SftrunError(f"`{file}` is no file of a tool that can be imported", help=f"known are files of {known}")
     draft = Draft(table(name))
-    carry_all(draft, name, read.values)
+    names = table(name).names
+    carry_all(draft, name, read.flat(names) if names else read.values)
     complete(draft)
     found = (*read.faults, *_told(draft, read.source))
     return Imported(name, text_of(draft, file, read.line), draft.files, draft.todo, found, read.source)
@@ -85,15 +89,18 @@ def _told(draft: Draft, source: Source) -> list[Diagnostic]:
     return sorted(found, key=lambda one: (source.place(one).line, source.place(one).column))
 
 
-def tool_of(values: dict[str, Any]) -> str | None:
+def tool_of(read: ForeignFile) -> str | None:
     """Whose file it is, by the keys that tell."""
-    scores = {name: _score(table(name), set(values)) for name in TOOLS}
+    keys = set(read.values) | read.keys()
+    scores = {name: _score(table(name), keys) for name in TOOLS}
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] >= 2 else None
 
 
 def _score(table: Table, keys: set[str]) -> int:
     """How many keys tell of the tool, those that it needs counted twice."""
+    if table.must is not None and table.must not in keys:
+        return 0
     return len(keys & set(table.telling)) + len(keys & set(table.needed))
 
 
@@ -131,8 +138,8 @@ def _by_table(draft: Draft, name: str, key: str, value: Any) -> None:
         (draft.same if is_off else draft.refuse)((key,), value, table.refused[key])
     elif key in table.renamed:
         _rename(draft, key, table.renamed[key], value)
-    elif key in reasons(name):
-        draft.same((key,), value, reasons(name)[key])
+    elif (why := reasons(name).get(key) or reasons(name).get(f"{key.partition('.')[0]}.")) is not None:
+        draft.same((key,), value, why)
     elif key in table.differs:
         (draft.same if is_off else draft.differ)((key,), value, NOT_ASKED if is_off else table.differs[key])
     elif table.hands_on and key in Trainer.model_fields and key != "extra":
@@ -217,7 +224,7 @@ def _without_rows(draft: Draft) -> None:
 
 
 def _diagnostic(left: Left) -> Diagnostic:
-    name = dotted(left.at)
+    name = ".".join(map(str, left.at))
     if left.weight == "refused":
         return Diagnostic("I101", f"`{name}: {short(left.value)}`: {left.why}", at=left.at, on_key=True, help=_REFUSED)
     message = f"`{name}: {short(left.value)}` can't be carried over: {left.why}"

@@ -169,8 +169,12 @@ def sources(draft: Draft, at: Path, which: str, found: list[dict[str, Any]]) -> 
     if len(found) > 1 and not source_has("weight"):
         draft.differ(at, [source.get("path") or source.get("hub") for source in found], "one source of rows")
         found = found[:1]
-    if found:
-        draft.values[f"dataset.{which}"] = found[0] if len(found) == 1 else found
+    if len(found) == 1:
+        draft.values[f"dataset.{which}"] = found[0]
+    elif found and which == "train":
+        draft.values["dataset.train"] = found
+    elif found:
+        draft.values["dataset.eval"] = {f"set{number}": source for number, source in enumerate(found, 1)}
 
 
 def source_key(draft: Draft, at: Path, source: dict[str, Any], key: str, value: Any) -> None:

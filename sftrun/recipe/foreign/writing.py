@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from sftrun.diagnostics import Path, dotted
+from sftrun.diagnostics import Path
 from sftrun.recipe.foreign.draft import Draft, Left
 from sftrun.recipe.models import Dataset, Lora, Model, Quantization, Trainer
 from sftrun.recipe.read.nodes import is_bool_word, is_odd_number, resolve
@@ -101,12 +101,15 @@ def _group(title: str, left: Iterable[Left], line: Callable[[Path], int]) -> Ite
         yield f"\n# {title}\n"
     for one in found:
         if one.why != EMPTY:
-            yield from _comment(
-                f"{dotted(one.at)}: {flow(one.value)} (line {line(one.at)}: {one.why})", "#   ", "#     "
-            )
-    empty = [f"{dotted(one.at)} (line {line(one.at)})" for one in found if one.why == EMPTY]
+            yield from _comment(f"{name(one)}: {flow(one.value)} (line {line(one.at)}: {one.why})", "#   ", "#     ")
+    empty = [f"{name(one)} (line {line(one.at)})" for one in found if one.why == EMPTY]
     if empty:
         yield from _comment("empty there: " + ", ".join(empty), "#   ", "#     ")
+
+
+def name(left: Left) -> str:
+    """A key of the other tool's file, with those above it."""
+    return ".".join(map(str, left.at))
 
 
 def _comment(text: str, first: str, rest: str) -> Iterator[str]:

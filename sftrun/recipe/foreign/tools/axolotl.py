@@ -127,7 +127,7 @@ def _special(draft: Draft, at: Path, value: Any) -> None:
     for name, token in value.items() if isinstance(value, dict) else ():
         if name in ("pad_token", "eos_token"):
             draft.put((*at, name), f"dataset.{name}", token)
-        elif name == "unk_token" or token in ("<s>", "<|begin_of_text|>", "<bos>"):
+        elif name == "unk_token" or token in ("<s>", "<|begin_of_text|>", "<bos>", "<|startoftext|>", "<|endoftext|>"):
             draft.same((*at, name), token, "the tokenizer's own is used")
         elif token is not None:
             draft.differ((*at, name), token, "the tokenizer's own is used")
