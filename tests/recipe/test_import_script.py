@@ -184,6 +184,20 @@ def test_a_prompt_that_cannot_be_followed_is_an_error_at_its_function() -> None:
     assert ["how it makes text of a row" in one.message for one in found.diagnostics] == [True]
 
 
+def test_a_text_that_is_taken_as_it_is_is_text() -> None:
+    rows = (
+        'def to_text(rows):\n    return {"text": [one + EOS for one in rows["text"]]}\ndataset = dataset.map(to_text)\n'
+    )
+
+    assert recipe_of(script(rows=rows)).dataset.format == "text"
+
+
+def test_a_second_data_set_is_never_left_out_in_silence() -> None:
+    found = read(script(rows='other = load_dataset("org/more", split="train")'))
+
+    assert ["how a second data set is mixed in" in one.message for one in found.diagnostics] == [True]
+
+
 def test_all_of_a_text_is_learnt_unless_the_script_says_otherwise() -> None:
     assert recipe_of(script(rows=F_STRING)).trainer.completion_only_loss is False
     rows = F_STRING + "trainer = train_on_responses_only(trainer)\n"

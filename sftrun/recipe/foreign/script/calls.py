@@ -17,9 +17,13 @@ OTHER_TRAINERS = {
     "RLOOTrainer": "reinforcement learning",
     "RewardTrainer": "a reward model",
     "GKDTrainer": "distillation",
+    "SentenceTransformerTrainer": "an embedding model",
 }
 OTHER_MODELS = {
     "FastVisionModel": "images have no form here",
+    "FastSentenceTransformer": "a recipe fine-tunes causal language models",
+    "WhisperForConditionalGeneration": "sound has no form here",
+    "CsmForConditionalGeneration": "sound has no form here",
     "UnslothVisionDataCollator": "images have no form here",
     "AutoModelForSequenceClassification": "classification is another method",
     "AutoModelForImageTextToText": "images have no form here",

@@ -39,16 +39,24 @@ def prompt_of(script: Script, function: str) -> Prompt | None:
         return _chat(node, chat)
     follower = Follower(script.module, node)
     templates = [made for one in ast.walk(node) if (made := _template(one, follower, names)) is not None]
-    return _named(templates, node)
+    return _named(templates, node) or (None if templates else _one_text(node))
+
+
+def _one_text(node: ast.AST) -> Prompt | None:
+    """A row's one column as it is, with the end-of-sequence token behind it."""
+    columns = {column for one in ast.walk(node) if isinstance(one, ast.Subscript) and (column := _subscript(one))}
+    calls = {name_of(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+    if len(columns) != 1 or calls - {"strip", "map", "list", "zip"}:
+        return None
+    column = columns.pop()
+    return Prompt("{text}", {} if column == "text" else {"text": column}, False, node)
 
 
 def _chat(node: ast.AST, chat: ast.Call) -> Prompt:
     """Through the chat template: a list of turns of the row, or turns made of columns."""
     turns = [one for one in ast.walk(node) if isinstance(one, ast.Dict) and _is_turn(one)]
-    words = [one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)]
     if not turns:
-        column = next((word for word in words if word in ("messages", "conversations", "conversation")), "messages")
-        return Prompt("", {} if column == "messages" else {"messages": column}, True, chat)
+        return Prompt("", {}, True, chat)
     names = [column for turn in turns for column in _row_columns(turn)]
     pairs = zip(("instruction", "output"), names, strict=False) if len(names) == 2 else ()
     columns = {ours: theirs for ours, theirs in pairs if ours != theirs}

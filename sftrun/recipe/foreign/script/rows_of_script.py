@@ -28,9 +28,12 @@ def rows_of(script: Script) -> Rows:
     rows = Rows()
     for found in script.calls(*_LOADERS):
         for which, source in _sources(script, found, rows):
-            if getattr(rows, which) is None:
+            before = getattr(rows, which)
+            if before is None:
                 setattr(rows, which, source)
                 rows.node = rows.node or found.node
+            elif before != source and which == "train":
+                rows.odd.append((found.node, "how a second data set is mixed in"))
     if rows.train is None:
         _opened(script, rows)
     split = script.first("train_test_split")

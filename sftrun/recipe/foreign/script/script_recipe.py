@@ -1,5 +1,6 @@
 """A script's values -> a recipe: as TRL's command line, and what Modal, Unsloth and the rows are besides."""
 
+import ast
 from typing import Any
 
 from sftrun.diagnostics import Path
@@ -77,7 +78,8 @@ def _adapter(draft: Draft, file: ScriptFile) -> None:
         shared.targets(draft, ("lora_target_modules",), modules)
     elif draft.is_lora and _is_unsloth(file):
         names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        draft.default("lora.target_modules", names)
+        of_all = any(found.owner == "FastModel" for found in file.script.calls("get_peft_model"))
+        draft.default("lora.target_modules", "all-linear" if of_all else names)
     elif draft.is_lora and "lora_target_modules" not in file.unknown:
         trl_cli.default_targets(draft, str(values.get("model_name_or_path", "")), ("use_peft",))
     for bits in ("load_in_4bit", "load_in_8bit"):
@@ -86,6 +88,7 @@ def _adapter(draft: Draft, file: ScriptFile) -> None:
     seed = values.get("lora_seed")
     if seed is not None:
         draft.same(("lora_seed",), seed, "`trainer.seed` is the seed of the adapters' first values too")
+    draft.use("use_gradient_checkpointing")
     if values.get("use_gradient_checkpointing") is not None and "gradient_checkpointing" not in values:
         draft.set(
             "trainer.gradient_checkpointing", bool(values["use_gradient_checkpointing"]), "use_gradient_checkpointing"
@@ -138,7 +141,8 @@ def _prompt(draft: Draft, file: ScriptFile) -> Prompt | None:
     names = [text for key, text in list(file.unknown.items()) if key == "formatting_func"]
     file.unknown.pop("formatting_func", None)
     mapped = file.script.calls("map")
-    names += [one.node.args[0].id for one in mapped if one.node.args and hasattr(one.node.args[0], "id")]
+    given = [one.node.args[0] for one in mapped if one.node.args]
+    names += [one.id for one in given if isinstance(one, ast.Name) and one.id not in ("str", "int", "list")]
     found = [prompt for name in dict.fromkeys(names) if (prompt := prompt_of(file.script, name)) is not None]
     if names and not found:
         file.add("prompt", names[0], file.script.span(mapped[0].node if mapped else file.script.module.body[0]))
@@ -157,7 +161,10 @@ def _said(draft: Draft, file: ScriptFile, prompt: Prompt | None) -> None:
     named = file.script.first("get_chat_template")
     if named is not None and isinstance(name := named.call.named.get("chat_template"), str):
         _template(draft, file, name, named)
-    if prompt is not None and prompt.template and prompt.template != "?":
+    if prompt is not None and prompt.template == "{text}":
+        draft.values["dataset.format"] = "text"
+        draft.use("dataset_text_field")
+    elif prompt is not None and prompt.template and prompt.template != "?":
         draft.values |= {"dataset.format": "instruction", "dataset.instruction_template": prompt.template}
         draft.values["trainer.completion_only_loss"] = collator is not None
         draft.use("dataset_text_field")

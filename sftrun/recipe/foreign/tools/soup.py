@@ -7,6 +7,7 @@ from sftrun.recipe.foreign import shared
 from sftrun.recipe.foreign.draft import Draft
 from sftrun.recipe.foreign.tools import trl_cli
 
+_ENGINES = {"transformers": "trl", "unsloth": "unsloth"}
 _FORMS = {"sharegpt": "messages", "chatml": "messages", "tool-calling": "messages", "plaintext": "text", "auto": "auto"}
 
 
@@ -69,10 +70,11 @@ def _modality(draft: Draft, at: Path, value: Any) -> None:
 
 def _backend(draft: Draft, at: Path, value: Any) -> None:
     draft.use("backend")
-    if value == "unsloth":
-        draft.values["trainer.engine"] = "unsloth"
-    elif value != "transformers":
+    engine = _ENGINES.get(str(value))
+    if engine is None:
         draft.differ(at, value, "TRL or Unsloth train")
+    else:
+        draft.values["trainer.engine"] = engine
 
 
 def _init(draft: Draft, at: Path, value: Any) -> None:
