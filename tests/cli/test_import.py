@@ -70,3 +70,12 @@ def test_a_chat_template_is_written_beside_the_recipe(source: Path) -> None:
     assert sftrun("import", source)[0] == 1
     assert sftrun("import", source, "-o", source.parent / "recipe.yaml")[0] == 0
     assert (source.parent / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_nothing_is_written_where_one_of_the_files_is_there_already(source: Path) -> None:
+    source.write_text(AXOLOTL.replace("alpaca", "chat_template") + 'chat_template_jinja: "{{ messages }}"\n')
+    (source.parent / "chat_template.jinja").write_text("mine")
+
+    assert sftrun("import", source, "-o", source.parent / "recipe.yaml")[0] == 1
+    assert not (source.parent / "recipe.yaml").exists()
+    assert (source.parent / "chat_template.jinja").read_text() == "mine"

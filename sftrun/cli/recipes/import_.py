@@ -78,9 +78,13 @@ def _write(found: "Imported", output: str | None) -> None:
         names = ", ".join(f"`{name}`" for name in found.files)
         raise SftrunError(f"{names} goes beside the recipe, so stdout can't take it", help="write `-o recipe.yaml`")
     else:
-        for path, text in [(Path(output).parent / name, text) for name, text in found.files.items()]:
+        texts = {Path(output): found.text}
+        texts |= {Path(output).parent / name: text for name, text in found.files.items()}
+        for path in texts:
+            if path.exists():
+                raise SftrunError(f"`{path}` is there already", help="name another file, or remove it")
+        for path, text in texts.items():
             _create(path, text)
-        _create(Path(output), found.text)
 
 
 def _create(path: Path, text: str) -> None:
