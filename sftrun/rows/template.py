@@ -45,12 +45,17 @@ class Template:
 
     @cached_property
     def asks(self) -> bool:
-        """True if the template opens the assistant's turn when asked to: without that, nobody knows when to answer."""
+        """True if a question ends where its answer begins: by a prompt for it, or as Mistral's `[/INST]` ends it."""
         question = [{"role": "user", "content": "a"}]
         try:
-            return self.render(question, ask=True) != self.render(question)
+            asked = self.render(question, ask=True)
+            if asked != self.render(question):
+                return True
+            answered = self.render([*question, {"role": "assistant", "content": "sftrun"}])
         except Unrenderable:
             return True
+        rest = answered[len(asked) :] if answered.startswith(asked) else "no"
+        return rest.lstrip().startswith("sftrun")
 
     def render(self, messages: Sequence[Message], tools: Any = None, *, ask: bool = False) -> str:
         """The whole text.  Raises Unrenderable."""

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from sftrun.contract.row_rules import RowRules
+from sftrun.rows import template
 from sftrun.rows.labels import IGNORED, Labelled, Labeller, question
-from sftrun.rows.template import Unrenderable
+from sftrun.rows.template import Template, Unrenderable
 from sftrun.rows.tokenizer import Tokens, load
 from tests.rows.tokenizers_for_tests import UNMARKED, byte_level, save
+
+TEMPLATES = Path(template.__file__).with_name("templates") / "own"
 
 PARTS = UNMARKED.replace("message['content']", "message['content'][0]['text']")
 DEAF = UNMARKED.replace("for message in messages", "for message in messages if message['role'] != 'system'")
@@ -55,3 +58,15 @@ def test_a_template_that_leaves_the_system_turn_out_is_refused(tokens: Callable[
 def test_rows_without_turns_are_asked_alone(tokens: Callable[[str], Tokens]) -> None:
     text = question("Hi", RowRules(), "text", tokens(UNMARKED), is_conversation=False, before=BEFORE)
     assert text == "Hi"
+
+
+@pytest.mark.parametrize("name", ["llama2", "mistral", "mistral_tekken", "mistral_v3", "mistral_v7"])
+def test_a_template_whose_users_turn_ends_where_the_answer_begins_asks(name: str) -> None:
+    text = (TEMPLATES / f"{name}.jinja").read_text("utf-8")
+    assert Template(text, {"bos_token": "<s>", "eos_token": "</s>"}).asks
+
+
+def test_a_template_that_opens_the_answer_in_trained_rows_alone_does_not_ask() -> None:
+    text = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    assert not Template(text, {}).asks
+    assert Template(text + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}", {}).asks
