@@ -1,11 +1,14 @@
 """`sftrun data clean` and `data split`: new files of rows, and what became of each row."""
 
+import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from sftrun.cli.main import main
 from sftrun.facts.data import cleaning
@@ -107,6 +110,13 @@ def test_rows_are_never_written_over_rows(name: str, words: str, capsys: pytest.
     assert main(["data", "clean", "recipe.yaml", "-o", name]) == 2
     assert words in capsys.readouterr().err
     assert {path: path.read_bytes() for path in Path().glob("*.jsonl")} == before
+
+
+def test_a_table_s_dates_are_written_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"text": "Census day.", "day": datetime.date(2020, 10, 1)}
+    parquet.write_table(pyarrow.Table.from_pylist([row, row]), "table.parquet")
+    cleaned(capsys, "--set", "dataset.train=table.parquet", "--set", "dataset.eval=null")
+    assert rows("clean.jsonl") == [{"text": "Census day.", "day": "2020-10-01"}]
 
 
 def test_an_interrupted_cleaning_leaves_no_half_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,8 @@ def _writing(path: Path | None) -> Iterator[Any]:
 
 
 def _write(stream: IO[str], row: Row | None) -> None:
-    stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    # a table has dates, and JSON has none
+    stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 
 def _count(told: dict[str, Any], one: Judged) -> None:

@@ -157,10 +157,10 @@ def _cut(recipe: Recipe, at: Path, facts: DataFacts, positions: int | None) -> I
         kept = enough if enough > recipe.trainer.max_length else longest
         share = "every row" if kept == longest else "99 %"
         help = f"write `max_length: {kept}` to keep {share} whole"
-        if facts.format == "text":
-            help += ", or `chunk: true` in `dataset` to learn all of it in pieces"
         if positions is not None and kept > positions:
             help = f"split the long rows: the model has {positions:,} positions, {share} would need {kept:,}"
+        if facts.format == "text":
+            help = "write `chunk: true` in `dataset` to learn all of it in pieces"
         yield Diagnostic(
             "D107",
             f"`max_length` {recipe.trainer.max_length} cuts {_of(facts.rows_cut, facts)}"

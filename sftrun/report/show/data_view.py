@@ -70,7 +70,7 @@ def summary_lines(name: str, facts: DataFacts) -> Iterator[str]:
         lost = f", {facts.unlearnt_tokens:,} tokens that would be learnt" if facts.unlearnt_tokens else ""
         yield f"  cut           {facts.rows_cut:,} rows{lost}"
         if facts.pieces:
-            yield f"  in pieces     {facts.rows + facts.pieces:,} of {facts.rows:,} rows"
+            yield f"  in pieces     {facts.rows + facts.pieces:,} pieces of {facts.rows:,} rows"
         yield ""
         yield from (f"  {line}" for line in histogram(facts.length_counts))
 
