@@ -67,7 +67,8 @@ class StageTime(Strict):
 class CostEstimate(Strict):
     """Time and money of the whole run, as a range.
 
-    `gpu_count` is of all machines.  USD by kind are for the likely time.  `correction` is what finished runs
+    `gpu_count` is of all machines.  `seconds_per_step` is a steady step's; `first_steps_seconds` is what the first ones
+    take beside that, which compile.  USD by kind are for the likely time.  `correction` is what finished runs
     multiplied the computed step by.
     """
 
@@ -75,6 +76,7 @@ class CostEstimate(Strict):
     gpu_count: int
     steps: int
     seconds_per_step: float
+    first_steps_seconds: float = 0.0
     tokens_per_second: float
     stages: tuple[StageTime, ...]
     attempts: int

@@ -12,6 +12,7 @@ from sftrun.contract.executors import executor
 from sftrun.contract.jobspec import MoneySpec
 from sftrun.plan.estimate.memory import allocated_gb
 from sftrun.plan.types import Plan
+from sftrun.report.paces import first_steps, steady
 from sftrun.report.show import figures
 from sftrun.report.verdicts import Judged
 from sftrun.run.billing import Billed
@@ -47,7 +48,7 @@ class SideBySide(Strict):
 class Compared(Strict):
     """An estimate beside the fact; `likely` where that is not the middle."""
 
-    what: Literal["seconds", "memory_gb", "usd", "seconds_per_step"]
+    what: Literal["seconds", "memory_gb", "usd", "seconds_per_step", "first_steps_seconds"]
     low: float
     high: float
     actual: float
@@ -118,6 +119,7 @@ class Report(Strict):
     learning_rate: float | None
     tokens_per_second: float | None
     seconds_per_step: float | None
+    first_steps_seconds: float | None = None
     data_wait_share: float | None = None
     memory_gb: float
     spent_usd: Decimal
@@ -187,7 +189,8 @@ def report(
         stopped_early=_stopped_early(state),
         learning_rate=last.learning_rate if last else None,
         tokens_per_second=last.tokens_per_second if last else None,
-        seconds_per_step=state.seconds_per_step or None,
+        seconds_per_step=steady(state.windows),
+        first_steps_seconds=_rounded(first_steps(state.windows)),
         data_wait_share=None if state.data_wait_share is None else round(state.data_wait_share, 4),
         memory_gb=state.memory_gb,
         spent_usd=state.spent_at(state.active_at, money or MoneySpec()),
@@ -253,6 +256,10 @@ def money_facts(report: Report) -> Iterator[tuple[str, str]]:
         )
 
 
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
 def _stopped_early(state: RunState) -> StoppedEarly | None:
     event = state.stopped_early
     return None if event is None else StoppedEarly(**event.model_dump(exclude={"kind", "seq", "at"}))
@@ -273,9 +280,15 @@ def _compare(plan: Plan, state: RunState) -> tuple[Compared, ...]:
         pace = plan.cost.seconds_per_step
         each = [
             Compared(what="seconds", low=low, likely=likely, high=high, actual=round(state.seconds, 3)),
-            Compared(what="seconds_per_step", low=pace, high=pace, actual=round(state.seconds_per_step, 6)),
+            Compared(what="seconds_per_step", low=pace, high=pace, actual=round(steady(state.windows) or 0.0, 6)),
             Compared(what="usd", low=usd[0], likely=usd[1], high=usd[2], actual=float(state.spent_usd)),
         ]
+        first = plan.cost.first_steps_seconds
+        if first:
+            actual = round(first_steps(state.windows) or 0.0, 3)
+            found.append(
+                Compared(what="first_steps_seconds", low=first * 0.5, likely=first, high=first * 2, actual=actual)
+            )
         # the estimate was of all steps
         found += each if state.stopped_early is None else each[1:2]
     if plan.memory is not None and state.memory_gb and state.started is not None and state.started.gpu_count:

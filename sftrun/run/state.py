@@ -8,7 +8,7 @@ A new attempt takes back what came after the checkpoint that it goes on from.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sftrun.contract.events import (
     AnyEvent,
@@ -33,7 +33,16 @@ Status = Literal["starting", "running", "finished", "stopped", "failed", "lost"]
 Curve = tuple[tuple[int, float], ...]
 ENDED: frozenset[Status] = frozenset({"finished", "stopped", "failed"})
 CURVE_POINTS = 256
+FIRST_WINDOWS = 32
 NOTES_KEPT = 50
+
+
+class Window(NamedTuple):
+    """The steps between two lines of the log."""
+
+    attempt: int
+    steps: int
+    seconds_per_step: float
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ class RunState:
     stride: int = 1
     steps_logged: int = 0
     seconds_per_step: float = 0.0
+    windows: tuple[Window, ...] = ()
     step_seconds: float = 0.0
     wait_seconds: float = 0.0
     evals: Curve = ()
@@ -215,10 +225,22 @@ def _step(state: RunState, event: Step) -> RunState:
         stride=stride,
         steps_logged=state.steps_logged + 1,
         seconds_per_step=_smoothed(state.seconds_per_step, event.seconds_per_step),
+        windows=_windows(state, event),
         step_seconds=state.step_seconds + seconds,
         wait_seconds=state.wait_seconds + seconds * event.data_wait_share,
         memory_gb=max(state.memory_gb, event.memory_gb),
     )
+
+
+def _windows(state: RunState, event: Step) -> tuple[Window, ...]:
+    """With one more; of many every second is kept, but of the first, which tell how a run settled."""
+    steps = event.step - state.step
+    if steps <= 0 or not event.seconds_per_step:
+        return state.windows
+    windows = (*state.windows, Window(state.attempt, steps, event.seconds_per_step))
+    if len(windows) <= CURVE_POINTS:
+        return windows
+    return (*windows[:FIRST_WINDOWS], *windows[FIRST_WINDOWS::2])
 
 
 def _smoothed(old: float, new: float) -> float:

@@ -292,7 +292,10 @@ def test_a_run_that_stopped_early_is_finished_and_says_why() -> None:
     ]
     numbered = [event.model_copy(update={"seq": n, "at": float(n)}) for n, event in enumerate(said, 1)]
     usd = (Decimal(1), Decimal(2), Decimal(3))
-    found = made(fold(numbered), SimpleNamespace(job_seconds=(1.0, 2.0, 3.0), job_usd=usd, seconds_per_step=0.5))
+    found = made(
+        fold(numbered),
+        SimpleNamespace(job_seconds=(1.0, 2.0, 3.0), job_usd=usd, seconds_per_step=0.5, first_steps_seconds=0.0),
+    )
     text = screen(run_summary(found), 100)
     assert "finished" in text.splitlines()[0]
     assert "step 30, eval loss 1.250; its weights were saved" in text

@@ -174,8 +174,13 @@ def _model(stored: float, fetch: float, basis: str) -> StageTime:
     return StageTime(name="model", low=stored / LOAD_BYTES[0], high=3 + fetch + stored / LOAD_BYTES[1], basis=basis)
 
 
+def first_steps(setup: Setup, step: Pace, calibration: Calibration) -> float:
+    """What the first steps take beyond steady ones; a whole run's mean has that in it."""
+    return 0.0 if step.is_whole_run else calibration.stacks[setup.stack].compile_seconds
+
+
 def _train(setup: Setup, work: Workload, step: Pace, calibration: Calibration) -> StageTime:
-    first = 0.0 if step.is_whole_run else calibration.stacks[setup.stack].compile_seconds
+    first = first_steps(setup, step, calibration)
     low, high = work.steps * step.low + first * 0.5, work.steps * step.high + first * 2
     early = "; early stopping may end it sooner" if setup.trainer.early_stopping_patience is not None else ""
     likely = work.steps * step.seconds + first

@@ -209,6 +209,7 @@ def _cost(
         gpu_count=gpus,
         steps=work.steps,
         seconds_per_step=round(pace.seconds, 4),
+        first_steps_seconds=stage_times.first_steps(known.setup, pace, constants),
         tokens_per_second=round(work.batch.real_tokens * work.accumulation * gpus / pace.seconds, 1),
         stages=tuple(_rounded(stage) for stage in parts),
         attempts=tries,

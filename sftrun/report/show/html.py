@@ -25,7 +25,13 @@ from sftrun.report.summary import Report, error_percent, eval_facts, money_facts
 LONG_VALUE = 40
 RISEN = 0.99  # of the last held-out loss: what is below was a better model
 MOST_ROWS = 5000
-_NAMES = {"seconds": "time", "seconds_per_step": "a step", "memory_gb": "memory", "usd": "money"}
+_NAMES = {
+    "seconds": "time",
+    "seconds_per_step": "a steady step",
+    "first_steps_seconds": "first steps, more",
+    "memory_gb": "memory",
+    "usd": "money",
+}
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,7 @@ def _estimates(report: Report, plan: Plan) -> str:
 
 
 def _amount(what: str, value: float) -> str:
-    if what == "seconds":
+    if what in ("seconds", "first_steps_seconds"):
         return figures.duration(value)
     if what == "usd":
         return figures.dollars(Decimal(str(value)))

@@ -212,7 +212,8 @@ def _estimates(report: Report) -> Table:
     table.add_column("error", justify="right", no_wrap=True)
     shown: dict[str, tuple[str, Callable[[float], str]]] = {
         "seconds": ("time", figures.duration),
-        "seconds_per_step": ("a step", lambda v: f"{v:.3g} s"),
+        "seconds_per_step": ("a steady step", lambda v: f"{v:.3g} s"),
+        "first_steps_seconds": ("first steps, more", figures.duration),
         "memory_gb": ("memory", lambda v: f"{v:.2f} GB"),
         "usd": ("money", lambda v: figures.dollars(Decimal(str(v)))),
     }

@@ -108,8 +108,8 @@ export class RunPage {
   }
 
   compared(report) {
-    const names = { seconds: "time", seconds_per_step: "a step", memory_gb: "memory", usd: "money" };
-    const form = { seconds: duration, seconds_per_step: (v) => `${number(v)} s`, memory_gb: (v) => `${number(v)} GB`, usd: money };
+    const names = { seconds: "time", seconds_per_step: "a steady step", first_steps_seconds: "first steps, more", memory_gb: "memory", usd: "money" };
+    const form = { seconds: duration, first_steps_seconds: duration, seconds_per_step: (v) => `${number(v)} s`, memory_gb: (v) => `${number(v)} GB`, usd: money };
     const rows = report.estimates.map((one) => {
       const likely = one.likely ?? (one.low + one.high) / 2;
       const error = one.actual ? `${(100 * (likely / one.actual - 1)).toFixed(0)} %` : "";
