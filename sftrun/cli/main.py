@@ -5,6 +5,7 @@ table below is all that the help needs.  A command returns an exit code (None is
 exceptions into words and codes.
 """
 
+import errno
 import gc
 import os
 import sys
@@ -61,6 +62,7 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("completion", "completion", "Print the completion script of a shell."),
     ),
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _NAME_WIDTH = max(len(entry.name) for entries in SECTIONS.values() for entry in entries)
 
 
@@ -77,6 +79,7 @@ def run() -> NoReturn:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that can't show `✓` gets `?`, not a crash
@@ -96,8 +99,10 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         return _quiet_pipe()
+    except SystemExit as left:  # click's own answer to a reader that has left
+        return _quiet_pipe() if isinstance(left.__context__, BrokenPipeError) else EXIT_BUG
     except OSError as error:
-        return _world(error, argv)
+        return _full(error) if error.errno in _FULL and error.filename is None else _world(error, argv)
     except Exception as error:
         return _bug(error, argv)
 
@@ -182,6 +187,20 @@ def _unknown_command(name: str, known: list[str]) -> str:
 def _interrupted() -> int:
     click.echo("interrupted", err=True)
     return EXIT_INTERRUPTED
+
+
+def _open_closed() -> None:
+    """A stream that was closed before the start (`>&-`) takes everything and keeps nothing."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (it is open as long as the program runs)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _full(error: OSError) -> int:
+    """What was printed has no room where it goes: no fault of this program's."""
+    reason = (error.strerror or "it failed").lower()
+    show_error(SftrunError(f"the output can't be written: {reason}", help="make room, or send it elsewhere"))
+    _quiet_pipe()
+    return 1
 
 
 def _quiet_pipe() -> int:
