@@ -99,8 +99,10 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         return _quiet_pipe()
-    except SystemExit as left:  # click's own answer to a reader that has left
-        return _quiet_pipe() if isinstance(left.__context__, BrokenPipeError) else EXIT_BUG
+    except SystemExit:  # click's answer to a reader that has left, and its end after a Tab
+        if "_SFTRUN_COMPLETE" in os.environ:
+            raise
+        return _quiet_pipe()
     except OSError as error:
         return _full(error) if error.errno in _FULL and error.filename is None else _world(error, argv)
     except Exception as error:

@@ -18,6 +18,7 @@ MODULES = (
     "sftrun.job.train.answer",
     "sftrun.job.ask.evaluator",
     "sftrun.job.prepare.preparing",
+    "sftrun.job.track.tell",
 )
 
 

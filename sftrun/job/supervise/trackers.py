@@ -7,17 +7,16 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import sftrun
 from sftrun.contract.jobspec import JobSpec
+from sftrun.job.supervise.process import isolated, python_path
 
 LAST_SECONDS = 10.0  # for the last points, when the run is over and its machine still paid
-MODULE = "sftrun.job.track.tell"
+TELLER = isolated("sftrun.job.track.tell")
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Trackers:
         for name in spec.trainer.report_to:
             with contextlib.suppress(OSError), made._log(name).open("ab") as output:
                 made.running[name] = subprocess.Popen(
-                    [sys.executable, "-P", "-m", MODULE, str(job_file), name],
+                    [*TELLER, str(job_file), name],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -73,6 +72,4 @@ class Trackers:
 
 def _environment() -> dict[str, str]:
     """The user's own, without the GPUs, which are for the worker."""
-    here = str(Path(sftrun.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
-    return {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, "PYTHONPATH": python_path(), "CUDA_VISIBLE_DEVICES": ""}
