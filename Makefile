@@ -1,3 +1,3 @@
-.PHONY: quickstart check quick lint test setup docs
-quickstart check quick lint test setup docs:
+.PHONY: quickstart check quick lint test setup docs fuzz audit
+quickstart check quick lint test setup docs fuzz audit:
 	@python3 tools/dev.py $@

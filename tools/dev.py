@@ -4,6 +4,8 @@
     python3 tools/dev.py check          set up .venv, then all that CI runs
     python3 tools/dev.py quick          as `check`, with the tests alone that take less than a second
     python3 tools/dev.py lint | test    parts of `check`
+    python3 tools/dev.py fuzz           harm recipes, data, models and ledgers 2,000 times each, with a new seed
+    python3 tools/dev.py audit          known faults, licences and a list of what the locks pin (build/sbom.json)
     python3 tools/dev.py setup          only set up
     python3 tools/dev.py docs           build the docs site into build/site, in an environment of its own
 
@@ -16,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +45,8 @@ TASKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "test": (TEST,),
     "quick": (*LINT, (*TEST, "-q", "-m", "not slow")),
     "check": (*LINT, TEST),
+    "fuzz": (("python", "-m", "tools.fuzz", "all", "--count", "2000", "--seed", str(int(time.time()))),),
+    "audit": (("python", "tools/audit.py"),),
 }
 
 

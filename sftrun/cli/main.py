@@ -95,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         return _quiet_pipe()
+    except OSError as error:
+        return _world(error, argv)
     except Exception as error:
         return _bug(error, argv)
 
@@ -185,6 +187,20 @@ def _quiet_pipe() -> int:
     # the reader (head, less) has left; what is still buffered goes nowhere, without a word
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _world(error: OSError, argv: Sequence[str]) -> int:
+    """What the system refuses wherever it is asked: a name that is too long, a folder that is gone or can't be read."""
+    from sftrun.disk.commands import reason
+
+    found = reason(error)
+    if found is None:
+        return _bug(error, argv)
+    named = isinstance(error.filename, str)
+    where = f"`{error.filename[:200]}`" if named else "the working folder"
+    help = found[1] if named else "go to a folder that is there"
+    show_error(SftrunError(f"can't use {where}: {found[0]}", help=help))
+    return SftrunError.exit_code
 
 
 def _bug(error: Exception, argv: Sequence[str]) -> int:

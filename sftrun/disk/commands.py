@@ -42,6 +42,11 @@ def translated(doing: str, path: Path) -> Iterator[None]:
         raise LedgerError(f"can't {doing} `{where}`: {reason}", help=help) from error
 
 
+def reason(error: OSError) -> tuple[str, str] | None:
+    """What an error of the system's means, and one thing to do; None for one that is not known."""
+    return _REASONS.get(error.errno or 0)
+
+
 def make_folder(path: Path) -> Path:
     """The folder, with its parents."""
     with translated("make the folder", path):

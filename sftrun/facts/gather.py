@@ -276,11 +276,11 @@ def _output_problem(wanted: Wanted, home: Path) -> Problem | None:
     pattern, folder = _place(*wanted.output, wanted.volumes, home)
     if pattern.startswith("~"):
         return Problem("unsafe", f"`~` means nothing in a recipe: `{pattern}`", f"write `{Path(pattern).expanduser()}`")
-    output = Path(folder, pattern).resolve()
+    output = Path(os.path.realpath(Path(folder, pattern)))
     sources = [Path(*reversed(source)) for source in (wanted.train, wanted.eval) if source is not None]
     kept = ((Path(wanted.output[1]), "the recipe"), (home, "the ledger"), *((source, "the data") for source in sources))
     for inside, what in kept:
-        if inside.resolve().is_relative_to(output):
+        if Path(os.path.realpath(inside)).is_relative_to(output):
             return Problem("unsafe", f"the output folder `{output}` holds {what}", "write `out/my-adapter`")
     if output.is_file():
         return Problem("unsafe", f"the output folder `{output}` is a file", f"write `{output.with_suffix('')}-adapter`")

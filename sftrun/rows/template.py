@@ -14,6 +14,8 @@ from sftrun.rows import twins
 
 Message = Mapping[str, Any]
 Span = tuple[int, int]
+MOST_SIGNS, MOST_STEPS = 10_000_000, 1_000_000
+_steps: list[int] = []  # of the ranges of the text that is being rendered
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -60,8 +62,8 @@ class Template:
     def render_marked(self, messages: Sequence[Message], tools: Any = None) -> tuple[str, list[Span]]:
         """The text with the stretches that stand between the template's own marks.  Raises Unrenderable."""
         blocks, spans = [""], list[Span]()
-        environment: Any = self._compiled.environment
         try:
+            environment: Any = self._compiled.environment
             with environment.activate_tracker(blocks, spans):
                 for block in self._compiled.generate(**self._arguments(messages, tools, False)):
                     blocks.append(block)  # noqa: PERF402 - the marks count what is here so far
@@ -70,6 +72,7 @@ class Template:
         return "".join(blocks), spans
 
     def _arguments(self, messages: Sequence[Message], tools: Any, ask: bool) -> dict[str, Any]:
+        _steps.clear()
         return {
             **self._variables,
             "messages": list(messages),
@@ -92,13 +95,45 @@ def _environment() -> Any:
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_generation_marks(), loopcontrols]
-    )
+    class Bounded(ImmutableSandboxedEnvironment):
+        """What grows without end is refused: a template comes with a model, and is a program."""
+
+        intercepted_binops = frozenset(["*", "**", "+"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            if _size(operator, left, right) > MOST_SIGNS:
+                raise Unrenderable(f"the template makes more than {MOST_SIGNS:,} signs of a few (`{operator}`)")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=[_generation_marks(), loopcontrols])
     environment.filters["tojson"] = _to_json
+    environment.globals["range"] = _counted_range
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment
+
+
+def _size(operator: str, left: Any, right: Any) -> int:
+    """Signs or bits of what an operation would make, near enough."""
+    numbers = [each for each in (left, right) if isinstance(each, int)]
+    lengths = [len(each) for each in (left, right) if hasattr(each, "__len__")]
+    match operator:
+        case "*" if lengths and numbers:
+            return lengths[0] * max(numbers[0], 0)
+        case "**" if len(numbers) == 2:
+            return int(left.bit_length() * max(right, 0))
+        case "*" if len(numbers) == 2:
+            return int(left.bit_length() + right.bit_length())
+    return sum(lengths)
+
+
+def _counted_range(*bounds: int) -> range:
+    """Steps in all of one text's ranges are counted: one inside another is soon without end."""
+    found = range(*bounds)
+    _steps.append(len(found))
+    if sum(_steps) > MOST_STEPS:
+        raise Unrenderable(f"the template counts further than {MOST_STEPS:,}")
+    return found
 
 
 def _generation_marks() -> Any:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from sftrun.facts.machine import machine
 from sftrun.facts.values import Machine
 from sftrun.job.supervise.answerer import ask
 from sftrun.job.supervise.examiner import Done, examine
+from sftrun.job.supervise.process import isolated, python_path
 from sftrun.plan.assemble import Places, jobspec
 from sftrun.plan.check.budget import reserve_seconds
 from sftrun.plan.estimate import memory
@@ -37,7 +37,7 @@ from sftrun.run.ledger import Ledger, RunFolder
 from sftrun.run.sessions import kill_session
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-SUPERVISOR = (sys.executable, "-m", "sftrun.job.supervise.entry")
+SUPERVISOR = isolated("sftrun.job.supervise.entry")
 INSTALL = "pip install 'sftrun[local]'"
 _POLL_SECONDS = 0.02
 _TAIL_LINES = 5
@@ -151,6 +151,7 @@ class Local:
                 stdout=subprocess.DEVNULL,  # the events again, as a stream
                 stderr=output,
                 cwd=folder.path,
+                env=os.environ | {"PYTHONPATH": python_path()},
                 start_new_session=True,
             )
 

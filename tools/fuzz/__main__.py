@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from tools.fuzz import ledgers
+from tools.fuzz import inputs, ledgers
 from tools.fuzz.trying import forked, load_modules, quietly
 
 Case = Callable[[Random], tuple[str, Callable[[], Sequence[str]]]]  # what was done, and how it is judged
@@ -35,7 +35,19 @@ def of_ledgers(folder: Path) -> Case:
     return case
 
 
-KINDS: dict[str, Callable[[Path], Case]] = {"ledgers": of_ledgers}
+def of_inputs(made: Callable[[Path, Random], inputs.Made]) -> Callable[[Path], Case]:
+    def begun(folder: Path) -> Case:
+        return lambda chance: made(folder / "work", chance)
+
+    return begun
+
+
+KINDS: dict[str, Callable[[Path], Case]] = {
+    "recipes": of_inputs(inputs.recipes),
+    "data": of_inputs(inputs.data),
+    "models": of_inputs(inputs.models),
+    "ledgers": of_ledgers,
+}
 
 
 def campaign(kind: str, count: int, seed: int, only: int | None = None) -> int:

@@ -5,8 +5,8 @@ is a message here.
 """
 
 import json
+import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,8 +16,9 @@ from sftrun.contract.question import Question
 from sftrun.disk import outside
 from sftrun.disk.commands import translated
 from sftrun.errors import RunFailed
+from sftrun.job.supervise.process import isolated, python_path
 
-ANSWERER = (sys.executable, "-m", "sftrun.job.train.answer")
+ANSWERER = isolated("sftrun.job.train.answer")
 
 
 def ask(
@@ -30,7 +31,12 @@ def ask(
         request.write_text(json.dumps(body))
         with said.open("wb") as stderr, translated("start the model", request):
             process = subprocess.Popen(
-                [*ANSWERER, str(request)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+                [*ANSWERER, str(request)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env=os.environ | {"PYTHONPATH": python_path()},
             )
         try:
             for question in questions:

@@ -1,8 +1,8 @@
 """Rows asked of a finished run: a process beside the model, as for `generate`, whose answers come one a line."""
 
 import json
+import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,9 @@ from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import outside
 from sftrun.disk.commands import translated
 from sftrun.errors import RunFailed
+from sftrun.job.supervise.process import isolated, python_path
 
-EVALUATOR = (sys.executable, "-P", "-m", "sftrun.job.ask.evaluator")
+EVALUATOR = isolated("sftrun.job.ask.evaluator")
 Done = Mapping[ModelName, Sequence[tuple[PartName, int]]]
 
 
@@ -24,7 +25,8 @@ def examine(job: JobSpec, done: Done) -> Iterator[Begun | Answer]:
         told = {"job": job.model_dump(mode="json"), "done": {name: list(keys) for name, keys in done.items()}}
         with said.open("wb") as stderr, translated("start the model", request):
             request.write_text(json.dumps(told))
-            process = subprocess.Popen([*EVALUATOR, str(request)], stdout=subprocess.PIPE, stderr=stderr)
+            env = os.environ | {"PYTHONPATH": python_path()}
+            process = subprocess.Popen([*EVALUATOR, str(request)], stdout=subprocess.PIPE, stderr=stderr, env=env)
         try:
             yield from _heard(process, said)
         finally:

@@ -34,6 +34,14 @@ class Limits:
         planned = self.spec.money.reserve_seconds
         return self._reached(elapsed + min(next_look, planned / 2)) if planned else None
 
+    def seconds_left(self) -> float | None:
+        """From the attempt's begin to where the money is to be kept back, on the cheapest machine that it may get."""
+        money = self.spec.money
+        rate = min([money.usd_per_second, *money.by_gpu.values()])
+        if money.max_usd is None or not rate:
+            return None
+        return float((money.max_usd - self.spent_before) / rate) - money.reserve_seconds
+
     def _reached(self, elapsed: float) -> StopReason | None:
         money = self.spec.money
         if money.max_usd is not None and money.usd_per_second and self.spent(elapsed) >= money.max_usd:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from sftrun.contract.jobspec import JobSpec
 from sftrun.disk import outside
 from sftrun.job.failures import JobFailure
-from sftrun.job.supervise.process import SUPERVISOR, base_environment
+from sftrun.job.supervise.process import SUPERVISOR, base_environment, isolated
 
 POLL_SECONDS = 0.05
 
@@ -18,7 +17,7 @@ POLL_SECONDS = 0.05
 def start(spec: JobSpec) -> "subprocess.Popen[bytes]":
     """The process that prepares a job's data."""
     own = {SUPERVISOR: str(os.getpid()), "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, "-P", "-m", "sftrun.job.prepare.preparing"]
+    command = isolated("sftrun.job.prepare.preparing")
     with tempfile.TemporaryFile() as order:
         order.write(spec.model_dump_json().encode())
         order.seek(0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import sftrun
+from sftrun.contract import stopping
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.record_files import LOG
 
@@ -59,8 +60,11 @@ class Worker:
             return -signal.SIGKILL
 
 
-def start(spec: JobSpec, job_file: Path, lock: int | None) -> Worker:
-    """Start the worker; its output goes to `record_dir/worker.log`."""
+def start(spec: JobSpec, job_file: Path, lock: int | None, deadline: float | None = None) -> Worker:
+    """Start the worker; its output goes to `record_dir/worker.log`.
+
+    `deadline`, by the machine's monotonic clock: when it has to stop by itself, should nobody watch it any more.
+    """
     log = Path(spec.record_dir) / LOG
     reading, writing = os.pipe()
     try:
@@ -73,7 +77,7 @@ def start(spec: JobSpec, job_file: Path, lock: int | None) -> Worker:
                 stderr=subprocess.STDOUT,
                 pass_fds=(writing,) if lock is None else (writing, lock),
                 start_new_session=True,
-                env=environment(spec, writing),
+                env=environment(spec, writing) | stopping.by_itself(deadline),
             )
     except BaseException:
         os.close(reading)
@@ -84,12 +88,12 @@ def start(spec: JobSpec, job_file: Path, lock: int | None) -> Worker:
 
 
 def command(spec: JobSpec, job_file: Path) -> list[str]:
-    """One process, or torchrun's agent with one process a GPU.  -P: a user's `datasets.py` is not ours to import."""
+    """One process, or torchrun's agent with one process a GPU."""
     processes = max(1, spec.gpu_count)
     if processes * spec.nodes > 1:
-        agent = ["sftrun.job.supervise.launch", f"--nproc-per-node={processes}", f"--nnodes={spec.nodes}"]
-        return [sys.executable, "-P", "-m", *agent, *_rendezvous(spec), "-m", "sftrun.job.train.worker", str(job_file)]
-    return [sys.executable, "-P", "-m", "sftrun.job.train.worker", str(job_file)]
+        agent = [*isolated("sftrun.job.supervise.launch"), f"--nproc-per-node={processes}", f"--nnodes={spec.nodes}"]
+        return [*agent, *_rendezvous(spec), "-m", "sftrun.job.train.worker", str(job_file)]
+    return [*isolated("sftrun.job.train.worker"), str(job_file)]
 
 
 def _rendezvous(spec: JobSpec) -> list[str]:
@@ -108,8 +112,7 @@ def environment(spec: JobSpec, writing: int) -> dict[str, str]:
 def base_environment(spec: JobSpec) -> dict[str, str]:
     """What every process beside the model sees."""
     env = DEFAULTS | dict(os.environ)
-    here = str(Path(sftrun.__file__).parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), here)))
+    env |= {"PYTHONPATH": python_path(), "PYTHONSAFEPATH": "1"}  # the latter for what torchrun starts
     env[SUPERVISOR] = str(os.getpid())
     if spec.cpu_threads:
         env["OMP_NUM_THREADS"] = str(spec.cpu_threads)
@@ -120,6 +123,20 @@ def base_environment(spec: JobSpec) -> dict[str, str]:
     if not needs_hub(spec):
         env["HF_HUB_OFFLINE"] = "1"
     return env
+
+
+def python_path() -> str:
+    """What a child that runs with -P needs to find this very package, from a checkout too.
+
+    Whole paths alone: an empty or a relative one means the child's working folder, whose files are not ours to run.
+    """
+    said = [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return os.pathsep.join([*said, str(Path(sftrun.__file__).parent.parent)])
+
+
+def isolated(module: str) -> tuple[str, ...]:
+    """The command line of one of our modules.  -P: a `datasets.py` in the working folder is not ours to import."""
+    return (sys.executable, "-P", "-m", module)
 
 
 def _visible(count: int) -> str:

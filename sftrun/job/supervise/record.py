@@ -118,7 +118,7 @@ def _fold(past: Past, event: AnyEvent) -> None:
     match event:
         case events.Stage(name="start"):
             past.seconds += past.last_at - past.began_at
-            past.began_at = event.at
+            past.began_at = past.last_at = event.at
         case events.Started():
             past.attempts += 1
             past.device = event.device
@@ -128,7 +128,7 @@ def _fold(past: Past, event: AnyEvent) -> None:
         case events.Finished() | events.Stopped() | events.Failed():
             past.finished = event if isinstance(event, events.Finished) else past.finished
             past.spent_usd, past.seconds = max(past.spent_usd, event.spent_usd), 0.0
-            past.began_at = event.at
+            past.began_at = past.last_at = event.at
         case events.Asking():
             past.rows_to_ask = event.rows
         case events.Answered():
@@ -137,7 +137,7 @@ def _fold(past: Past, event: AnyEvent) -> None:
             past.checkpoint = event
     past.last_seq = max(past.last_seq, event.seq)
     if not isinstance(event, events.Note):  # it may be the next supervisor's, said when an attempt is long over
-        past.last_at = event.at
+        past.last_at = max(past.last_at, event.at)  # a clock that is set back takes no time away
 
 
 def spent(past: Past, money: MoneySpec) -> Decimal:

@@ -126,7 +126,7 @@ class Supervisor:
         files.write(job_file, self.spec.model_dump_json(indent=1), durable=False)
         oom_before = death.count_oom_kills()
         with self._signals() as wake:
-            worker = self.worker = process.start(self.spec, job_file, self.lock)
+            worker = self.worker = process.start(self.spec, job_file, self.lock, self._deadline())
             try:
                 self._watch(worker, wake)
             finally:
@@ -134,6 +134,11 @@ class Supervisor:
                 os.close(worker.events)
         if not self._ended():
             self._explain(worker, code, death.count_oom_kills() - oom_before)
+
+    def _deadline(self) -> float | None:
+        """When the worker has to stop by itself, should this process be stopped; by the clock that both have."""
+        left = self.limits.seconds_left()
+        return None if left is None or self.clock is not time.monotonic else self.began + left
 
     def _watch(self, worker: Worker, wake: int) -> None:
         """Relay events until the worker is gone; the clock is looked at twice a second."""
