@@ -68,7 +68,6 @@ def module(told: list[Any]) -> Any:
         App=lambda name, **options: App(told, name, **options),
         Image=Image(),
         Secret=named("secret"),
-        Volume=named("volume"),
         Retries=lambda **options: options,
         clustered=clustered,
     )
@@ -81,6 +80,7 @@ def instead(told: list[Any]) -> Iterator[None]:
         for used in (start, image, call):
             patched.enter_context(patch.object(used, "modal", module(told)))
         patched.enter_context(patch.object(ready.volume_files, "size_of", lambda *_: None))
+        patched.enter_context(patch.object(call, "volume", lambda name: f"volume {name}"))
         patched.enter_context(patch.object(image, "heard", _unheard))
         yield
 

@@ -164,7 +164,7 @@ def ask(call_id: str) -> Answer:
     except KeyboardInterrupt as error:
         return _judged(call, call_id, error)
     except BaseException as error:
-        return _judged(call, call_id, error, otherwise=_ended("failed", error))
+        return _judged(call, call_id, error, otherwise=_ended(_without_a_graph(error), error))
 
 
 def task_of(call_id: str) -> str | None:
@@ -189,14 +189,26 @@ def board() -> "modal.Dict":
     return modal.Dict.from_name(BOARD, create_if_missing=True)
 
 
+@cache
 def volume(name: str) -> modal.Volume:
-    """A Volume by name, made (v2) when missing."""
-    return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    """A Volume by name as it is, v1 or v2; one that is missing is made, as v2."""
+    found: modal.Volume = modal.Volume.from_name(name)
+    try:
+        found.hydrate()
+    except modal.exception.NotFoundError:
+        return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    return found
 
 
 def volumes(mounts: Mapping[str, str]) -> dict[str, modal.Volume]:
     """Mount path -> Volume."""
     return {mount: volume(name) for mount, name in mounts.items()}
+
+
+def _without_a_graph(error: BaseException) -> End:
+    """What the graph would say, which may be late: of a call that was cancelled Modal says nothing else."""
+    is_wordless = isinstance(error, modal.exception.RemoteError) and not str(error).strip()
+    return "cancelled" if is_wordless else "failed"
 
 
 def _judged(

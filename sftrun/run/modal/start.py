@@ -6,6 +6,7 @@ the job itself: a detached App keeps only its last top-level call.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -66,9 +67,18 @@ class Start:
         ):
             known = self._remote(app, execute, preparing=prepare is not None, image_seconds=build.seconds)
             order = self._order(known, ready).model_dump_json()
+            return self._spawned(app, known, order, execute, prepare)
+
+    def _spawned(self, app: modal.App, known: Remote, order: str, execute: Any, prepare: Any) -> Remote:
+        """The one call; a spawn whose reply is lost may have been accepted, so its App is ended with it."""
+        try:
             call = execute.spawn(order) if prepare is None else prepare.spawn(order, execute.object_id)
             known = known.model_copy(update={"call_id": call.object_id})
             modal_call.write(self.folder, known)
+        except BaseException:
+            with suppress(*modal_call.TROUBLE):
+                app.stop()
+            raise
         return known
 
     def _remote(self, app: modal.App, execute: "modal.Function[Any, Any, Any]", **more: Any) -> Remote:

@@ -24,7 +24,7 @@ from sftrun.units import age
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 30.0  # between two tries to reach a Modal that is silent
 FIRST_SECONDS, LATER_SECONDS = 20.0, 1.0  # how long who asks waits for a look
-SILENT_SECONDS = 15.0  # a look that takes longer is one that nobody answers
+SILENT_SECONDS = 5.0  # a look that takes longer is one that nobody answers
 
 WaitName = Literal["prepare", "queue", "container"]
 NAMES = {"image": "image", "prepare": "model and data", "queue": "GPU", "container": "container"}
@@ -87,9 +87,11 @@ class Watch:
             self._thread = Thread(target=self._refresh, args=(known,), name="look", daemon=True)
             self._thread.start()
             self._began = time.monotonic()
-        self._thread.join(LATER_SECONDS if self._at else FIRST_SECONDS)
-        if self._thread.is_alive() and time.monotonic() - self._began > SILENT_SECONDS:
+        patience = LATER_SECONDS if self._at else FIRST_SECONDS
+        self._thread.join(min(patience, SILENT_SECONDS))
+        if self._thread.is_alive() and time.monotonic() - self._began >= SILENT_SECONDS:
             self._say_silence("it does not answer")
+            self._thread.join(max(patience - SILENT_SECONDS, 0.0))
         self._at = self._at or time.monotonic()
         if self._refused is not None:
             with translated():
