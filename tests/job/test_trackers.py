@@ -31,7 +31,7 @@ def job(folder: Path, model: Path, *names: str) -> JobSpec:
         folder,
         model,
         data,
-        dataset=DatasetSpec(train=DataSource(files=(str(data),)), eval_fraction=0.2),
+        dataset=DatasetSpec(train=(DataSource(files=(str(data),)),), eval_fraction=0.2),
         trainer={"report_to": names, "eval_steps": 4, "logging_steps": 1},
         money=MoneySpec(usd_per_second=Decimal("0.01")),
     )

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from sftrun.contract.row_rules import RowRules
-from sftrun.rows import find, shape, turns, whole
+from sftrun.rows import shape, turns, whole
 from sftrun.rows.plain import says_nothing
+from sftrun.rows.raw import find
 
 USER, SAID = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}
 CALL = {"function": {"name": "get_port", "arguments": "{}"}}
