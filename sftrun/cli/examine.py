@@ -18,9 +18,10 @@ from sftrun.diagnostics import Path as At
 from sftrun.errors import RecipeRejected
 from sftrun.facts.gather import Gathered, Wanted, WantedSource, World, gather
 from sftrun.plan.check.by_facts import can_be_estimated, check
+from sftrun.recipe.evaluation_section import EvaluationData
 from sftrun.recipe.labelling import row_rules, source_rules
 from sftrun.recipe.load import Loaded, in_order, load
-from sftrun.recipe.models import EvaluationData, Recipe
+from sftrun.recipe.models import Recipe
 from sftrun.recipe.sources import Source
 from sftrun.run.folders import ledger_folder
 

@@ -20,8 +20,9 @@ from sftrun.plan.estimate.host_memory import asked
 from sftrun.plan.estimate.known_rows import train_rows
 from sftrun.plan.identity import earlier, identity
 from sftrun.plan.types import AdapterPlan, DatasetPlan, EvaluationPlan, Plan, SourcePlan
+from sftrun.recipe.evaluation_section import EvaluationData
 from sftrun.recipe.going_on import with_lora
-from sftrun.recipe.models import EvaluationData, Recipe
+from sftrun.recipe.models import Recipe
 from sftrun.recipe.sources import Source
 from sftrun.rows.raw.find import Files
 from sftrun.step.given import Settings

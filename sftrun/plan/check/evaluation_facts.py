@@ -7,7 +7,8 @@ from sftrun.evaluate.metrics import METRICS
 from sftrun.evaluate.power import POWER, smallest_share
 from sftrun.facts.values import DataFacts, Facts
 from sftrun.plan.check.data_facts import check_data
-from sftrun.recipe.models import Evaluation, EvaluationData, Recipe
+from sftrun.recipe.evaluation_section import Evaluation, EvaluationData
+from sftrun.recipe.models import Recipe
 from sftrun.recipe.sources import Source
 
 # of rows that are asked and not learnt: a cut, a border, an unread column and a second copy change no answer

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from sftrun.contract.choices import MetricName
 from sftrun.diagnostics import Diagnostic, Path
-from sftrun.recipe.models import Evaluation, EvaluationData, Recipe
+from sftrun.recipe.evaluation_section import Evaluation, EvaluationData
+from sftrun.recipe.models import Recipe
 
 # a key of the section, and the one metric that reads it
 _READ_BY: dict[str, MetricName] = {"tolerance": "number", "pattern": "regex", "json_schema": "json"}

@@ -1,7 +1,8 @@
 """The chat templates of other tools that print what one of ours prints, by their names.
 
-`tools/import_table.py` compares the texts: conversations with and without a system turn, of one turn and of
-two, without tools.  A tool's own name that stands here for none of ours prints something that no template here does.
+axolotl's and LLaMA-Factory's were rendered beside ours on 2026-12-01: conversations with and without a system turn, of
+one turn and of two, without tools.  Unsloth's go by their names alone.  A tool's own name that stands here for none of
+ours prints something that no template here does.
 """
 
 _CHATML = "chatml"
