@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from sftrun.contract.row_rules import RowRules
+from sftrun.disk import outside
 from sftrun.errors import Problem
 from sftrun.rows.pieces import Disagreement, Pieces
 from sftrun.rows.template import Template
 
 CHECKED_EVERY = 64
 Pair = tuple[str, str]
+MAX_BYTES = 1 << 28  # of tokenizer.json: the largest in use have some 40 MB
 FILE, SETTINGS, SPECIALS = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 DEFAULT, WITH_TOOLS = "default", "tool_use"
 
@@ -190,7 +192,7 @@ def read(folder: Path | None, rules: RowRules | None = None) -> Spec | Problem:
     if find_spec("tokenizers") is None:
         return Problem("missing", "the package `tokenizers` is not installed", "run `pip install tokenizers`")
     try:
-        text = (folder / FILE).read_bytes()
+        text = outside.read_bytes(folder / FILE, max_bytes=MAX_BYTES)
         settings = _settings(folder)
         return spec_of(folder, text, settings, _templates(folder, settings), rules or RowRules())
     except FileNotFoundError as error:
@@ -250,20 +252,19 @@ def _malformed(folder: Path, error: Exception) -> Problem:
 
 def _settings(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json, with what only the older special_tokens_map.json says."""
-    settings = dict(json.loads((folder / SETTINGS).read_bytes()))
+    settings = dict(json.loads(outside.read_bytes(folder / SETTINGS)))
     older = folder / SPECIALS
-    specials = dict(json.loads(older.read_bytes())) if older.exists() else {}
+    specials = dict(json.loads(outside.read_bytes(older))) if older.exists() else {}
     return specials | {key: value for key, value in settings.items() if value is not None or key not in specials}
 
 
 def _templates(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
     """By name; files win over what stands in the settings, as in transformers."""
     apart = {
-        file.stem: file.read_text(encoding="utf-8")
-        for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))
+        file.stem: outside.read_text(file) for file in sorted((folder / "additional_chat_templates").glob("*.jinja"))
     }
     if (folder / "chat_template.jinja").exists():
-        apart[DEFAULT] = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        apart[DEFAULT] = outside.read_text(folder / "chat_template.jinja")
     if apart:
         return apart
     given = settings.get("chat_template")
