@@ -71,7 +71,10 @@ def _flat(value: Any, at: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for name, part in ((name, part) for name, part in value.items() if name not in _PLACES):
             yield from _flat(part, f"{at}.{name}" if at else str(name))
+    elif isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        for number, part in enumerate(value):  # sources that are mixed
+            yield from _flat(part, f"{at}.{number}")
     elif isinstance(value, list):
-        yield at, ", ".join(map(str, value))
+        yield at, ", ".join(str(part) for _, part in (pair for one in value for pair in _flat(one, at)))
     elif value is not None:
         yield at, PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
