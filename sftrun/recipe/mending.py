@@ -238,7 +238,7 @@ class _Editing:
 
 def _is_hint(at: Path, path: Path) -> bool:
     """Whether the help names another key for the very value it speaks of: `warmup_ratio: 0.05` for `warmup_steps`."""
-    return {str(at[-1]) if at else "", str(path[-1])} == {"warmup_steps", "warmup_ratio"}
+    return {str(keys[-1]) for keys in (at, path) if keys} == {"warmup_steps", "warmup_ratio"}
 
 
 def certain(found: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -54,7 +54,7 @@ def test_a_relative_output_lies_beside_the_recipe_wherever_one_stands(project: P
 def test_an_absolute_output_and_absolute_data_are_taken_as_they_are(project: Path) -> None:
     made = job(examined(project, str(project.parent / "out"), str(project.parent / "train.jsonl")))
     assert made.output_dir == str(project.parent / "out")
-    assert made.dataset.train.files == (str(project.parent / "train.jsonl"),)
+    assert made.dataset.train[0].files == (str(project.parent / "train.jsonl"),)
 
 
 def test_a_mount_s_path_is_still_the_volume_s_twin(project: Path) -> None:

@@ -14,7 +14,6 @@ from sftrun.contract import stopping
 from sftrun.contract.events import Checkpoint, DataReady, Failed, ModelReady, Note, Sample, Stage, Stopped
 from sftrun.contract.jobspec import DatasetSpec, DataSource, JobSpec, MoneySpec, SampleSpec
 from sftrun.job.supervise import checkpoints
-from sftrun.job.train import worker
 from tests.job import tiny
 from tests.job.runs import Run, at_step, held_at, record
 
@@ -229,6 +228,6 @@ def _answers(spec: JobSpec, folder: Path) -> None:
 
 def test_the_stage_of_the_data_names_files_without_their_folders() -> None:
     one = f"/sftrun/uploads/{'7e' * 32}/train.jsonl"
-    assert worker._named(DataSource(files=(one,))) == "train.jsonl"
-    assert worker._named(DataSource(files=("/d/a.jsonl", "/d/b.jsonl", "/d/c.jsonl"))) == "a.jsonl and 2 more"
-    assert worker._named(DataSource(hub="tatsu-lab/alpaca")) == "tatsu-lab/alpaca"
+    assert DataSource(files=(one,)).name == "train.jsonl"
+    assert DataSource(files=("/d/a.jsonl", "/d/b.jsonl", "/d/c.jsonl")).name == "a.jsonl and 2 more"
+    assert DataSource(hub="tatsu-lab/alpaca").name == "tatsu-lab/alpaca"

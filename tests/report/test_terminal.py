@@ -91,7 +91,7 @@ def made(state: RunState, cost: object = None) -> Report:
         model="builtin:tiny",
         recipe_file="/r.yaml",
     )
-    plan = cast(Plan, SimpleNamespace(cost=cost, memory=None))
+    plan = cast(Plan, SimpleNamespace(cost=cost, memory=None, adapter=None))
     return report(manifest, plan, state, "/vol/out/quick")
 
 

@@ -19,7 +19,7 @@ from sftrun.errors import RemoteError
 from sftrun.run.ledger import RunFolder
 from sftrun.run.modal.board import call_key, remote_key
 from sftrun.run.modal.handover import JobCrashed
-from sftrun.run.modal.wire_errors import redacted
+from sftrun.run.modal.wire_errors import redacted, translated
 from sftrun.strict import Strict
 from sftrun.units import LAST_MOMENT
 
@@ -193,10 +193,11 @@ def board() -> "modal.Dict":
 def volume(name: str) -> modal.Volume:
     """A Volume by name as it is, v1 or v2; one that is missing is made, as v2."""
     found: modal.Volume = modal.Volume.from_name(name)
-    try:
-        found.hydrate()
-    except modal.exception.NotFoundError:
-        return modal.Volume.from_name(name, create_if_missing=True, version=2)
+    with translated():
+        try:
+            found.hydrate()
+        except modal.exception.NotFoundError:
+            return modal.Volume.from_name(name, create_if_missing=True, version=2)
     return found
 
 
