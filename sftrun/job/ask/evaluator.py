@@ -5,8 +5,6 @@
 Lines on stdout: a `Begun`, then one `Answer` each.  What went wrong is the last line of stderr; exit code 1.
 """
 
-import gc
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -15,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from sftrun.contract.answers import Answer, Begun, ModelName, PartName
 from sftrun.contract.jobspec import JobSpec
-from sftrun.job.failures import translate
-from sftrun.job.supervise.process import DEFAULTS, guard, needs_hub
+from sftrun.job import asked_process
 from sftrun.strict import Strict
 
 if TYPE_CHECKING:
@@ -34,10 +31,7 @@ class Request(Strict):
 def main(request_file: str) -> int:
     """Answer all that is not done."""
     request = Request.model_validate_json(Path(request_file).read_bytes())
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if not needs_hub(request.job):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    asked_process.set_environment(request.job)
     said = sys.stdout
     with redirect_stdout(sys.stderr):  # libraries print what they like
         for line in _lines(request):
@@ -76,15 +70,4 @@ def _answers(request: Request, answerer: "Answerer", questions: "list[Question]"
 
 
 if __name__ == "__main__":
-    gc.disable()  # as in `worker`
-    guard()
-    try:
-        sys.exit(main(sys.argv[1]))
-    except Exception as error:
-        failure = translate(error)
-        if failure.kind == "error":
-            import traceback
-
-            traceback.print_exc()
-        print(failure.message + (f" ({failure.help})" if failure.help else ""), file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+    asked_process.run(main)

@@ -7,6 +7,7 @@ import os
 import pickle
 import tempfile
 import weakref
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -18,7 +19,23 @@ Placed = tuple[str, Row]
 Item = TypeVar("Item")
 
 
-class Spool(Sequence[Placed]):
+class ByNumber(Sequence[Item]):
+    """A sequence whose items are made when they are asked for; a part of it is a list."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | Sequence[Item]:
+        if isinstance(index, slice):
+            return [self._item(number) for number in range(*index.indices(len(self)))]
+        return self._item(index)
+
+    @abstractmethod
+    def _item(self, number: int) -> Item: ...
+
+
+class Spool(ByNumber[Placed]):
     """(place, row) of each row.  Its file has no name, and is gone with the last process that has it open."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -45,16 +62,10 @@ class Spool(Sequence[Placed]):
     def __len__(self) -> int:
         return (len(self._ends) - 1) * BLOCK + len(self._last)
 
-    @overload
-    def __getitem__(self, index: int) -> Placed: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Placed]: ...
-    def __getitem__(self, index: int | slice) -> Placed | Sequence[Placed]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._block(index // BLOCK)[index % BLOCK]
+    def _item(self, number: int) -> Placed:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._block(number // BLOCK)[number % BLOCK]
 
     def _block(self, number: int) -> list[Placed]:
         if number == len(self._ends) - 1:
@@ -66,7 +77,7 @@ class Spool(Sequence[Placed]):
         return self._kept[1]
 
 
-class Part(Sequence[Item]):
+class Part(ByNumber[Item]):
     """The places of all rows, or the rows."""
 
     def __init__(self, spool: Spool, part: int) -> None:
@@ -75,17 +86,11 @@ class Part(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._spool)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [item[self._part] for item in self._spool[index]]
-        return self._spool[index][self._part]
+    def _item(self, number: int) -> Any:
+        return self._spool[number][self._part]
 
 
-class Chosen(Sequence[Item]):
+class Chosen(ByNumber[Item]):
     """Some of a sequence, by number."""
 
     def __init__(self, items: Sequence[Item], numbers: Sequence[int]) -> None:
@@ -94,11 +99,5 @@ class Chosen(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Item]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self._items[number] for number in self._numbers[index]]
-        return self._items[self._numbers[index]]
+    def _item(self, number: int) -> Item:
+        return self._items[self._numbers[number]]

@@ -7,9 +7,7 @@ are read from stdin, one `Question` a line, until it ends: a chat keeps the mode
 stdout: {"prompt", "base", "tuned"}.  What went wrong is the last line of stderr; exit code 1.
 """
 
-import gc
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -20,8 +18,8 @@ from sftrun.contract import output_marker
 from sftrun.contract.choices import DataFormat
 from sftrun.contract.jobspec import JobSpec
 from sftrun.contract.question import Question
-from sftrun.job.failures import JobFailure, translate
-from sftrun.job.supervise.process import DEFAULTS, guard, needs_hub
+from sftrun.job import asked_process
+from sftrun.job.failures import JobFailure
 from sftrun.strict import Strict
 
 
@@ -93,7 +91,7 @@ class Answerer:
 def main(request_file: str) -> int:
     """Answer until there is nothing more to ask."""
     request = Request.model_validate_json(Path(request_file).read_bytes())
-    _set_environment(request.job)
+    asked_process.set_environment(request.job)
     with redirect_stdout(sys.stderr):  # libraries print what they like
         answerer = Answerer(request.job)
     for question in _given(request.prompts) if request.prompts is not None else _typed():
@@ -113,24 +111,5 @@ def _typed() -> Iterator[Question]:
             yield Question.model_validate_json(line)
 
 
-def _set_environment(job: JobSpec) -> None:
-    """Before the libraries are loaded: they read it then."""
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if not needs_hub(job):
-        os.environ["HF_HUB_OFFLINE"] = "1"
-
-
 if __name__ == "__main__":
-    gc.disable()  # as in `worker`
-    guard()
-    try:
-        sys.exit(main(sys.argv[1]))
-    except Exception as error:
-        failure = translate(error)
-        if failure.kind == "error":
-            import traceback
-
-            traceback.print_exc()
-        print(failure.message + (f" ({failure.help})" if failure.help else ""), file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+    asked_process.run(main)
