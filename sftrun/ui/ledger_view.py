@@ -24,12 +24,7 @@ class LedgerView:
 
     def one(self, name: str) -> Watched:
         """The run of an id or a name; RunNotFound, or LedgerError where its files are damaged."""
-        run_id = find(self.ledger.root, name)
-        with self._lock:
-            if run_id not in self._watched:
-                folder = self.ledger.folder(run_id)
-                self._watched[run_id] = Watched(folder, choose(folder.manifest().executor, self.ledger))
-            return self._watched[run_id]
+        return self._opened(find(self.ledger.root, name))
 
     def overview(self) -> Mapping[str, Any]:
         """The list, the latest first, with how far those are that are under way."""
@@ -50,11 +45,18 @@ class LedgerView:
             "differences": differences.between([run.plan for run in runs]),
         }
 
+    def _opened(self, run_id: str) -> Watched:
+        with self._lock:
+            if run_id not in self._watched:
+                folder = self.ledger.folder(run_id)
+                self._watched[run_id] = Watched(folder, choose(folder.manifest().executor, self.ledger))
+            return self._watched[run_id]
+
     def _now(self, run_id: str, status: str) -> dict[str, Any]:
         if status not in UNDER_WAY:
             return {}
         try:
-            run = self.one(run_id)
+            run = self._opened(run_id)
             state = run.state()
         except LedgerError:  # the list says what is wrong with it
             return {}
