@@ -7,7 +7,7 @@ run of ten thousand steps; what should stay (warnings, what the user must know) 
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO
+from typing import IO, get_args
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -23,19 +23,8 @@ from sftrun.report.show.progress import Watcher, describe, stage_words
 from sftrun.run.state import RunState
 
 _FRAMES_PER_SECOND = 8
-_STAGES: tuple[StageName, ...] = (
-    *(
-        "start",
-        "data",
-        "model",
-        "samples_before",
-        "evaluate_before",
-        "train",
-        "samples_after",
-        "save",
-        "evaluate_after",
-    ),
-)
+# an evaluation between steps is part of the training
+_STAGES: tuple[StageName, ...] = tuple(name for name in get_args(StageName) if name != "eval")
 _SHORT: dict[StageName, str] = {
     "samples_before": "ask base",
     "samples_after": "ask tuned",
